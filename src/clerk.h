@@ -1,0 +1,326 @@
+/*
+** The core of clerk.machines: Clerk's nine machine operations as requests and verdicts.
+**
+** A host checks and builds a request, moves the bytes by whatever means it has, and asks what the
+** answer means and whether to try again. Nothing here performs I/O, reads a clock, draws a random
+** number or keeps state outside of the structs that the caller owns, so all of it may be used from
+** any thread as long as one struct is used by one thread at a time.
+**
+** Text is passed as bytes and length; the byte after the last must exist and be NUL, as it does in
+** C literals and Lua strings. Times are milliseconds on one monotonic clock of the caller's choice.
+*/
+#ifndef CLERK_H
+#define CLERK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The version of this library, "MAJOR.MINOR.PATCH". Static. */
+const char *clerk_version(void);
+
+/* Bytes that somebody else owns; absent when `bytes` is NULL. */
+typedef struct clerk_text {
+  const char *bytes;
+  size_t length;
+} clerk_text;
+
+typedef enum clerk_status {
+  CLERK_OK,
+  CLERK_REFUSED,  /* the caller's fault; the clerk_problem tells which argument and why */
+  CLERK_NO_MEMORY /* nothing is kept and nothing leaks */
+} clerk_status;
+
+/* What is wrong with an argument: one sentence that names it and holds no secret. */
+typedef struct clerk_problem {
+  char message[256];
+} clerk_problem;
+
+/* ------------------------------------------------------------------ operations */
+
+typedef enum clerk_place { CLERK_PATH, CLERK_QUERY, CLERK_BODY } clerk_place;
+
+typedef enum clerk_type {
+  CLERK_STRING,
+  CLERK_INTEGER,
+  CLERK_MACHINE_ID,
+  CLERK_MACHINE_IDS /* an array; may be empty */
+} clerk_type;
+
+typedef struct clerk_parameter {
+  const char *name; /* the API's own */
+  clerk_place place;
+  clerk_type type;
+  bool required;
+  int64_t min, max;          /* an integer's value, a string's characters, an array's elements */
+  const char *const *values; /* the only ones allowed, NULL after the last; or NULL */
+} clerk_parameter;
+
+enum { CLERK_PARAMETERS_MAX = 4 };
+
+typedef struct clerk_operation {
+  const char *name;
+  const char *summary;
+  const char *method;
+  const char *path;    /* a {name} stands for each path parameter, in their order */
+  bool answers_list;   /* a success has an array `data` */
+  bool answers_secret; /* a success holds a machine's secret key */
+  clerk_parameter parameters[CLERK_PARAMETERS_MAX + 1]; /* path first; name NULL after the last */
+} clerk_operation;
+
+/* The operations of the Machines API; name NULL after the last. */
+extern const clerk_operation clerk_operations[];
+
+/* The operation of that name, or NULL. */
+const clerk_operation *clerk_find_operation(const char *name);
+
+/* The index of the parameter of that name in operation->parameters, or -1. */
+int clerk_find_parameter(const clerk_operation *operation, const char *name);
+
+/* Whether the operation changes something at the server: all but GET. */
+bool clerk_is_change(const clerk_operation *operation);
+
+/* ------------------------------------------------------------------ arguments */
+
+/* The value of one parameter; which member counts is told by the parameter's type. */
+typedef struct clerk_value {
+  bool given;
+  int64_t integer;         /* CLERK_INTEGER */
+  clerk_text text;         /* CLERK_STRING, CLERK_MACHINE_ID */
+  const clerk_text *items; /* CLERK_MACHINE_IDS */
+  size_t item_count;
+} clerk_value;
+
+/*
+** Checks values[i] against operation->parameters[i]: presence, UTF-8, IDs, allowed values and, when
+** `check_bounds`, the bounds of numbers and lengths. CLERK_OK or CLERK_REFUSED.
+*/
+clerk_status clerk_check_arguments(const clerk_operation *operation, const clerk_value values[],
+                                   bool check_bounds, clerk_problem *problem);
+
+/*
+** Checks a base URL: absolute, https (or http to loopback, or `allow_http`), a plain host, perhaps
+** a port and a path; no credentials, query or fragment. CLERK_OK or CLERK_REFUSED.
+*/
+clerk_status clerk_check_base_url(clerk_text url, bool allow_http, clerk_problem *problem);
+
+/* Whether an URL that passed clerk_check_base_url names a loopback host (127/8, ::1, localhost). */
+bool clerk_is_loopback(const char *url);
+
+/*
+** Checks a header that a caller wants to add: a token as name, no control bytes in the value, and
+** none that this library or HTTP's framing owns. CLERK_OK or CLERK_REFUSED.
+*/
+clerk_status clerk_check_header(clerk_text name, clerk_text value, clerk_problem *problem);
+
+/* Checks a secret key: not empty, no byte that would break or fold the header. Says nothing of it. */
+clerk_status clerk_check_secret_key(clerk_text key, clerk_problem *problem);
+
+/* ------------------------------------------------------------------ request */
+
+typedef struct clerk_header {
+  const char *name; /* lower case */
+  char *value;
+} clerk_header;
+
+enum { CLERK_REQUEST_HEADERS_MAX = 5 };
+
+/* A request to send as it is. Zero it before the first use. */
+typedef struct clerk_request {
+  const char *method;                              /* static */
+  char *url;                                       /* owned */
+  char *body;                                      /* owned by cJSON's allocator; NULL: none */
+  clerk_header headers[CLERK_REQUEST_HEADERS_MAX]; /* values owned; authorization first */
+  size_t header_count;
+} clerk_request;
+
+typedef struct clerk_settings {
+  const char *base_url;    /* checked by clerk_check_base_url; a final slash does not matter */
+  const char *api_version; /* value of Clerk-API-Version */
+  const char *user_agent;  /* value of User-Agent */
+} clerk_settings;
+
+/*
+** Builds the request for values that passed clerk_check_arguments. It has no key yet: see
+** clerk_request_authorize. CLERK_OK or CLERK_NO_MEMORY; on success the caller owns `request`.
+*/
+clerk_status clerk_request_build(clerk_request *request, const clerk_operation *operation,
+                                 const clerk_value values[], const clerk_settings *settings);
+
+/* Sets, or replaces and wipes, the secret key (RFC 6750 bearer) that was checked before. */
+clerk_status clerk_request_authorize(clerk_request *request, clerk_text key);
+
+/* Wipes and frees what the request owns and zeroes it; a zeroed request is fine. */
+void clerk_request_free(clerk_request *request);
+
+/* ------------------------------------------------------------------ JSON reader */
+
+enum { CLERK_DEPTH_MAX = 512 };
+
+typedef enum clerk_token {
+  CLERK_TOKEN_BROKEN, /* see clerk_reader_problem; final */
+  CLERK_TOKEN_END,    /* the document is complete and nothing follows it; final */
+  CLERK_TOKEN_NULL,
+  CLERK_TOKEN_FALSE,
+  CLERK_TOKEN_TRUE,
+  CLERK_TOKEN_INTEGER,
+  CLERK_TOKEN_FLOAT,
+  CLERK_TOKEN_STRING,
+  CLERK_TOKEN_KEY,
+  CLERK_TOKEN_ARRAY,
+  CLERK_TOKEN_ARRAY_END,
+  CLERK_TOKEN_OBJECT,
+  CLERK_TOKEN_OBJECT_END
+} clerk_token;
+
+/*
+** Reads one JSON document (RFC 8259, strictly, UTF-8) token by token: no allocation, no recursion,
+** containers nested at most CLERK_DEPTH_MAX deep. A literal without fraction and exponent that fits
+** 64 bits is an integer, every other number a float (infinite when it is too large for a double).
+*/
+typedef struct clerk_reader {
+  clerk_text string; /* of STRING and KEY: the bytes between the quotes, within the input */
+  bool escaped;      /* ... and whether they hold escapes: then see clerk_reader_unescape */
+  int64_t integer;   /* of INTEGER */
+  double number;     /* of FLOAT */
+  unsigned depth;    /* containers that are open after the token */
+  /* private from here */
+  const char *start, *at, *end;
+  const char *problem;
+  unsigned char expects;
+  uint8_t is_object[CLERK_DEPTH_MAX / 8];
+} clerk_reader;
+
+/* Begins to read `input`, which must outlive the reader. */
+void clerk_reader_init(clerk_reader *reader, clerk_text input);
+
+/* The next token. */
+clerk_token clerk_reader_next(clerk_reader *reader);
+
+/* Writes the latest STRING or KEY to `out` (at least string.length bytes); returns the length. */
+size_t clerk_reader_unescape(const clerk_reader *reader, char *out);
+
+/* After CLERK_TOKEN_BROKEN: what is wrong (static), and the offset in bytes where. */
+const char *clerk_reader_problem(const clerk_reader *reader, size_t *offset);
+
+/* ------------------------------------------------------------------ answers */
+
+/* What the judge must know of a body; filled while it is read. Zero it before. */
+typedef struct clerk_shape {
+  bool is_complete; /* well-formed JSON to the end */
+  bool is_object;
+  bool has_data;   /* an array `data` */
+  bool has_errors; /* an array `errors` */
+  bool *pending;   /* private */
+} clerk_shape;
+
+/* Notes the token that `reader` has just returned. */
+void clerk_shape_note(clerk_shape *shape, const clerk_reader *reader, clerk_token token);
+
+/* Reads a whole body for its shape alone. */
+clerk_shape clerk_shape_of(clerk_text body);
+
+typedef enum clerk_judgement {
+  CLERK_SUCCESS,
+  CLERK_API_ERRORS,        /* the API's own errors, in the body's array `errors` */
+  CLERK_INVALID_JSON,      /* a success by its status, but no JSON */
+  CLERK_UNEXPECTED_SHAPE,  /* a success by its status, but no object, or a list without `data` */
+  CLERK_UNEXPECTED_STATUS, /* no success, and no API errors in it: a proxy's page, for example */
+  CLERK_REDIRECT_REFUSED   /* 3XX: never followed */
+} clerk_judgement;
+
+/* Judges an answer by its status and the shape of its body. */
+clerk_judgement clerk_judge(const clerk_operation *operation, int status, const clerk_shape *shape);
+
+/* The stable name of an unusable answer, such as "invalid_json". Static. */
+const char *clerk_judgement_name(clerk_judgement judgement);
+
+/* ------------------------------------------------------------------ failures */
+
+typedef enum clerk_failure {
+  CLERK_DNS_FAILED,
+  CLERK_CONNECT_FAILED,
+  CLERK_CONNECTION_LOST,
+  CLERK_TIMEOUT,
+  CLERK_TLS_FAILED,
+  CLERK_RESPONSE_TOO_LARGE,
+  CLERK_BAD_RESPONSE,
+  CLERK_CANCELLED
+} clerk_failure;
+
+/* The name of a failure, such as "dns_failed". Static. */
+const char *clerk_failure_name(clerk_failure failure);
+
+/* Finds a failure by its name; false when there is none. */
+bool clerk_find_failure(const char *name, clerk_failure *failure);
+
+/* ------------------------------------------------------------------ retries */
+
+/* Seconds to wait by a Retry-After value (RFC 9110, 10.2.3): a number, or a date judged against the
+** answer's `date` header. False for nonsense, and for a date without a date to judge it by. */
+bool clerk_parse_retry_after(const char *retry_after, const char *date, int64_t *seconds);
+
+enum { CLERK_STATUS_MAX = 599 };
+
+typedef struct clerk_retry_policy {
+  bool backoff; /* false: never try again */
+  double initial_interval_ms;
+  double max_interval_ms;
+  double exponent;
+  int64_t max_elapsed_ms; /* a wait that would pass it is not begun */
+  bool retry_connection_errors;
+  bool repeat_unsafe;                        /* treat POST like the other methods */
+  uint8_t statuses[CLERK_STATUS_MAX / 8 + 1]; /* one bit each; see clerk_retry_on */
+} clerk_retry_policy;
+
+/* Adds a status ("429") or a class of them ("5XX") to the policy; false when it is neither. */
+bool clerk_retry_on(clerk_retry_policy *policy, const char *status);
+
+/* One call through all its attempts. */
+typedef struct clerk_retry {
+  const clerk_operation *operation;
+  clerk_retry_policy policy;
+  int64_t start_ms;
+  int64_t deadline_ms; /* after start_ms; 0: none */
+  int attempts;
+  bool maybe_applied; /* some attempt of a change may have had its effect */
+} clerk_retry;
+
+/* How one attempt ended. */
+typedef struct clerk_attempt {
+  bool has_response;
+  clerk_judgement judgement; /* with a response: how it was judged, */
+  int status;                /* its status, */
+  bool has_retry_after;      /* whether it asked to wait, */
+  int64_t retry_after_s;     /* and for how long */
+  clerk_failure failure;     /* without: why, */
+  bool sent;                 /* and whether any byte of the request may have left */
+} clerk_attempt;
+
+typedef enum clerk_outcome { CLERK_DONE, CLERK_FAILED, CLERK_AGAIN } clerk_outcome;
+
+typedef struct clerk_verdict {
+  clerk_outcome outcome;
+  int64_t wait_ms; /* before the next attempt (CLERK_AGAIN) */
+  int64_t pause_ms; /* after a 429: nobody should use this key for so long; else 0 */
+} clerk_verdict;
+
+/* Begins a call at `now_ms`. `deadline_ms` bounds the whole call, 0: nothing does. */
+void clerk_retry_start(clerk_retry *retry, const clerk_operation *operation,
+                       const clerk_retry_policy *policy, int64_t deadline_ms, int64_t now_ms);
+
+/*
+** Judges an attempt that ended at `now_ms`; `random` in [0, 1) spreads the waits. GET, PATCH and
+** DELETE are tried again after the policy's statuses and after repeatable failures; POST only after
+** a 429 or when nothing of it was sent, unless the policy says repeat_unsafe.
+*/
+clerk_verdict clerk_retry_judge(clerk_retry *retry, const clerk_attempt *attempt, int64_t now_ms,
+                                double random);
+
+/* Whether the budgets allow to wait `wait_ms` more at `now_ms`. */
+bool clerk_retry_may_wait(const clerk_retry *retry, int64_t wait_ms, int64_t now_ms);
+
+/* Milliseconds until the deadline, at least 0; INT64_MAX without one. */
+int64_t clerk_retry_time_left(const clerk_retry *retry, int64_t now_ms);
+
+#endif

@@ -1,0 +1,468 @@
+/* The libcurl transport. */
+#include "curl.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#if LIBCURL_VERSION_NUM < 0x075000
+#error "clerk.machines needs libcurl 7.80 or newer"
+#endif
+
+enum { HEAD_LIMIT = 256 * 1024 };
+
+/* ------------------------------------------------------------------ failures */
+
+static const struct {
+  CURLcode code;
+  clerk_failure failure;
+} failures[] = {
+    {CURLE_COULDNT_RESOLVE_HOST, CLERK_DNS_FAILED},
+    {CURLE_COULDNT_RESOLVE_PROXY, CLERK_DNS_FAILED},
+    {CURLE_COULDNT_CONNECT, CLERK_CONNECT_FAILED},
+    {CURLE_PROXY, CLERK_CONNECT_FAILED},
+    {CURLE_INTERFACE_FAILED, CLERK_CONNECT_FAILED},
+    {CURLE_OPERATION_TIMEDOUT, CLERK_TIMEOUT},
+    {CURLE_SSL_CONNECT_ERROR, CLERK_TLS_FAILED},
+    {CURLE_PEER_FAILED_VERIFICATION, CLERK_TLS_FAILED},
+    {CURLE_SSL_CACERT_BADFILE, CLERK_TLS_FAILED},
+    {CURLE_SSL_CERTPROBLEM, CLERK_TLS_FAILED},
+    {CURLE_SSL_CIPHER, CLERK_TLS_FAILED},
+    {CURLE_SSL_ENGINE_INITFAILED, CLERK_TLS_FAILED},
+    {CURLE_SSL_ISSUER_ERROR, CLERK_TLS_FAILED},
+    {CURLE_SSL_INVALIDCERTSTATUS, CLERK_TLS_FAILED},
+    {CURLE_SSL_CLIENTCERT, CLERK_TLS_FAILED},
+    {CURLE_FILESIZE_EXCEEDED, CLERK_RESPONSE_TOO_LARGE},
+    {CURLE_UNSUPPORTED_PROTOCOL, CLERK_BAD_RESPONSE}, /* an answer of HTTP/0.9: garbage */
+    {CURLE_WEIRD_SERVER_REPLY, CLERK_BAD_RESPONSE},
+    {CURLE_BAD_CONTENT_ENCODING, CLERK_BAD_RESPONSE},
+    {CURLE_WRITE_ERROR, CLERK_BAD_RESPONSE}, /* broken chunks or compression */
+};
+
+static clerk_failure failure_of(CURLcode code) {
+  for (size_t i = 0; i < sizeof failures / sizeof *failures; i++)
+    if (failures[i].code == code) return failures[i].failure;
+  return CLERK_CONNECTION_LOST;
+}
+
+/* ------------------------------------------------------------------ libcurl's callbacks */
+
+static curl_socket_t open_socket(void *unused, curlsocktype purpose, struct curl_sockaddr *address) {
+  (void)unused, (void)purpose;
+#ifdef SOCK_CLOEXEC
+  return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+#else
+  curl_socket_t fd = socket(address->family, address->socktype, address->protocol);
+  if (fd != CURL_SOCKET_BAD) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return fd;
+#endif
+}
+
+/* libcurl sends any request again when a kept connection dies: only the caller may decide that. */
+static int before_send(void *user, char *ip, char *local_ip, int port, int local_port) {
+  clerk_transfer *transfer = user;
+  (void)ip, (void)local_ip, (void)port, (void)local_port;
+  return transfer->sends++ == 0 ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+}
+
+/* Heads before the last one (1XX) are dropped, and so are trailers. */
+static size_t receive_head(char *bytes, size_t one, size_t length, void *user) {
+  clerk_transfer *transfer = user;
+  (void)one;
+  if (length >= 5 && memcmp(bytes, "HTTP/", 5) == 0) {
+    transfer->head.length = 0;
+    transfer->is_head_complete = false;
+    return length;
+  }
+  if (transfer->is_head_complete) return length;
+  if (*bytes == '\r' || *bytes == '\n') transfer->is_head_complete = true;
+  transfer->is_too_large = transfer->head.length + length > HEAD_LIMIT;
+  if (transfer->is_too_large) return 0;
+  return clerk_buffer_append(&transfer->head, bytes, length) ? length : 0;
+}
+
+static size_t receive_body(char *bytes, size_t one, size_t length, void *user) {
+  clerk_transfer *transfer = user;
+  (void)one;
+  transfer->is_too_large = length > transfer->body_limit - transfer->body.length;
+  if (transfer->is_too_large) return 0;
+  return clerk_buffer_append(&transfer->body, bytes, length) ? length : 0;
+}
+
+/* ------------------------------------------------------------------ certificates */
+
+/* OpenSSL finds a certificate in a directory by a link named after its hash: "1a2b3c4d.0". */
+static bool has_hash_links(const char *directory) {
+  DIR *entries = directory ? opendir(directory) : NULL;
+  bool found = false;
+  if (!entries) return false;
+  for (struct dirent *entry; !found && (entry = readdir(entries)) != NULL;) {
+    const char *name = entry->d_name;
+    found = strspn(name, "0123456789abcdef") == 8 && name[8] == '.' &&
+            strspn(name + 9, "0123456789") > 0;
+  }
+  closedir(entries);
+  return found;
+}
+
+/* Appends a file; false when it cannot be read (errno tells why) or there is no memory (0). */
+static bool append_file(clerk_buffer *buffer, const char *path) {
+  char bytes[4096];
+  size_t length;
+  bool ok = true;
+  FILE *file = fopen(path, "rbe");
+  if (!file) return false;
+  while (ok && (length = fread(bytes, 1, sizeof bytes, file)) > 0)
+    ok = clerk_buffer_append(buffer, bytes, length);
+  int error = ferror(file) ? errno : 0;
+  fclose(file);
+  errno = error;
+  return ok && error == 0;
+}
+
+static clerk_status load_ca_file(clerk_curl *curl, const char *ca_file, const char *system_bundle,
+                                 clerk_problem *problem) {
+  clerk_buffer own = {0};
+  clerk_status status = CLERK_OK;
+  if (!append_file(&own, ca_file)) {
+    snprintf(problem->message, sizeof problem->message, "ca_file cannot be read: %s",
+             strerror(errno));
+    status = errno ? CLERK_REFUSED : CLERK_NO_MEMORY;
+  } else if (curl->ca_dir) {
+    curl->ca_file = strdup(ca_file);
+    if (!curl->ca_file) status = CLERK_NO_MEMORY;
+  } else {
+    if (system_bundle) append_file(&curl->ca_bundle, system_bundle);
+    if (!clerk_buffer_append(&curl->ca_bundle, "\n", 1) ||
+        !clerk_buffer_append(&curl->ca_bundle, own.bytes, own.length))
+      status = CLERK_NO_MEMORY;
+  }
+  clerk_buffer_free(&own);
+  return status;
+}
+
+/* The hashed directory is read a certificate at a time; Debian's default of bundle and directory
+** costs 30 ms for every new connection. */
+static clerk_status choose_certificates(clerk_curl *curl, const char *ca_file,
+                                        clerk_problem *problem) {
+  const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+  if (has_hash_links(info->capath)) curl->ca_dir = info->capath;
+  return ca_file ? load_ca_file(curl, ca_file, info->cainfo, problem) : CLERK_OK;
+}
+
+static void set_certificates(const clerk_curl *curl, CURL *easy) {
+  curl_easy_setopt(easy, CURLOPT_CAPATH, curl->ca_dir);
+  if (curl->ca_dir) curl_easy_setopt(easy, CURLOPT_CAINFO, curl->ca_file);
+  if (curl->ca_bundle.length > 0) {
+    struct curl_blob blob = {curl->ca_bundle.bytes, curl->ca_bundle.length, CURL_BLOB_NOCOPY};
+    curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
+  }
+}
+
+/* ------------------------------------------------------------------ one client's connections */
+
+static bool libcurl_is_ready;
+
+static void init_libcurl(void) { libcurl_is_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == 0; }
+
+clerk_status clerk_curl_init(clerk_curl *curl, const clerk_curl_options *options,
+                             clerk_problem *problem) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, init_libcurl);
+  if (!libcurl_is_ready) return CLERK_NO_MEMORY;
+  curl->pid = getpid();
+  curl->max_connections = options->max_connections;
+  clerk_status status = choose_certificates(curl, options->ca_file, problem);
+  if (status == CLERK_OK && options->proxy) {
+    curl->proxy = strdup(options->proxy);
+    if (!curl->proxy) status = CLERK_NO_MEMORY;
+  }
+  if (status != CLERK_OK) clerk_curl_close(curl);
+  return status;
+}
+
+static void unlink_transfer(clerk_transfer *transfer) {
+  if (transfer->previous)
+    transfer->previous->next = transfer->next;
+  else
+    transfer->owner->transfers = transfer->next;
+  if (transfer->next) transfer->next->previous = transfer->previous;
+  transfer->owner = NULL;
+}
+
+static void link_transfer(clerk_curl *curl, clerk_transfer *transfer) {
+  transfer->owner = curl;
+  transfer->previous = NULL;
+  transfer->next = curl->transfers;
+  if (curl->transfers) curl->transfers->previous = transfer;
+  curl->transfers = transfer;
+}
+
+static void fail(clerk_transfer *transfer, clerk_failure failure, const char *message) {
+  transfer->is_finished = true;
+  transfer->failure = failure;
+  transfer->message = message;
+}
+
+/* Whether a byte of the request may have left: what was sent, or is known to have been begun. */
+static bool has_sent(const clerk_transfer *transfer) {
+  long request_size = 0;
+  curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &request_size);
+  return request_size > 0;
+}
+
+/* Takes a transfer off libcurl's hands; its handle becomes the spare one. */
+static void release(clerk_transfer *transfer) {
+  clerk_curl *curl = transfer->owner;
+  curl_multi_remove_handle(curl->multi, transfer->easy);
+  unlink_transfer(transfer);
+  if (curl->spare) {
+    curl_easy_cleanup(transfer->easy);
+  } else {
+    curl_easy_reset(transfer->easy);
+    curl->spare = transfer->easy;
+  }
+  transfer->easy = NULL;
+}
+
+/* In a forked child: the handles are the parent's, and even to clean them up would reach its
+** connections. */
+static void leave_to_parent(clerk_curl *curl) {
+  if (curl->pid == getpid()) return;
+  while (curl->transfers) {
+    clerk_transfer *transfer = curl->transfers;
+    transfer->sent = true;
+    fail(transfer, CLERK_CANCELLED, "the process was forked");
+    transfer->easy = NULL;
+    unlink_transfer(transfer);
+  }
+  curl->multi = NULL;
+  curl->spare = NULL;
+  curl->pid = getpid();
+}
+
+void clerk_curl_close(clerk_curl *curl) {
+  leave_to_parent(curl);
+  while (curl->transfers) {
+    clerk_transfer *transfer = curl->transfers;
+    transfer->sent = has_sent(transfer);
+    fail(transfer, CLERK_CANCELLED, "the client was closed");
+    release(transfer);
+  }
+  curl_easy_cleanup(curl->spare);
+  curl_multi_cleanup(curl->multi);
+  clerk_wipe_string(curl->proxy);
+  free(curl->ca_file);
+  clerk_buffer_free(&curl->ca_bundle);
+  *curl = (clerk_curl){0};
+}
+
+static bool open_multi(clerk_curl *curl) {
+  if (curl->multi) return true;
+  curl->multi = curl_multi_init();
+  if (!curl->multi) return false;
+  return curl_multi_setopt(curl->multi, CURLMOPT_MAXCONNECTS, curl->max_connections) == CURLM_OK;
+}
+
+static CURL *take_handle(clerk_curl *curl) {
+  CURL *easy = curl->spare;
+  curl->spare = NULL;
+  return easy ? easy : curl_easy_init();
+}
+
+/* ------------------------------------------------------------------ one transfer */
+
+clerk_status clerk_transfer_add_header(clerk_transfer *transfer, const char *name,
+                                       const char *value) {
+  clerk_buffer line = {0};
+  /* "name;" is how libcurl is told of an empty value */
+  const char *separator = *value ? ": " : ";";
+  struct curl_slist *lines = NULL;
+  if (clerk_buffer_append(&line, name, strlen(name)) &&
+      clerk_buffer_append(&line, separator, strlen(separator)) &&
+      clerk_buffer_append(&line, value, strlen(value)))
+    lines = curl_slist_append(transfer->header_lines, line.bytes);
+  clerk_buffer_free(&line);
+  if (!lines) return CLERK_NO_MEMORY;
+  transfer->header_lines = lines;
+  return CLERK_OK;
+}
+
+clerk_status clerk_transfer_set_body(clerk_transfer *transfer, clerk_text body) {
+  if (!clerk_buffer_append(&transfer->upload, body.bytes, body.length)) return CLERK_NO_MEMORY;
+  return clerk_transfer_add_header(transfer, "expect", "");
+}
+
+static void free_header_lines(clerk_transfer *transfer) {
+  for (struct curl_slist *line = transfer->header_lines; line; line = line->next)
+    clerk_wipe(line->data, strlen(line->data));
+  curl_slist_free_all(transfer->header_lines);
+  transfer->header_lines = NULL;
+}
+
+static void set_protocols(CURL *easy) {
+#if LIBCURL_VERSION_NUM >= 0x075500
+  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+  curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+  curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+}
+
+/* A key for loopback must not travel to a proxy that somebody set for the outside. */
+static void set_proxy(const clerk_curl *curl, CURL *easy, const char *url) {
+  if (curl->proxy)
+    curl_easy_setopt(easy, CURLOPT_PROXY, curl->proxy);
+  else if (clerk_is_loopback(url))
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+  curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+}
+
+static void set_limits(CURL *easy, const clerk_curl_request *request) {
+  curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, request->timeout_ms);
+  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, request->connect_timeout_ms);
+  curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)request->max_response_bytes);
+  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+  curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
+}
+
+static void set_callbacks(CURL *easy, clerk_transfer *transfer) {
+  curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
+  curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+  curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_send);
+  curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
+  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, receive_head);
+  curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
+  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive_body);
+  curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+}
+
+/* Options that cannot fail but for memory are not checked one by one: the last ones of that kind,
+** which hold the request, are. */
+static bool set_request(CURL *easy, const clerk_transfer *transfer,
+                        const clerk_curl_request *request) {
+  if (transfer->upload.bytes) {
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, transfer->upload.bytes);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)transfer->upload.length);
+  }
+  curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->header_lines);
+  curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+  return curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate") == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method) == CURLE_OK &&
+         curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK;
+}
+
+clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
+                              const clerk_curl_request *request) {
+  leave_to_parent(curl);
+  if (!open_multi(curl)) return CLERK_NO_MEMORY;
+  CURL *easy = take_handle(curl);
+  if (!easy) return CLERK_NO_MEMORY;
+  transfer->body_limit = request->max_response_bytes;
+  set_protocols(easy);
+  set_proxy(curl, easy, request->url);
+  set_certificates(curl, easy);
+  set_limits(easy, request);
+  set_callbacks(easy, transfer);
+  /* wait to share a connection of HTTP/2; on plain HTTP waiting only costs time */
+  curl_easy_setopt(easy, CURLOPT_PIPEWAIT, strncmp(request->url, "https:", 6) == 0 ? 1L : 0L);
+  if (!set_request(easy, transfer, request) ||
+      curl_multi_add_handle(curl->multi, easy) != CURLM_OK) {
+    curl_easy_cleanup(easy);
+    return CLERK_NO_MEMORY;
+  }
+  transfer->easy = easy;
+  link_transfer(curl, transfer);
+  return CLERK_OK;
+}
+
+static void conclude_failure(clerk_transfer *transfer, CURLcode code) {
+  transfer->sent = has_sent(transfer);
+  if (transfer->is_too_large)
+    fail(transfer, CLERK_RESPONSE_TOO_LARGE, "the answer is larger than max_response_bytes");
+  else if (transfer->sends > 1)
+    fail(transfer, CLERK_CONNECTION_LOST, "a kept connection died without an answer");
+  else
+    fail(transfer, failure_of(code),
+         *transfer->error ? transfer->error : curl_easy_strerror(code));
+}
+
+static void conclude(clerk_transfer *transfer, CURLcode code) {
+  long status = 0;
+  curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+  if (code == CURLE_OK) {
+    transfer->is_finished = true;
+    transfer->has_response = true;
+    transfer->status = (int)status;
+  } else {
+    conclude_failure(transfer, code);
+  }
+  release(transfer);
+}
+
+static void conclude_finished(clerk_curl *curl) {
+  CURLMsg *message;
+  int left;
+  while ((message = curl_multi_info_read(curl->multi, &left)) != NULL) {
+    clerk_transfer *transfer;
+    CURLcode code = message->data.result; /* gone once the handle is removed */
+    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
+    conclude(transfer, code);
+  }
+}
+
+void clerk_curl_step(clerk_curl *curl, int wait_ms) {
+  int running;
+  leave_to_parent(curl);
+  if (!curl->transfers) return;
+  if (wait_ms > 0) curl_multi_poll(curl->multi, NULL, 0, wait_ms, NULL);
+  curl_multi_perform(curl->multi, &running);
+  conclude_finished(curl);
+}
+
+static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
+
+static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+
+static clerk_text trim(const char *start, const char *end) {
+  while (start < end && is_blank(*start)) start++;
+  while (end > start && is_blank(end[-1])) end--;
+  return (clerk_text){start, (size_t)(end - start)};
+}
+
+bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, clerk_text *name,
+                                clerk_text *value) {
+  while (*position < transfer->head.length) {
+    char *line = transfer->head.bytes + *position;
+    char *end = memchr(line, '\n', transfer->head.length - *position);
+    if (!end) end = transfer->head.bytes + transfer->head.length;
+    *position = (size_t)(end - transfer->head.bytes) + 1;
+    char *colon = memchr(line, ':', (size_t)(end - line));
+    if (!colon || colon == line) continue;
+    for (char *c = line; c < colon; c++) *c = lower(*c);
+    *name = (clerk_text){line, (size_t)(colon - line)};
+    *value = trim(colon + 1, end);
+    return true;
+  }
+  return false;
+}
+
+void clerk_transfer_end(clerk_transfer *transfer) {
+  if (transfer->owner) leave_to_parent(transfer->owner);
+  if (transfer->owner) release(transfer);
+  free_header_lines(transfer);
+  clerk_buffer_free(&transfer->upload);
+  clerk_buffer_free(&transfer->head);
+  clerk_buffer_free(&transfer->body);
+  *transfer = (clerk_transfer){0};
+}

@@ -1,0 +1,100 @@
+/*
+** The libcurl transport: bytes out, bytes in, no opinion about either. No Lua.
+**
+** A clerk_curl keeps the connections of one client. A clerk_transfer is one request on its way; it
+** moves only within clerk_curl_step. Both are used by one thread at a time and keep their address
+** from their first use to their end. After a fork the child starts with no connection and leaves
+** the parent's alone.
+*/
+#ifndef CLERK_CURL_H
+#define CLERK_CURL_H
+
+#include <curl/curl.h>
+#include <sys/types.h>
+
+#include "clerk.h"
+#include "memory.h"
+
+typedef struct clerk_transfer clerk_transfer;
+
+/* Zero it before clerk_curl_init. All members are private. */
+typedef struct clerk_curl {
+  CURLM *multi; /* made when first needed */
+  CURL *spare;  /* an idle handle, which keeps TLS sessions */
+  pid_t pid;    /* the process that the handles belong to */
+  long max_connections;
+  const char *ca_dir; /* static */
+  char *ca_file;
+  clerk_buffer ca_bundle; /* the system's certificates and those of ca_file, when no ca_dir */
+  char *proxy;
+  clerk_transfer *transfers;
+} clerk_curl;
+
+typedef struct clerk_curl_options {
+  const char *ca_file; /* PEM file of further certificate authorities, or NULL */
+  const char *proxy;   /* proxy URL, or NULL: the environment's, as libcurl reads it */
+  long max_connections;
+} clerk_curl_options;
+
+/* CLERK_OK, CLERK_REFUSED when ca_file cannot be read, or CLERK_NO_MEMORY. */
+clerk_status clerk_curl_init(clerk_curl *curl, const clerk_curl_options *options,
+                             clerk_problem *problem);
+
+/* Ends every transfer as cancelled, closes the connections and zeroes the struct. */
+void clerk_curl_close(clerk_curl *curl);
+
+/* Zero it before its first use. Only the members named public are for others. */
+struct clerk_transfer {
+  bool is_finished;      /* public: the rest of the public members counts from then on */
+  bool has_response;     /* public */
+  int status;            /* public: with a response */
+  clerk_buffer body;     /* public: with a response; see also clerk_transfer_next_header */
+  clerk_failure failure; /* public: without a response */
+  const char *message;   /* public: without a response; static or within the transfer */
+  bool sent;             /* public: without a response, whether a byte may have left */
+
+  clerk_curl *owner;
+  clerk_transfer *previous, *next;
+  CURL *easy;
+  struct curl_slist *header_lines;
+  clerk_buffer upload;
+  clerk_buffer head;
+  size_t body_limit;
+  int sends;
+  bool is_head_complete, is_too_large;
+  char error[CURL_ERROR_SIZE];
+};
+
+/* Adds a header line to a transfer that is not started yet. CLERK_OK or CLERK_NO_MEMORY. */
+clerk_status clerk_transfer_add_header(clerk_transfer *transfer, const char *name,
+                                       const char *value);
+
+/* Gives a transfer that is not started yet a body, copied. CLERK_OK or CLERK_NO_MEMORY. */
+clerk_status clerk_transfer_set_body(clerk_transfer *transfer, clerk_text body);
+
+typedef struct clerk_curl_request {
+  const char *method;
+  const char *url;
+  long timeout_ms;
+  long connect_timeout_ms;
+  size_t max_response_bytes; /* of the unpacked body */
+} clerk_curl_request;
+
+/* Starts a transfer, which then belongs to `curl`. CLERK_OK or CLERK_NO_MEMORY. */
+clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
+                              const clerk_curl_request *request);
+
+/* Moves what can move; waits at most `wait_ms` for something that can. */
+void clerk_curl_step(clerk_curl *curl, int wait_ms);
+
+/*
+** Walks over the answer's headers: begin with *position 0. The name is in lower case. False after
+** the last one.
+*/
+bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, clerk_text *name,
+                                clerk_text *value);
+
+/* Stops the transfer if it is under way, wipes and frees what it owns, and zeroes it. */
+void clerk_transfer_end(clerk_transfer *transfer);
+
+#endif

@@ -1,0 +1,228 @@
+/* The module clerk.machines.core: the core and its transport for lua/clerk/machines. */
+#include <math.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__APPLE__)
+#include <sys/random.h>
+#endif
+
+#include "lua_binding.h"
+
+/* ------------------------------------------------------------------ shared by the binding */
+
+void *clerk_lua_new(lua_State *L, size_t size, const char *metatable) {
+  void *memory = lua_newuserdata(L, size);
+  memset(memory, 0, size);
+  luaL_getmetatable(L, metatable);
+  lua_setmetatable(L, -2);
+  return memory;
+}
+
+void clerk_lua_register(lua_State *L, const char *metatable, const luaL_Reg *methods) {
+  luaL_newmetatable(L, metatable);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}
+
+int clerk_lua_refuse(lua_State *L, clerk_status status, const clerk_problem *problem) {
+  if (status == CLERK_NO_MEMORY) return luaL_error(L, "not enough memory");
+  lua_pushnil(L);
+  lua_pushstring(L, problem->message);
+  return 2;
+}
+
+clerk_text clerk_lua_text(lua_State *L, int index) {
+  clerk_text text;
+  if (lua_type(L, index) != LUA_TSTRING) luaL_checktype(L, index, LUA_TSTRING);
+  text.bytes = lua_tolstring(L, index, &text.length);
+  return text;
+}
+
+const char *clerk_lua_field(lua_State *L, int index, const char *name) {
+  lua_getfield(L, index, name);
+  const char *value = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+  lua_pop(L, 1);
+  return value;
+}
+
+bool clerk_lua_integer(lua_State *L, int index, int64_t *integer) {
+  if (lua_type(L, index) != LUA_TNUMBER) return false;
+#if LUA_VERSION_NUM >= 503
+  int is_integer;
+  *integer = lua_tointegerx(L, index, &is_integer);
+  return is_integer;
+#else
+  double number = lua_tonumber(L, index);
+  if (!(number >= -0x1p63 && number < 0x1p63) || floor(number) != number) return false;
+  *integer = (int64_t)number;
+  return true;
+#endif
+}
+
+void clerk_lua_push_integer(lua_State *L, int64_t integer) {
+#if LUA_VERSION_NUM >= 503
+  lua_pushinteger(L, integer);
+#else
+  lua_pushnumber(L, (lua_Number)integer);
+#endif
+}
+
+/* ------------------------------------------------------------------ the table of operations */
+
+static void set_bound(lua_State *L, const char *name, int64_t bound) {
+  if (bound == INT64_MIN || bound == INT64_MAX) return;
+  clerk_lua_push_integer(L, bound);
+  lua_setfield(L, -2, name);
+}
+
+static void set_string(lua_State *L, const char *name, const char *value) {
+  lua_pushstring(L, value);
+  lua_setfield(L, -2, name);
+}
+
+static void set_boolean(lua_State *L, const char *name, bool value) {
+  lua_pushboolean(L, value);
+  lua_setfield(L, -2, name);
+}
+
+static void set_values(lua_State *L, const char *const *values) {
+  if (!values) return;
+  lua_newtable(L);
+  for (int i = 0; values[i]; i++) {
+    lua_pushstring(L, values[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "values");
+}
+
+static void push_parameter(lua_State *L, const clerk_parameter *parameter) {
+  static const char *const places[] = {"path", "query", "body"};
+  static const char *const types[] = {"string", "integer", "machine_id", "machine_ids"};
+  lua_newtable(L);
+  set_string(L, "name", parameter->name);
+  set_string(L, "place", places[parameter->place]);
+  set_string(L, "type", types[parameter->type]);
+  set_boolean(L, "required", parameter->required);
+  set_bound(L, "min", parameter->min);
+  set_bound(L, "max", parameter->max);
+  set_values(L, parameter->values);
+}
+
+static void push_operation(lua_State *L, const clerk_operation *operation) {
+  lua_newtable(L);
+  set_string(L, "name", operation->name);
+  set_string(L, "summary", operation->summary);
+  set_string(L, "method", operation->method);
+  set_string(L, "path", operation->path);
+  set_boolean(L, "answers_secret", operation->answers_secret);
+  lua_newtable(L);
+  for (int i = 0; operation->parameters[i].name; i++) {
+    push_parameter(L, &operation->parameters[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "parameters");
+}
+
+static void push_operations(lua_State *L) {
+  lua_newtable(L);
+  for (int i = 0; clerk_operations[i].name; i++) {
+    push_operation(L, &clerk_operations[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+}
+
+/* ------------------------------------------------------------------ checks */
+
+static int answer_check(lua_State *L, clerk_status status, const clerk_problem *problem) {
+  if (status != CLERK_OK) return clerk_lua_refuse(L, status, problem);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* core.check_base_url(url, allow_http) -> true | nil, problem */
+static int core_check_base_url(lua_State *L) {
+  clerk_problem problem;
+  clerk_text url = clerk_lua_text(L, 1);
+  return answer_check(L, clerk_check_base_url(url, lua_toboolean(L, 2), &problem), &problem);
+}
+
+/* core.check_header(name, value) -> true | nil, problem */
+static int core_check_header(lua_State *L) {
+  clerk_problem problem;
+  clerk_text name = clerk_lua_text(L, 1), value = clerk_lua_text(L, 2);
+  return answer_check(L, clerk_check_header(name, value, &problem), &problem);
+}
+
+/* core.check_secret_key(key) -> true | nil, problem */
+static int core_check_secret_key(lua_State *L) {
+  clerk_problem problem;
+  return answer_check(L, clerk_check_secret_key(clerk_lua_text(L, 1), &problem), &problem);
+}
+
+/* core.is_retry_status(text) -> whether a retry policy can name it: "429", "5XX" */
+static int core_is_retry_status(lua_State *L) {
+  clerk_retry_policy policy = {0};
+  lua_pushboolean(L, clerk_retry_on(&policy, clerk_lua_text(L, 1).bytes));
+  return 1;
+}
+
+/* ------------------------------------------------------------------ time and chance */
+
+/* core.now() -> ms of a clock that only goes forward */
+static int core_now(lua_State *L) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  clerk_lua_push_integer(L, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+  return 1;
+}
+
+/* core.sleep(ms): may return early, so that a signal gets its turn */
+static int core_sleep(lua_State *L) {
+  double ms = (double)luaL_checknumber(L, 1);
+  struct timespec wait = {(time_t)(ms / 1000), (long)fmod(ms, 1000) * 1000000};
+  if (ms > 0) nanosleep(&wait, NULL);
+  return 0;
+}
+
+/* core.random() -> a number in [0, 1), different in every process, forked ones too */
+static int core_random(lua_State *L) {
+  uint32_t bits = 0;
+  if (getentropy(&bits, sizeof bits) != 0) bits = UINT32_MAX / 2;
+  lua_pushnumber(L, bits / 4294967296.0);
+  return 1;
+}
+
+/* ------------------------------------------------------------------ the module */
+
+static const luaL_Reg functions[] = {{"call", clerk_lua_call},
+                                     {"decode", clerk_lua_json_decode},
+                                     {"curl", clerk_lua_curl},
+                                     {"check_base_url", core_check_base_url},
+                                     {"check_header", core_check_header},
+                                     {"check_secret_key", core_check_secret_key},
+                                     {"is_retry_status", core_is_retry_status},
+                                     {"now", core_now},
+                                     {"sleep", core_sleep},
+                                     {"random", core_random},
+                                     {NULL, NULL}};
+
+__attribute__((visibility("default"))) int luaopen_clerk_machines_core(lua_State *L);
+
+int luaopen_clerk_machines_core(lua_State *L) {
+  clerk_lua_register_call(L);
+  clerk_lua_register_curl(L);
+  lua_newtable(L);
+  luaL_setfuncs(L, functions, 0);
+  set_string(L, "version", clerk_version());
+  lua_pushlightuserdata(L, NULL);
+  lua_setfield(L, -2, "null");
+  push_operations(L);
+  lua_setfield(L, -2, "operations");
+  clerk_lua_push_result_metatable(L);
+  lua_setfield(L, -2, "result");
+  return 1;
+}

@@ -1,0 +1,158 @@
+/* The libcurl transport for Lua: see lua/clerk/machines/libcurl.lua. */
+#include "curl.h"
+#include "lua_binding.h"
+
+#define CURL_TYPE "clerk.machines.curl"
+#define TRANSFER_TYPE "clerk.machines.transfer"
+
+static clerk_curl *check_curl(lua_State *L) { return luaL_checkudata(L, 1, CURL_TYPE); }
+
+static clerk_transfer *check_transfer(lua_State *L) { return luaL_checkudata(L, 1, TRANSFER_TYPE); }
+
+static void check_status(lua_State *L, clerk_status status) {
+  if (status != CLERK_OK) clerk_lua_refuse(L, status, NULL);
+}
+
+static lua_Integer integer_field(lua_State *L, int index, const char *name) {
+  lua_getfield(L, index, name);
+  lua_Integer integer = luaL_checkinteger(L, -1);
+  lua_pop(L, 1);
+  return integer;
+}
+
+/* core.curl { ca_file, proxy, max_connections } -> curl | nil, problem */
+int clerk_lua_curl(lua_State *L) {
+  clerk_problem problem;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  clerk_curl_options options = {.ca_file = clerk_lua_field(L, 1, "ca_file"),
+                                .proxy = clerk_lua_field(L, 1, "proxy"),
+                                .max_connections = (long)integer_field(L, 1, "max_connections")};
+  clerk_curl *curl = clerk_lua_new(L, sizeof *curl, CURL_TYPE);
+  clerk_status status = clerk_curl_init(curl, &options, &problem);
+  return status == CLERK_OK ? 1 : clerk_lua_refuse(L, status, &problem);
+}
+
+/* Copies the headers of the request at `index` into the transfer. */
+static void add_headers(lua_State *L, int index, clerk_transfer *transfer) {
+  lua_getfield(L, index, "headers");
+  int headers = lua_gettop(L);
+  luaL_checktype(L, headers, LUA_TTABLE);
+  for (lua_pushnil(L); lua_next(L, headers); lua_pop(L, 1)) {
+    const char *name = clerk_lua_text(L, -2).bytes;
+    check_status(L, clerk_transfer_add_header(transfer, name, clerk_lua_text(L, -1).bytes));
+  }
+  lua_pop(L, 1);
+}
+
+static void add_body(lua_State *L, int index, clerk_transfer *transfer) {
+  lua_getfield(L, index, "body");
+  if (!lua_isnil(L, -1)) check_status(L, clerk_transfer_set_body(transfer, clerk_lua_text(L, -1)));
+  lua_pop(L, 1);
+}
+
+/* curl:start(request) -> transfer */
+static int curl_start(lua_State *L) {
+  clerk_curl *curl = check_curl(L);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  clerk_curl_request request = {
+      .method = clerk_lua_field(L, 2, "method"),
+      .url = clerk_lua_field(L, 2, "url"),
+      .timeout_ms = (long)integer_field(L, 2, "timeout_ms"),
+      .connect_timeout_ms = (long)integer_field(L, 2, "connect_timeout_ms"),
+      .max_response_bytes = (size_t)integer_field(L, 2, "max_response_bytes")};
+  luaL_argcheck(L, request.method && request.url, 2, "a method and an url expected");
+  clerk_transfer *transfer = clerk_lua_new(L, sizeof *transfer, TRANSFER_TYPE);
+  add_headers(L, 2, transfer);
+  add_body(L, 2, transfer);
+  check_status(L, clerk_curl_start(curl, transfer, &request));
+  return 1;
+}
+
+/* curl:step(ms): moves what can move, waits at most so long */
+static int curl_step(lua_State *L) {
+  clerk_curl_step(check_curl(L), (int)luaL_checkinteger(L, 2));
+  return 0;
+}
+
+static int curl_close(lua_State *L) {
+  clerk_curl_close(check_curl(L));
+  return 0;
+}
+
+/* transfer:is_finished() */
+static int transfer_is_finished(lua_State *L) {
+  lua_pushboolean(L, check_transfer(L)->is_finished);
+  return 1;
+}
+
+/* Sets a header in the table on top of the stack, joined to what is there (RFC 9110, 5.3). */
+static void add_header(lua_State *L, clerk_text name, clerk_text value) {
+  lua_pushlstring(L, name.bytes, name.length);
+  lua_pushvalue(L, -1);
+  lua_rawget(L, -3);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_pushlstring(L, value.bytes, value.length);
+  } else {
+    lua_pushliteral(L, ", ");
+    lua_pushlstring(L, value.bytes, value.length);
+    lua_concat(L, 3);
+  }
+  lua_rawset(L, -3);
+}
+
+static int push_response(lua_State *L, clerk_transfer *transfer) {
+  clerk_text name, value;
+  size_t position = 0;
+  lua_createtable(L, 0, 3);
+  lua_pushinteger(L, transfer->status);
+  lua_setfield(L, -2, "status");
+  lua_newtable(L);
+  while (clerk_transfer_next_header(transfer, &position, &name, &value)) add_header(L, name, value);
+  lua_setfield(L, -2, "headers");
+  lua_pushlstring(L, transfer->body.bytes, transfer->body.length);
+  lua_setfield(L, -2, "body");
+  return 1;
+}
+
+static int push_failure(lua_State *L, const clerk_transfer *transfer) {
+  lua_pushnil(L);
+  lua_createtable(L, 0, 3);
+  lua_pushstring(L, clerk_failure_name(transfer->failure));
+  lua_setfield(L, -2, "code");
+  lua_pushstring(L, transfer->message);
+  lua_setfield(L, -2, "message");
+  lua_pushboolean(L, transfer->sent);
+  lua_setfield(L, -2, "sent");
+  return 2;
+}
+
+/* transfer:take() -> response | nil, failure: once, after it is finished */
+static int transfer_take(lua_State *L) {
+  clerk_transfer *transfer = check_transfer(L);
+  luaL_argcheck(L, transfer->is_finished, 1, "the transfer is under way");
+  int results = transfer->has_response ? push_response(L, transfer) : push_failure(L, transfer);
+  clerk_transfer_end(transfer);
+  return results;
+}
+
+static int transfer_gc(lua_State *L) {
+  clerk_transfer_end(check_transfer(L));
+  return 0;
+}
+
+static const luaL_Reg curl_methods[] = {{"start", curl_start},
+                                        {"step", curl_step},
+                                        {"close", curl_close},
+                                        {"__gc", curl_close},
+                                        {NULL, NULL}};
+
+static const luaL_Reg transfer_methods[] = {{"is_finished", transfer_is_finished},
+                                            {"take", transfer_take},
+                                            {"__gc", transfer_gc},
+                                            {NULL, NULL}};
+
+void clerk_lua_register_curl(lua_State *L) {
+  clerk_lua_register(L, CURL_TYPE, curl_methods);
+  clerk_lua_register(L, TRANSFER_TYPE, transfer_methods);
+}

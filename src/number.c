@@ -1,0 +1,112 @@
+/* JSON numbers: exact 64-bit integers, correctly rounded doubles, in every locale. */
+#include "number.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static bool is_digit(const char *at, const char *end) {
+  return at < end && *at >= '0' && *at <= '9';
+}
+
+static const char *skip_digits(const char *at, const char *end) {
+  while (is_digit(at, end)) at++;
+  return at;
+}
+
+/* Reads digits as an integer of the given sign; false when it does not fit. */
+static bool to_integer(const char *at, const char *end, bool negative, int64_t *integer) {
+  const uint64_t limit = negative ? (uint64_t)INT64_MAX + 1 : (uint64_t)INT64_MAX;
+  uint64_t value = 0;
+  for (; at < end; at++) {
+    unsigned digit = (unsigned)(*at - '0');
+    if (value > (limit - digit) / 10) return false;
+    value = value * 10 + digit;
+  }
+  *integer = negative ? (int64_t)(0 - value) : (int64_t)value;
+  return true;
+}
+
+static clerk_number malformed(clerk_number number, const char *at, const char *problem) {
+  number.end = at;
+  number.problem = problem;
+  return number;
+}
+
+clerk_number clerk_number_scan(const char *start, const char *end) {
+  clerk_number number = {.start = start};
+  bool negative = *start == '-';
+  const char *digits = start + negative;
+  const char *at = skip_digits(digits, end);
+  if (at == digits) return malformed(number, at, "a digit is missing");
+  if (*digits == '0' && at - digits > 1) return malformed(number, digits + 1, "a leading zero");
+  number.is_integer = to_integer(digits, at, negative, &number.integer);
+  if (at < end && *at == '.') {
+    number.is_integer = false;
+    if (!is_digit(++at, end)) return malformed(number, at, "a digit is missing");
+    at = skip_digits(at, end);
+  }
+  if (at < end && (*at == 'e' || *at == 'E')) {
+    number.is_integer = false;
+    at++;
+    if (at < end && (*at == '+' || *at == '-')) at++;
+    if (!is_digit(at, end)) return malformed(number, at, "a digit is missing");
+    at = skip_digits(at, end);
+  }
+  number.end = at;
+  return number;
+}
+
+/* No double needs more significant digits to be rounded; a nonzero rest counts as one digit more. */
+enum { SIGNIFICANT_DIGITS = 768, EXPONENT_LIMIT = 100000000 };
+
+typedef struct decimal {
+  char text[SIGNIFICANT_DIGITS + 32];
+  int length;
+  bool rest;
+  long exponent; /* of the last digit kept */
+} decimal;
+
+static void add_digit(decimal *value, char digit, bool fraction) {
+  if (value->length == 0 && digit == '0') { /* a leading zero */
+    value->exponent -= fraction;
+  } else if (value->length < SIGNIFICANT_DIGITS) {
+    value->text[value->length++] = digit;
+    value->exponent -= fraction;
+  } else {
+    value->rest = value->rest || digit != '0';
+    value->exponent += !fraction;
+  }
+}
+
+static long read_exponent(const char *at, const char *end) {
+  bool negative = *at == '-';
+  long exponent = 0;
+  for (at += negative || *at == '+'; at < end; at++)
+    if (exponent < EXPONENT_LIMIT) exponent = exponent * 10 + (*at - '0');
+  return negative ? -exponent : exponent;
+}
+
+/* strtod reads the locale's decimal point; digits with an exponent have none. */
+double clerk_number_to_double(const clerk_number *number) {
+  decimal value = {.length = 0};
+  bool negative = *number->start == '-', fraction = false;
+  for (const char *at = number->start + negative; at < number->end; at++) {
+    if (*at == '.') {
+      fraction = true;
+    } else if (*at == 'e' || *at == 'E') {
+      value.exponent += read_exponent(at + 1, number->end);
+      break;
+    } else {
+      add_digit(&value, *at, fraction);
+    }
+  }
+  if (value.length == 0) return negative ? -0.0 : 0.0;
+  if (value.rest) {
+    value.text[value.length++] = '1';
+    value.exponent--;
+  }
+  snprintf(value.text + value.length, sizeof value.text - (size_t)value.length, "e%ld",
+           value.exponent);
+  double magnitude = strtod(value.text, NULL);
+  return negative ? -magnitude : magnitude;
+}

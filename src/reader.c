@@ -1,0 +1,270 @@
+/* The JSON reader: one pass, token by token, no allocation, no recursion. */
+#include <string.h>
+
+#include "clerk.h"
+#include "number.h"
+#include "utf8.h"
+
+/* What the grammar allows next. */
+enum {
+  EXPECTS_VALUE,         /* after a key or a comma in an array, and at the start */
+  EXPECTS_FIRST_ELEMENT, /* after [ */
+  EXPECTS_FIRST_KEY,     /* after { */
+  EXPECTS_KEY,           /* after a comma in an object */
+  EXPECTS_MORE,          /* after an element or a member: a comma or the end of the container */
+  EXPECTS_END,           /* after the outermost value */
+  EXPECTS_NOTHING        /* broken: stays so */
+};
+
+void clerk_reader_init(clerk_reader *reader, clerk_text input) {
+  *reader = (clerk_reader){
+      .start = input.bytes, .at = input.bytes, .end = input.bytes + input.length};
+}
+
+static clerk_token broken(clerk_reader *reader, const char *at, const char *problem) {
+  reader->at = at;
+  reader->problem = problem;
+  reader->expects = EXPECTS_NOTHING;
+  return CLERK_TOKEN_BROKEN;
+}
+
+const char *clerk_reader_problem(const clerk_reader *reader, size_t *offset) {
+  *offset = (size_t)(reader->at - reader->start);
+  return reader->problem;
+}
+
+/* ------------------------------------------------------------------ containers */
+
+static bool in_object(const clerk_reader *reader) {
+  unsigned level = reader->depth - 1;
+  return reader->is_object[level / 8] >> (level % 8) & 1;
+}
+
+static clerk_token open_container(clerk_reader *reader, bool is_object) {
+  unsigned level = reader->depth;
+  if (level == CLERK_DEPTH_MAX) return broken(reader, reader->at, "nested too deep");
+  uint8_t bit = (uint8_t)(1u << (level % 8));
+  uint8_t *byte = &reader->is_object[level / 8];
+  *byte = is_object ? (uint8_t)(*byte | bit) : (uint8_t)(*byte & ~bit);
+  reader->depth++;
+  reader->at++;
+  reader->expects = is_object ? EXPECTS_FIRST_KEY : EXPECTS_FIRST_ELEMENT;
+  return is_object ? CLERK_TOKEN_OBJECT : CLERK_TOKEN_ARRAY;
+}
+
+static void after_value(clerk_reader *reader) {
+  reader->expects = reader->depth > 0 ? EXPECTS_MORE : EXPECTS_END;
+}
+
+static clerk_token close_container(clerk_reader *reader) {
+  clerk_token token = in_object(reader) ? CLERK_TOKEN_OBJECT_END : CLERK_TOKEN_ARRAY_END;
+  reader->depth--;
+  reader->at++;
+  after_value(reader);
+  return token;
+}
+
+/* ------------------------------------------------------------------ strings */
+
+/* Whether one of the eight bytes is a control byte, a quote, a backslash or not ASCII: the usual
+** arithmetic on eight bytes at once, where a byte's high bit tells that a test holds for it. */
+static bool has_special(uint64_t bytes) {
+  const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+  uint64_t quote = bytes ^ ones * '"', backslash = bytes ^ ones * '\\';
+  uint64_t control = bytes - ones * 0x20;
+  return ((control | (quote - ones) | (backslash - ones) | bytes) & highs) != 0;
+}
+
+static bool is_plain(unsigned char byte) {
+  return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+}
+
+static const char *skip_plain(const char *at, const char *end) {
+  uint64_t bytes;
+  for (; end - at >= (ptrdiff_t)sizeof bytes; at += sizeof bytes) {
+    memcpy(&bytes, at, sizeof bytes);
+    if (has_special(bytes)) break;
+  }
+  while (at < end && is_plain((unsigned char)*at)) at++;
+  return at;
+}
+
+static int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+/* The code unit of the four digits at `at`, or -1. */
+static int code_unit(const char *at, const char *end) {
+  int unit = 0;
+  if (end - at < 4) return -1;
+  for (int i = 0; i < 4; i++) {
+    int digit = hex_digit(at[i]);
+    if (digit < 0) return -1;
+    unit = unit << 4 | digit;
+  }
+  return unit;
+}
+
+static bool is_high_surrogate(int unit) { return unit >= 0xD800 && unit <= 0xDBFF; }
+static bool is_low_surrogate(int unit) { return unit >= 0xDC00 && unit <= 0xDFFF; }
+
+/* The length of the \u escape (or pair of them) at the backslash `at`, or 0 when it is malformed. */
+static size_t unicode_escape(const char *at, const char *end) {
+  int unit = code_unit(at + 2, end);
+  if (unit < 0 || is_low_surrogate(unit)) return 0;
+  if (!is_high_surrogate(unit)) return 6;
+  if (end - at < 12 || at[6] != '\\' || at[7] != 'u') return 0;
+  return is_low_surrogate(code_unit(at + 8, end)) ? 12 : 0;
+}
+
+static size_t escape_length(const char *at, const char *end) {
+  if (end - at < 2) return 0;
+  if (at[1] == 'u') return unicode_escape(at, end);
+  return at[1] != '\0' && strchr("\"\\/bfnrt", at[1]) ? 2 : 0;
+}
+
+/* Reads the string at the quote; sets `string` and `escaped`; leaves `at` behind it. */
+static bool read_string(clerk_reader *reader) {
+  const char *start = reader->at + 1, *end = reader->end, *at = start;
+  reader->escaped = false;
+  while ((at = skip_plain(at, end)) < end && *at != '"') {
+    size_t length = 1;
+    if ((unsigned char)*at < 0x20) return broken(reader, at, "a control byte in a string"), false;
+    if (*at == '\\') {
+      reader->escaped = true;
+      length = escape_length(at, end);
+      if (length == 0) return broken(reader, at, "a malformed escape"), false;
+    } else if ((unsigned char)*at >= 0x80) {
+      length = clerk_utf8_sequence(at, end);
+      if (length == 0) return broken(reader, at, "malformed UTF-8"), false;
+    }
+    at += length;
+  }
+  if (at == end) return broken(reader, at, "an unfinished string"), false;
+  reader->string = (clerk_text){start, (size_t)(at - start)};
+  reader->at = at + 1;
+  return true;
+}
+
+/* Writes what the escape at the backslash `*at` stands for, and moves `*at` behind it. */
+static size_t write_escape(const char **at, const char *end, char *out) {
+  static const char letters[] = "bfnrt", controls[] = "\b\f\n\r\t";
+  char letter = (*at)[1];
+  if (letter != 'u') {
+    const char *found = strchr(letters, letter);
+    *out = found ? controls[found - letters] : letter;
+    *at += 2;
+    return 1;
+  }
+  unsigned code_point = (unsigned)code_unit(*at + 2, end);
+  *at += 6;
+  if (is_high_surrogate((int)code_point)) {
+    unsigned low = (unsigned)code_unit(*at + 2, end);
+    code_point = 0x10000 + ((code_point - 0xD800) << 10) + (low - 0xDC00);
+    *at += 6;
+  }
+  return clerk_utf8_write(code_point, out);
+}
+
+size_t clerk_reader_unescape(const clerk_reader *reader, char *out) {
+  const char *at = reader->string.bytes, *end = at + reader->string.length;
+  size_t length = 0;
+  while (at < end) {
+    if (*at == '\\')
+      length += write_escape(&at, end, out + length);
+    else
+      out[length++] = *at++;
+  }
+  return length;
+}
+
+/* ------------------------------------------------------------------ values */
+
+static clerk_token read_literal(clerk_reader *reader, const char *word, clerk_token token) {
+  size_t length = strlen(word);
+  if ((size_t)(reader->end - reader->at) < length || memcmp(reader->at, word, length) != 0)
+    return broken(reader, reader->at, "an unknown word");
+  reader->at += length;
+  after_value(reader);
+  return token;
+}
+
+static clerk_token read_number(clerk_reader *reader) {
+  clerk_number number = clerk_number_scan(reader->at, reader->end);
+  if (number.problem) return broken(reader, number.end, number.problem);
+  reader->at = number.end;
+  after_value(reader);
+  if (number.is_integer) {
+    reader->integer = number.integer;
+    return CLERK_TOKEN_INTEGER;
+  }
+  reader->number = clerk_number_to_double(&number);
+  return CLERK_TOKEN_FLOAT;
+}
+
+static clerk_token read_value(clerk_reader *reader) {
+  switch (*reader->at) {
+    case '{': return open_container(reader, true);
+    case '[': return open_container(reader, false);
+    case '"':
+      if (!read_string(reader)) return CLERK_TOKEN_BROKEN;
+      after_value(reader);
+      return CLERK_TOKEN_STRING;
+    case 'n': return read_literal(reader, "null", CLERK_TOKEN_NULL);
+    case 't': return read_literal(reader, "true", CLERK_TOKEN_TRUE);
+    case 'f': return read_literal(reader, "false", CLERK_TOKEN_FALSE);
+    case '-':
+    case '0': case '1': case '2': case '3': case '4':
+    case '5': case '6': case '7': case '8': case '9':
+      return read_number(reader);
+    default: return broken(reader, reader->at, "a value is missing");
+  }
+}
+
+static void skip_space(clerk_reader *reader) {
+  const char *at = reader->at;
+  while (at < reader->end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) at++;
+  reader->at = at;
+}
+
+static clerk_token read_key(clerk_reader *reader) {
+  if (*reader->at != '"') return broken(reader, reader->at, "a member's name is missing");
+  if (!read_string(reader)) return CLERK_TOKEN_BROKEN;
+  skip_space(reader);
+  if (reader->at == reader->end || *reader->at != ':')
+    return broken(reader, reader->at, "a colon is missing");
+  reader->at++;
+  reader->expects = EXPECTS_VALUE;
+  return CLERK_TOKEN_KEY;
+}
+
+/* After an element or a member: the end of the container, or a comma and what follows it. */
+static clerk_token read_more(clerk_reader *reader) {
+  bool object = in_object(reader);
+  if (*reader->at == (object ? '}' : ']')) return close_container(reader);
+  if (*reader->at != ',') return broken(reader, reader->at, "a comma is missing");
+  reader->at++;
+  reader->expects = object ? EXPECTS_KEY : EXPECTS_VALUE;
+  return clerk_reader_next(reader);
+}
+
+clerk_token clerk_reader_next(clerk_reader *reader) {
+  if (reader->expects == EXPECTS_NOTHING) return CLERK_TOKEN_BROKEN;
+  skip_space(reader);
+  bool at_end = reader->at == reader->end;
+  if (reader->expects == EXPECTS_END)
+    return at_end ? CLERK_TOKEN_END : broken(reader, reader->at, "something follows the document");
+  if (at_end) return broken(reader, reader->at, "the document is not complete");
+  switch (reader->expects) {
+    case EXPECTS_FIRST_ELEMENT:
+      return *reader->at == ']' ? close_container(reader) : read_value(reader);
+    case EXPECTS_FIRST_KEY:
+      return *reader->at == '}' ? close_container(reader) : read_key(reader);
+    case EXPECTS_KEY: return read_key(reader);
+    case EXPECTS_MORE: return read_more(reader);
+    default: return read_value(reader);
+  }
+}

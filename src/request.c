@@ -1,0 +1,190 @@
+/* Requests: the path and query of an operation, its JSON body and its headers. */
+#include <cjson/cJSON.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clerk.h"
+#include "memory.h"
+
+/* ------------------------------------------------------------------ URL */
+
+static bool is_unreserved(unsigned char c) {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+         c == '.' || c == '_' || c == '~';
+}
+
+static bool append_string(clerk_buffer *url, const char *string) {
+  return clerk_buffer_append(url, string, strlen(string));
+}
+
+/* Appends text percent-encoded (RFC 3986, 2.1) as one segment or value. */
+static bool append_encoded(clerk_buffer *url, clerk_text text) {
+  for (size_t i = 0; i < text.length; i++) {
+    unsigned char byte = (unsigned char)text.bytes[i];
+    char escape[4];
+    snprintf(escape, sizeof escape, "%%%02X", byte);
+    if (!(is_unreserved(byte) ? clerk_buffer_append(url, &text.bytes[i], 1)
+                              : append_string(url, escape)))
+      return false;
+  }
+  return true;
+}
+
+static bool append_base(clerk_buffer *url, const char *base_url) {
+  size_t length = strlen(base_url);
+  while (length > 0 && base_url[length - 1] == '/') length--;
+  return clerk_buffer_append(url, base_url, length);
+}
+
+/* Path parameters come first in the table, in the order of their places in the path. */
+static bool append_path(clerk_buffer *url, const char *path, const clerk_value *value) {
+  const char *brace;
+  while ((brace = strchr(path, '{')) != NULL) {
+    if (!clerk_buffer_append(url, path, (size_t)(brace - path))) return false;
+    if (!append_encoded(url, (value++)->text)) return false;
+    path = strchr(brace, '}') + 1;
+  }
+  return append_string(url, path);
+}
+
+static bool append_value(clerk_buffer *url, clerk_type type, const clerk_value *value) {
+  char number[24];
+  if (type != CLERK_INTEGER) return append_encoded(url, value->text);
+  snprintf(number, sizeof number, "%" PRId64, value->integer);
+  return append_string(url, number);
+}
+
+static bool append_query(clerk_buffer *url, const clerk_operation *operation,
+                         const clerk_value values[]) {
+  const char *separator = "?";
+  for (int i = 0; operation->parameters[i].name; i++) {
+    const clerk_parameter *parameter = &operation->parameters[i];
+    if (parameter->place != CLERK_QUERY || !values[i].given) continue;
+    if (!append_string(url, separator) || !append_string(url, parameter->name) ||
+        !append_string(url, "=") || !append_value(url, parameter->type, &values[i]))
+      return false;
+    separator = "&";
+  }
+  return true;
+}
+
+static char *build_url(const char *base_url, const clerk_operation *operation,
+                       const clerk_value values[]) {
+  clerk_buffer url = {0};
+  if (append_base(&url, base_url) && append_path(&url, operation->path, values) &&
+      append_query(&url, operation, values))
+    return url.bytes;
+  clerk_buffer_free(&url);
+  return NULL;
+}
+
+/* ------------------------------------------------------------------ body */
+
+static bool has_body(const clerk_operation *operation) {
+  for (int i = 0; operation->parameters[i].name; i++)
+    if (operation->parameters[i].place == CLERK_BODY) return true;
+  return false;
+}
+
+static cJSON *new_array(const clerk_value *value) {
+  cJSON *array = cJSON_CreateArray();
+  for (size_t i = 0; array && i < value->item_count; i++) {
+    cJSON *item = cJSON_CreateString(value->items[i].bytes);
+    if (!item || !cJSON_AddItemToArray(array, item)) {
+      cJSON_Delete(item);
+      cJSON_Delete(array);
+      return NULL;
+    }
+  }
+  return array;
+}
+
+/* Integers go in as text: cJSON's numbers are doubles. */
+static cJSON *new_member(clerk_type type, const clerk_value *value) {
+  char number[24];
+  switch (type) {
+    case CLERK_INTEGER:
+      snprintf(number, sizeof number, "%" PRId64, value->integer);
+      return cJSON_CreateRaw(number);
+    case CLERK_MACHINE_IDS: return new_array(value);
+    default: return cJSON_CreateString(value->text.bytes);
+  }
+}
+
+static bool add_members(cJSON *object, const clerk_operation *operation,
+                        const clerk_value values[]) {
+  for (int i = 0; operation->parameters[i].name; i++) {
+    const clerk_parameter *parameter = &operation->parameters[i];
+    if (parameter->place != CLERK_BODY || !values[i].given) continue;
+    cJSON *member = new_member(parameter->type, &values[i]);
+    if (!member || !cJSON_AddItemToObject(object, parameter->name, member)) {
+      cJSON_Delete(member);
+      return false;
+    }
+  }
+  return true;
+}
+
+static char *build_body(const clerk_operation *operation, const clerk_value values[]) {
+  cJSON *object = cJSON_CreateObject();
+  char *body = NULL;
+  if (object && add_members(object, operation, values)) body = cJSON_PrintUnformatted(object);
+  cJSON_Delete(object);
+  return body;
+}
+
+/* ------------------------------------------------------------------ headers */
+
+static char *duplicate(const char *prefix, clerk_text text) {
+  clerk_buffer value = {0};
+  if (append_string(&value, prefix) && clerk_buffer_append(&value, text.bytes, text.length))
+    return value.bytes;
+  clerk_buffer_free(&value);
+  return NULL;
+}
+
+static bool add_header(clerk_request *request, const char *name, const char *value) {
+  char *copy = duplicate("", (clerk_text){value, strlen(value)});
+  request->headers[request->header_count++] = (clerk_header){name, copy};
+  return copy != NULL;
+}
+
+static bool add_headers(clerk_request *request, const clerk_settings *settings) {
+  return add_header(request, "authorization", "") &&
+         add_header(request, "accept", "application/json") &&
+         add_header(request, "clerk-api-version", settings->api_version) &&
+         add_header(request, "user-agent", settings->user_agent) &&
+         (!request->body || add_header(request, "content-type", "application/json"));
+}
+
+/* ------------------------------------------------------------------ request */
+
+clerk_status clerk_request_build(clerk_request *request, const clerk_operation *operation,
+                                 const clerk_value values[], const clerk_settings *settings) {
+  bool with_body = has_body(operation);
+  request->method = operation->method;
+  request->url = build_url(settings->base_url, operation, values);
+  if (with_body) request->body = build_body(operation, values);
+  if (request->url && (request->body || !with_body) && add_headers(request, settings))
+    return CLERK_OK;
+  clerk_request_free(request);
+  return CLERK_NO_MEMORY;
+}
+
+clerk_status clerk_request_authorize(clerk_request *request, clerk_text key) {
+  char *value = duplicate("Bearer ", key);
+  if (!value) return CLERK_NO_MEMORY;
+  clerk_wipe_string(request->headers[0].value);
+  request->headers[0].value = value;
+  return CLERK_OK;
+}
+
+void clerk_request_free(clerk_request *request) {
+  clerk_wipe_string(request->url);
+  if (request->body) clerk_wipe(request->body, strlen(request->body));
+  cJSON_free(request->body);
+  for (size_t i = 0; i < request->header_count; i++) clerk_wipe_string(request->headers[i].value);
+  *request = (clerk_request){0};
+}

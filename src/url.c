@@ -1,0 +1,117 @@
+/*
+** Base URLs, read more strictly than RFC 3986 allows, so that no other reader of the same URL
+** (libcurl, a proxy) can take it for another host.
+*/
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clerk.h"
+
+typedef struct url_parts {
+  bool is_https;
+  clerk_text host; /* without brackets */
+  clerk_text port; /* may be empty */
+  bool is_bracketed;
+  const char *path;
+} url_parts;
+
+static clerk_status refuse(clerk_problem *problem, const char *what) {
+  snprintf(problem->message, sizeof problem->message, "base_url %s", what);
+  return CLERK_REFUSED;
+}
+
+static const char digits[] = "0123456789";
+static const char host_bytes[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._";
+static const char address_bytes[] = "0123456789abcdefABCDEF:.";
+static const char path_bytes[] =
+    "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._~!$&'()*+,;=:/%";
+
+static clerk_text span(const char *at, const char *allowed) {
+  return (clerk_text){at, strspn(at, allowed)};
+}
+
+static bool starts_with(const char *text, const char *prefix) {
+  return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* Takes the URL apart; what does not belong into a base URL is left at `path`. */
+static bool split(const char *url, url_parts *parts) {
+  parts->is_https = starts_with(url, "https://");
+  if (!parts->is_https && !starts_with(url, "http://")) return false;
+  const char *at = strstr(url, "//") + 2;
+  parts->is_bracketed = *at == '[';
+  at += parts->is_bracketed;
+  parts->host = span(at, parts->is_bracketed ? address_bytes : host_bytes);
+  at += parts->host.length;
+  if (parts->is_bracketed && *at++ != ']') return false;
+  parts->port = (clerk_text){at, 0};
+  if (*at == ':') {
+    parts->port = span(at + 1, digits);
+    at += 1 + parts->port.length;
+    if (parts->port.length == 0) return false;
+  }
+  parts->path = at;
+  return parts->host.length > 0;
+}
+
+static bool is_port(clerk_text port) {
+  if (port.length == 0) return true;
+  if (port.length > 5) return false;
+  long number = strtol(port.bytes, NULL, 10);
+  return number >= 1 && number <= 65535;
+}
+
+/* Four decimal numbers of at most 255 without leading zeros, the first one 127. */
+static bool is_loopback_ipv4(clerk_text host) {
+  const char *at = host.bytes, *end = at + host.length;
+  for (int part = 0; part < 4; part++) {
+    size_t length = strspn(at, digits);
+    if (length == 0 || length > 3 || (length > 1 && *at == '0')) return false;
+    long number = strtol(at, NULL, 10);
+    if (number > 255 || (part == 0 && number != 127)) return false;
+    at += length;
+    if (part < 3 && *at++ != '.') return false;
+  }
+  return at == end;
+}
+
+static bool is_localhost(clerk_text host) {
+  static const char name[] = "localhost";
+  if (host.length != strlen(name)) return false;
+  for (size_t i = 0; i < host.length; i++)
+    if ((host.bytes[i] | 0x20) != name[i]) return false;
+  return true;
+}
+
+static bool is_loopback(const url_parts *parts) {
+  if (parts->is_bracketed) return parts->host.length == 3 && starts_with(parts->host.bytes, "::1");
+  return is_localhost(parts->host) || is_loopback_ipv4(parts->host);
+}
+
+bool clerk_is_loopback(const char *url) {
+  url_parts parts;
+  return split(url, &parts) && is_loopback(&parts);
+}
+
+static bool is_path(const char *path) {
+  if (*path != '\0' && *path != '/') return false;
+  size_t length = strspn(path, path_bytes);
+  for (const char *at = strchr(path, '%'); at; at = strchr(at + 1, '%'))
+    if (strspn(at + 1, "0123456789abcdefABCDEF") < 2) return false;
+  return path[length] == '\0' && !strstr(path, "/../") && !strstr(path, "/./");
+}
+
+clerk_status clerk_check_base_url(clerk_text url, bool allow_http, clerk_problem *problem) {
+  url_parts parts;
+  if (strlen(url.bytes) != url.length) return refuse(problem, "must not contain a NUL byte");
+  if (strchr(url.bytes, '@')) return refuse(problem, "must not contain credentials");
+  if (!split(url.bytes, &parts))
+    return refuse(problem, "must be an absolute URL with https (or http to loopback) and a host");
+  if (strpbrk(parts.path, "?#")) return refuse(problem, "must not contain a query or fragment");
+  if (!is_port(parts.port)) return refuse(problem, "must have a port from 1 to 65535");
+  if (!is_path(parts.path)) return refuse(problem, "must be a plain URL");
+  if (!parts.is_https && !allow_http && !is_loopback(&parts))
+    return refuse(problem, "must be https, except to 127.0.0.0/8, [::1] or localhost");
+  return CLERK_OK;
+}

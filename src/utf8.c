@@ -1,0 +1,69 @@
+/* UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing past U+10FFFF. */
+#include "utf8.h"
+
+static bool is_continuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
+
+/* The range of the second byte is what refuses overlong forms, surrogates and what is too large. */
+static bool second_byte_fits(unsigned char first, unsigned char second) {
+  switch (first) {
+    case 0xE0: return second >= 0xA0;
+    case 0xED: return second <= 0x9F;
+    case 0xF0: return second >= 0x90;
+    case 0xF4: return second <= 0x8F;
+    default: return true;
+  }
+}
+
+static size_t length_by_first_byte(unsigned char first) {
+  if (first < 0x80) return 1;
+  if (first < 0xC2) return 0;
+  if (first < 0xE0) return 2;
+  if (first < 0xF0) return 3;
+  return first < 0xF5 ? 4 : 0;
+}
+
+size_t clerk_utf8_sequence(const char *at, const char *end) {
+  const unsigned char *bytes = (const unsigned char *)at;
+  if (at == end) return 0;
+  size_t length = length_by_first_byte(bytes[0]);
+  if (length > (size_t)(end - at)) return 0;
+  for (size_t i = 1; i < length; i++)
+    if (!is_continuation(bytes[i])) return 0;
+  return length < 2 || second_byte_fits(bytes[0], bytes[1]) ? length : 0;
+}
+
+bool clerk_utf8_count(clerk_text text, size_t *characters) {
+  const char *end = text.bytes + text.length;
+  *characters = 0;
+  for (const char *at = text.bytes; at < end; ++*characters) {
+    size_t length = clerk_utf8_sequence(at, end);
+    if (length == 0) return false;
+    at += length;
+  }
+  return true;
+}
+
+static char continuation(unsigned bits) { return (char)(0x80 | (bits & 0x3F)); }
+
+size_t clerk_utf8_write(unsigned code_point, char *out) {
+  if (code_point < 0x80) {
+    out[0] = (char)code_point;
+    return 1;
+  }
+  if (code_point < 0x800) {
+    out[0] = (char)(0xC0 | code_point >> 6);
+    out[1] = continuation(code_point);
+    return 2;
+  }
+  if (code_point < 0x10000) {
+    out[0] = (char)(0xE0 | code_point >> 12);
+    out[1] = continuation(code_point >> 6);
+    out[2] = continuation(code_point);
+    return 3;
+  }
+  out[0] = (char)(0xF0 | code_point >> 18);
+  out[1] = continuation(code_point >> 12);
+  out[2] = continuation(code_point >> 6);
+  out[3] = continuation(code_point);
+  return 4;
+}

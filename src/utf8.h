@@ -1,0 +1,19 @@
+/* UTF-8 (RFC 3629). Internal to src/. */
+#ifndef CLERK_UTF8_H
+#define CLERK_UTF8_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "clerk.h"
+
+/* The length of the well-formed sequence at `at` (1 to 4), or 0 when there is none before `end`. */
+size_t clerk_utf8_sequence(const char *at, const char *end);
+
+/* Counts the characters (code points); false when the text is not well-formed. */
+bool clerk_utf8_count(clerk_text text, size_t *characters);
+
+/* Writes a code point, which is no surrogate, to `out` (4 bytes at most); returns the length. */
+size_t clerk_utf8_write(unsigned code_point, char *out);
+
+#endif
