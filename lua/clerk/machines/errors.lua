@@ -1,0 +1,182 @@
+--- Error objects: tables with a metatable, raised by `error`.
+
+---@class clerk.machines.Error
+---@field type "ClerkErrors"|"SDKError"|"TransportError"|"ArgumentError"
+---@field message string of the first API error, else a sentence
+---@field code string of the first API error, else a stable name
+---@field errors table[]|nil every API error, as sent: message, long_message, code, meta
+---@field status integer|nil
+---@field headers table<string, string>|nil names in lower case
+---@field body string|nil the whole answer; withheld where it may hold a machine's secret key
+---@field meta table|nil as sent beside the API's errors
+---@field clerk_trace_id string|nil
+---@field retry_after integer|nil seconds
+---@field operation string|nil
+---@field attempts integer|nil
+---@field elapsed_ms integer|nil
+---@field where string|nil the caller's file:line, of an ArgumentError
+---@field maybe_applied boolean|nil of a change: whether it may have taken effect all the same
+local Error = { __name = "clerk.machines.Error" }
+
+local errors = {}
+
+--- Control bytes would break a line of a log, or worse, a terminal.
+local function one_line(text)
+  return (text:gsub("%c+", " "))
+end
+
+function Error:__tostring()
+  local line = self.type .. ":"
+  for _, field in ipairs { "operation", "status", "code" } do
+    if self[field] then
+      line = line .. " " .. self[field]
+    end
+  end
+  line = line .. ": " .. self.message
+  if self.where then
+    line = line .. " (at " .. self.where .. ")"
+  end
+  if self.clerk_trace_id then
+    line = line .. " (trace " .. self.clerk_trace_id .. ")"
+  end
+  return one_line(line)
+end
+
+---@param value any
+---@return boolean
+function errors.is_error(value)
+  return getmetatable(value) == Error
+end
+
+-- ---------------------------------------------------------------- ArgumentError
+
+local own_source = debug.getinfo(1, "S").source:match("^(.*)errors%.lua$")
+
+--- The first place on the stack that is not this library's.
+local function where()
+  for level = 2, 250 do
+    local info = debug.getinfo(level, "Sl")
+    if not info then
+      return nil
+    end
+    if info.what ~= "C" and info.source:sub(1, #own_source) ~= own_source then
+      return info.short_src .. ":" .. info.currentline
+    end
+  end
+end
+
+--- Raises an ArgumentError, before any I/O.
+---@param message string names the argument and what was expected; holds no secret
+---@param operation string|nil
+function errors.refuse(message, operation)
+  error(setmetatable({
+    type = "ArgumentError",
+    code = "invalid_argument",
+    message = message,
+    operation = operation,
+    where = where(),
+  }, Error), 0)
+end
+
+-- ---------------------------------------------------------------- answers and failures
+
+--- Shorter keys are found by chance too often; real ones are much longer.
+local SHORTEST_KEY_TO_HIDE = 8
+
+--- A copy of a value in which no string holds the key, should a server repeat it.
+local function without_key(value, key)
+  if type(value) == "table" then
+    local copy = {}
+    for name, member in pairs(value) do
+      copy[without_key(name, key)] = without_key(member, key)
+    end
+    return copy
+  end
+  if type(value) ~= "string" or #key < SHORTEST_KEY_TO_HIDE then
+    return value
+  end
+  return (value:gsub(key:gsub("%W", "%%%0"), "(secret key)"))
+end
+
+local function string_or_nil(value)
+  return type(value) == "string" and value or nil
+end
+
+local function trace_id(value, headers)
+  return type(value) == "table" and string_or_nil(value.clerk_trace_id)
+    or headers["clerk-trace-id"]
+    or headers["cf-ray"]
+end
+
+local function add_api_errors(err, value)
+  local first = type(value.errors[1]) == "table" and value.errors[1] or {}
+  err.errors = value.errors
+  err.meta = value.meta
+  err.message = string_or_nil(first.message) or "the API refused without saying why"
+  err.code = string_or_nil(first.code) or "unknown"
+end
+
+--- A success that cannot be read may hold the new key of a machine all the same.
+local function add_body(err, body, answers_secret)
+  if answers_secret and err.status < 300 then
+    err.message = ("%s (%d bytes withheld: they may hold a secret)"):format(err.message, #body)
+  else
+    err.body = body
+  end
+end
+
+local function add_response(err, verdict, response, attempt)
+  local value = without_key(verdict.value, attempt.key)
+  err.status = response.status
+  err.headers = without_key(response.headers or {}, attempt.key)
+  err.retry_after = verdict.retry_after
+  err.clerk_trace_id = trace_id(value, err.headers)
+  if err.type == "ClerkErrors" then
+    add_api_errors(err, value)
+  end
+  add_body(err, without_key(response.body or "", attempt.key), attempt.operation.answers_secret)
+end
+
+--- Makes the error of a call from the verdict on its last attempt.
+---@param verdict table of core: type, code, message, value, retry_after, maybe_applied
+---@param response table|nil
+---@param attempt { operation: table, attempts: integer, elapsed_ms: integer, key: string }
+---@return clerk.machines.Error
+function errors.of_attempt(verdict, response, attempt)
+  local err = {
+    type = verdict.type,
+    code = verdict.code,
+    message = verdict.message and without_key(verdict.message, attempt.key),
+    maybe_applied = verdict.maybe_applied,
+    operation = attempt.operation.name,
+    attempts = attempt.attempts,
+    elapsed_ms = attempt.elapsed_ms,
+  }
+  if verdict.type ~= "TransportError" then
+    add_response(err, verdict, response, attempt)
+  end
+  return setmetatable(err, Error)
+end
+
+--- Makes the error of a call that was not sent at all, because the client pauses after a 429.
+---@param operation table
+---@param pause_ms integer what is left of the pause
+---@param elapsed_ms integer
+---@return clerk.machines.Error
+function errors.of_pause(operation, pause_ms, elapsed_ms)
+  local err = {
+    type = "TransportError",
+    code = "timeout",
+    message = ("not sent: after a 429 the client pauses for %d ms more"):format(pause_ms),
+    operation = operation.name,
+    attempts = 0,
+    elapsed_ms = elapsed_ms,
+    retry_after = math.ceil(pause_ms / 1000),
+  }
+  if operation.method ~= "GET" then
+    err.maybe_applied = false
+  end
+  return setmetatable(err, Error)
+end
+
+return errors

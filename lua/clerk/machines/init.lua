@@ -1,0 +1,27 @@
+--- Clerk machines: nine operations, each a method that returns a plain table or raises an error.
+---
+---     local machines = require "clerk.machines"
+---     local client = machines.new { secret_key = "sk_test_…" }
+---     local machine = client:get("mch_…")
+
+local client = require "clerk.machines.client"
+local core = require "clerk.machines.core"
+local errors = require "clerk.machines.errors"
+require "clerk.machines.results"
+
+local machines = {}
+
+--- "MAJOR.MINOR.PATCH"
+---@type string
+machines.version = core.version
+
+--- What a null element of an array in a result is: the light userdata NULL.
+machines.null = core.null
+
+--- Makes a client.
+machines.new = client.new
+
+--- Whether a value is an error object of this library.
+machines.is_error = errors.is_error
+
+return machines

@@ -1,0 +1,316 @@
+--- Options: one table of all, of which some may also be given with a call.
+---
+--- Checks return the value to use, or nil and the problem: a sentence that names the option.
+
+local core = require "clerk.machines.core"
+
+local options = {}
+
+local LARGEST = 2 ^ 31 - 1
+local LARGEST_EXACT = 2 ^ 53
+
+local function unexpected(name, expected, value)
+  local got = type(value) == "number" and tostring(value) or type(value)
+  return nil, ("%s must be %s, got %s"):format(name, expected, got)
+end
+
+-- ---------------------------------------------------------------- kinds of values
+-- Each takes the option's row, the value and its full name.
+
+local kinds = {}
+
+function kinds.integer(row, value, name)
+  if type(value) ~= "number" or value % 1 ~= 0 or value < row.min or value > row.max then
+    return unexpected(name, ("an integer from %.0f to %.0f"):format(row.min, row.max), value)
+  end
+  return math.floor(value)
+end
+
+function kinds.number(row, value, name)
+  if type(value) ~= "number" or not (value >= row.min and value <= row.max) then
+    return unexpected(name, ("a number from %.0f to %.0f"):format(row.min, row.max), value)
+  end
+  return value
+end
+
+function kinds.boolean(_, value, name)
+  if type(value) ~= "boolean" then
+    return unexpected(name, "a boolean", value)
+  end
+  return value
+end
+
+kinds["function"] = function(_, value, name)
+  if type(value) ~= "function" then
+    return unexpected(name, "a function", value)
+  end
+  return value
+end
+
+function kinds.string(_, value, name)
+  if type(value) ~= "string" or value == "" or value:find("%c") then
+    return unexpected(name, "a string that is not empty and has no control bytes", value)
+  end
+  return value
+end
+
+function kinds.one_of(row, value, name)
+  for _, allowed in ipairs(row.values) do
+    if value == allowed then
+      return value
+    end
+  end
+  return unexpected(name, '"' .. table.concat(row.values, '" or "') .. '"', value)
+end
+
+function kinds.url(_, value, name)
+  if type(value) ~= "string" then
+    return unexpected(name, "a string", value)
+  end
+  return value
+end
+
+function kinds.secret_key(_, value, name)
+  if type(value) == "function" then
+    return value
+  end
+  if type(value) ~= "string" then
+    return unexpected(name, "a string or a function", value)
+  end
+  local ok, problem = core.check_secret_key(value)
+  return ok and function()
+    return value
+  end, problem
+end
+
+function kinds.transport(_, value, name)
+  local is_object = type(value) == "table" or type(value) == "userdata"
+  if not is_object or type(value.send) ~= "function" then
+    return unexpected(name, "an object with a function `send`", value)
+  end
+  return value
+end
+
+function kinds.headers(_, value, name)
+  if type(value) ~= "table" then
+    return unexpected(name, "a table", value)
+  end
+  local headers = {}
+  for header, text in pairs(value) do
+    if type(header) ~= "string" or type(text) ~= "string" then
+      return nil, name .. " must have strings as names and values"
+    end
+    local ok, problem = core.check_header(header, text)
+    local lower = header:lower()
+    if not ok or headers[lower] then
+      return nil, problem or ("%s has %s twice"):format(name, lower)
+    end
+    headers[lower] = text
+  end
+  return headers
+end
+
+function kinds.status_codes(_, value, name)
+  if type(value) ~= "table" then
+    return unexpected(name, "an array", value)
+  end
+  local count, codes = 0, {}
+  for _ in pairs(value) do
+    count = count + 1
+  end
+  for i = 1, count do
+    local code = value[i]
+    if type(code) == "number" and code % 1 == 0 then
+      code = ("%d"):format(code)
+    end
+    if type(code) ~= "string" or not core.is_retry_status(code) then
+      return nil, name .. ' must be an array of statuses, such as 429, or classes, such as "5XX"'
+    end
+    codes[i] = code
+  end
+  return codes
+end
+
+-- ---------------------------------------------------------------- tables of options
+
+local function check(rows, given, prefix)
+  for name in pairs(given) do
+    if not rows[name] then
+      return nil, ("%s%s is no option"):format(prefix, tostring(name))
+    end
+  end
+  local checked = {}
+  for name, row in pairs(rows) do
+    if given[name] ~= nil then
+      local value, problem = kinds[row.kind](row, given[name], prefix .. name)
+      if problem then
+        return nil, problem
+      end
+      checked[name] = value
+    end
+  end
+  return checked
+end
+
+--- A group of options below one name: what is given of it replaces single members.
+function kinds.group(row, value, name)
+  if value == false and row.off then
+    return row.off
+  end
+  if type(value) ~= "table" then
+    return unexpected(name, row.off and "a table or false" or "a table", value)
+  end
+  return check(row.members, value, name .. ".")
+end
+
+--- Merges checked groups member by member; neither table is changed.
+local function merge(base, changes)
+  local merged = {}
+  for name, value in pairs(base) do
+    merged[name] = value
+  end
+  for name, value in pairs(changes) do
+    local is_group = name == "backoff" or name == "headers" or name == "retries"
+    merged[name] = is_group and merged[name] and merge(merged[name], value) or value
+  end
+  return merged
+end
+
+local function ms(min)
+  return { kind = "number", min = min, max = LARGEST }
+end
+
+local retries = {
+  strategy = { kind = "one_of", values = { "backoff", "none" } },
+  backoff = {
+    kind = "group",
+    members = {
+      initial_interval = ms(0),
+      max_interval = ms(0),
+      exponent = { kind = "number", min = 1, max = 1000 },
+      max_elapsed_time = ms(0),
+    },
+  },
+  retry_connection_errors = { kind = "boolean" },
+  status_codes = { kind = "status_codes" },
+  repeat_unsafe = { kind = "boolean" },
+}
+
+--- Every option, with its kind, bounds and default; `per_call`: may also be given with a call.
+local rows = {
+  secret_key = { kind = "secret_key" },
+  base_url = { kind = "url", default = "https://api.clerk.com/v1", per_call = true },
+  timeout_ms = { kind = "integer", min = 1, max = LARGEST, default = 10000, per_call = true },
+  connect_timeout_ms = { kind = "integer", min = 1, max = LARGEST, default = 5000 },
+  deadline_ms = { kind = "integer", min = 1, max = LARGEST, per_call = true },
+  retries = {
+    kind = "group",
+    members = retries,
+    off = { strategy = "none" },
+    per_call = true,
+    default = {
+      strategy = "backoff",
+      backoff = {
+        initial_interval = 500,
+        max_interval = 60000,
+        exponent = 1.5,
+        max_elapsed_time = 60000,
+      },
+      retry_connection_errors = true,
+      status_codes = { "5XX", "429" },
+      repeat_unsafe = false,
+    },
+  },
+  headers = { kind = "headers", default = {}, per_call = true },
+  api_version = { kind = "string", default = "2026-05-12" },
+  user_agent = { kind = "string" },
+  max_connections = { kind = "integer", min = 1, max = 10000, default = 32 },
+  max_response_bytes = { kind = "integer", min = 1, max = LARGEST_EXACT, default = 64 * 2 ^ 20 },
+  ca_file = { kind = "string" },
+  proxy = { kind = "string" },
+  transport = { kind = "transport" },
+  on_event = { kind = "function" },
+  allow_http = { kind = "boolean", default = false },
+  check_bounds = { kind = "boolean", default = true },
+}
+
+local defaults, per_call = {}, {}
+for name, row in pairs(rows) do
+  if row.kind == "integer" and row.default then
+    row.default = math.floor(row.default)
+  end
+  defaults[name] = row.default
+  per_call[name] = row.per_call and row or nil
+end
+
+--- The names of all options and whether they may also be given with a call.
+options.names = {}
+for name, row in pairs(rows) do
+  options.names[name] = row.per_call or false
+end
+
+local function full_user_agent(own)
+  local runtime = type(jit) == "table" and jit.version or _VERSION
+  local ours = ("clerk-machines/%s (%s)"):format(core.version, runtime)
+  return own and own .. " " .. ours or ours
+end
+
+--- Checks what is given against `allowed` rows and lays it over `base`.
+local function resolve(allowed, given, base)
+  if type(given) ~= "table" then
+    return unexpected("options", "a table", given)
+  end
+  local checked, problem = check(allowed, given, "")
+  if not checked then
+    return nil, problem
+  end
+  local settings = merge(base, checked)
+  local ok, url_problem = core.check_base_url(settings.base_url, settings.allow_http)
+  return ok and settings, url_problem
+end
+
+local function check_combination(settings)
+  if not settings.secret_key then
+    return "secret_key is missing: give it or set CLERK_SECRET_KEY"
+  end
+  for _, name in ipairs { "ca_file", "proxy" } do
+    if settings.transport and settings[name] then
+      return name .. " has no effect with a transport of your own"
+    end
+  end
+end
+
+local function with_environment(given)
+  if type(given) ~= "table" or given.secret_key ~= nil then
+    return given
+  end
+  return merge(given, { secret_key = os.getenv("CLERK_SECRET_KEY") })
+end
+
+--- Checks the options of `machines.new` and adds the defaults.
+---@param given table|nil
+---@return table|nil settings
+---@return string|nil problem
+function options.for_client(given)
+  local settings, problem = resolve(rows, with_environment(given or {}), defaults)
+  problem = problem or check_combination(settings)
+  if problem then
+    return nil, problem
+  end
+  settings.user_agent = full_user_agent(settings.user_agent)
+  return settings
+end
+
+--- Checks the options of one call and adds those of its client.
+---@param given table|nil
+---@param settings table of the client
+---@return table|nil settings
+---@return string|nil problem
+function options.for_call(given, settings)
+  if given == nil then
+    return settings
+  end
+  return resolve(per_call, given, settings)
+end
+
+return options
