@@ -10,7 +10,8 @@
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
 #endif
-static clerk_status refuse(clerk_problem *problem, const char *format, ...) {
+static clerk_status
+refuse(clerk_problem *problem, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(problem->message, sizeof problem->message, format, arguments);
@@ -136,7 +137,9 @@ static bool is_tab_or_visible(clerk_text value) {
   return true;
 }
 
-static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
+static char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
 
 static bool is_same_name(clerk_text name, const char *other) {
   for (size_t i = 0; i < name.length; i++)
@@ -145,9 +148,9 @@ static bool is_same_name(clerk_text name, const char *other) {
 }
 
 clerk_status clerk_check_header(clerk_text name, clerk_text value, clerk_problem *problem) {
-  static const char *const reserved[] = {"authorization",     "connection", "content-length",
-                                         "expect",            "host",       "proxy-authorization",
-                                         "transfer-encoding", NULL};
+  static const char *const reserved[] = {
+      "authorization", "connection",          "content-length",    "expect",
+      "host",          "proxy-authorization", "transfer-encoding", NULL};
   if (!is_token(name)) return refuse(problem, "headers: a name must be an HTTP token");
   for (const char *const *other = reserved; *other; other++)
     if (is_same_name(name, *other)) return refuse(problem, "headers: %s cannot be set", *other);

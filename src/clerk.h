@@ -113,7 +113,8 @@ bool clerk_is_loopback(const char *url);
 */
 clerk_status clerk_check_header(clerk_text name, clerk_text value, clerk_problem *problem);
 
-/* Checks a secret key: not empty, no byte that would break or fold the header. Says nothing of it. */
+/* Checks a secret key: not empty, no byte that would break or fold the header. Says nothing of it.
+ */
 clerk_status clerk_check_secret_key(clerk_text key, clerk_problem *problem);
 
 /* ------------------------------------------------------------------ request */
@@ -269,7 +270,7 @@ typedef struct clerk_retry_policy {
   double exponent;
   int64_t max_elapsed_ms; /* a wait that would pass it is not begun */
   bool retry_connection_errors;
-  bool repeat_unsafe;                        /* treat POST like the other methods */
+  bool repeat_unsafe;                         /* treat POST like the other methods */
   uint8_t statuses[CLERK_STATUS_MAX / 8 + 1]; /* one bit each; see clerk_retry_on */
 } clerk_retry_policy;
 
@@ -301,7 +302,7 @@ typedef enum clerk_outcome { CLERK_DONE, CLERK_FAILED, CLERK_AGAIN } clerk_outco
 
 typedef struct clerk_verdict {
   clerk_outcome outcome;
-  int64_t wait_ms; /* before the next attempt (CLERK_AGAIN) */
+  int64_t wait_ms;  /* before the next attempt (CLERK_AGAIN) */
   int64_t pause_ms; /* after a 429: nobody should use this key for so long; else 0 */
 } clerk_verdict;
 

@@ -53,7 +53,8 @@ static clerk_failure failure_of(CURLcode code) {
 
 /* ------------------------------------------------------------------ libcurl's callbacks */
 
-static curl_socket_t open_socket(void *unused, curlsocktype purpose, struct curl_sockaddr *address) {
+static curl_socket_t open_socket(void *unused, curlsocktype purpose,
+                                 struct curl_sockaddr *address) {
   (void)unused, (void)purpose;
 #ifdef SOCK_CLOEXEC
   return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
@@ -169,7 +170,9 @@ static void set_certificates(const clerk_curl *curl, CURL *easy) {
 
 static bool libcurl_is_ready;
 
-static void init_libcurl(void) { libcurl_is_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == 0; }
+static void init_libcurl(void) {
+  libcurl_is_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == 0;
+}
 
 clerk_status clerk_curl_init(clerk_curl *curl, const clerk_curl_options *options,
                              clerk_problem *problem) {
@@ -393,8 +396,7 @@ static void conclude_failure(clerk_transfer *transfer, CURLcode code) {
   else if (transfer->sends > 1)
     fail(transfer, CLERK_CONNECTION_LOST, "a kept connection died without an answer");
   else
-    fail(transfer, failure_of(code),
-         *transfer->error ? transfer->error : curl_easy_strerror(code));
+    fail(transfer, failure_of(code), *transfer->error ? transfer->error : curl_easy_strerror(code));
 }
 
 static void conclude(clerk_transfer *transfer, CURLcode code) {
@@ -430,9 +432,13 @@ void clerk_curl_step(clerk_curl *curl, int wait_ms) {
   conclude_finished(curl);
 }
 
-static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
+static char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
 
-static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+static bool is_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\r';
+}
 
 static clerk_text trim(const char *start, const char *end) {
   while (start < end && is_blank(*start)) start++;

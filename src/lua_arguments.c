@@ -6,8 +6,9 @@
 #include "lua_binding.h"
 
 static const char *type_name(lua_State *L, int index) {
-  return lua_touserdata(L, index) == NULL && lua_islightuserdata(L, index) ? "null"
-                                                                          : luaL_typename(L, index);
+  return lua_touserdata(L, index) == NULL && lua_islightuserdata(L, index)
+             ? "null"
+             : luaL_typename(L, index);
 }
 
 static clerk_status refuse(lua_State *L, int index, const char *name, const char *expected,
@@ -76,8 +77,7 @@ static clerk_status read_value(lua_State *L, int index, const clerk_parameter *p
                                clerk_value *value, clerk_problem *problem) {
   value->given = true;
   switch (parameter->type) {
-    case CLERK_INTEGER:
-      return read_integer(L, index, parameter->name, &value->integer, problem);
+    case CLERK_INTEGER: return read_integer(L, index, parameter->name, &value->integer, problem);
     case CLERK_MACHINE_IDS: return read_machine_ids(L, index, parameter->name, value, problem);
     default: return read_text(L, index, parameter->name, &value->text, problem);
   }
@@ -104,8 +104,7 @@ static clerk_status check_names(lua_State *L, const clerk_operation *operation, 
                operation->name);
     else
       snprintf(problem->message, sizeof problem->message,
-               "params must hold parameters by name, got a key that is a %s",
-               luaL_typename(L, -2));
+               "params must hold parameters by name, got a key that is a %s", luaL_typename(L, -2));
     lua_pop(L, 2);
     return CLERK_REFUSED;
   }

@@ -32,11 +32,8 @@ static bool boolean_field(lua_State *L, int index, const char *name) {
 }
 
 static void read_statuses(lua_State *L, int index, clerk_retry_policy *policy) {
-  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-    lua_pushvalue(L, -1); /* tostring must not change the table's value */
-    clerk_retry_on(policy, lua_tostring(L, -1));
-    lua_pop(L, 1);
-  }
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1))
+    clerk_retry_on(policy, clerk_lua_text(L, -1).bytes);
 }
 
 /* Reads settings.retries, which options.lua has checked. */
@@ -86,7 +83,8 @@ int clerk_lua_call(lua_State *L) {
   read_deadline(L, 2, c);
   clerk_status status = clerk_lua_read_arguments(L, operation, 3, values, &problem);
   if (status == CLERK_OK)
-    status = clerk_check_arguments(operation, values, boolean_field(L, 2, "check_bounds"), &problem);
+    status =
+        clerk_check_arguments(operation, values, boolean_field(L, 2, "check_bounds"), &problem);
   if (status == CLERK_OK) status = build(L, c, values);
   if (status != CLERK_OK) return clerk_lua_refuse(L, status, &problem);
   lua_getfield(L, 2, "headers");
@@ -95,7 +93,9 @@ int clerk_lua_call(lua_State *L) {
   return 1;
 }
 
-static call *check_call(lua_State *L) { return luaL_checkudata(L, 1, CALL); }
+static call *check_call(lua_State *L) {
+  return luaL_checkudata(L, 1, CALL);
+}
 
 static int64_t check_ms(lua_State *L, int index) {
   return (int64_t)luaL_checknumber(L, index);
@@ -173,9 +173,8 @@ static const char *read_response(lua_State *L, int response, clerk_attempt *atte
   if (!is_headers) return "the transport returned a response whose headers are no table";
   attempt->has_response = true;
   attempt->status = (int)status;
-  attempt->has_retry_after =
-      clerk_parse_retry_after(header(L, response, "retry-after"), header(L, response, "date"),
-                              &attempt->retry_after_s);
+  attempt->has_retry_after = clerk_parse_retry_after(
+      header(L, response, "retry-after"), header(L, response, "date"), &attempt->retry_after_s);
   return NULL;
 }
 
@@ -187,7 +186,9 @@ static const char *read_failure(lua_State *L, int failure, clerk_attempt *attemp
   const char *code = clerk_lua_field(L, failure, "code");
   if (!code || !clerk_find_failure(code, &attempt->failure))
     return "the transport returned a failure with an unknown code";
-  attempt->sent = boolean_field(L, failure, "sent");
+  lua_getfield(L, failure, "sent");
+  attempt->sent = lua_isnil(L, -1) || lua_toboolean(L, -1); /* who does not tell may have sent */
+  lua_pop(L, 1);
   const char *message = clerk_lua_field(L, failure, "message");
   return message ? message : clerk_failure_name(attempt->failure);
 }
@@ -307,13 +308,17 @@ static int call_gc(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg call_methods[] = {
-    {"start", call_start},         {"request", call_request},
-    {"receive", call_receive},     {"may_wait", call_may_wait},
-    {"time_left", call_time_left}, {"__gc", call_gc},
-    {NULL, NULL}};
+static const luaL_Reg call_methods[] = {{"start", call_start},
+                                        {"request", call_request},
+                                        {"receive", call_receive},
+                                        {"may_wait", call_may_wait},
+                                        {"time_left", call_time_left},
+                                        {"__gc", call_gc},
+                                        {NULL, NULL}};
 
-void clerk_lua_push_result_metatable(lua_State *L) { luaL_getmetatable(L, RESULT); }
+void clerk_lua_push_result_metatable(lua_State *L) {
+  luaL_getmetatable(L, RESULT);
+}
 
 void clerk_lua_register_call(lua_State *L) {
   clerk_lua_register(L, CALL, call_methods);

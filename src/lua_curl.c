@@ -5,9 +5,13 @@
 #define CURL_TYPE "clerk.machines.curl"
 #define TRANSFER_TYPE "clerk.machines.transfer"
 
-static clerk_curl *check_curl(lua_State *L) { return luaL_checkudata(L, 1, CURL_TYPE); }
+static clerk_curl *check_curl(lua_State *L) {
+  return luaL_checkudata(L, 1, CURL_TYPE);
+}
 
-static clerk_transfer *check_transfer(lua_State *L) { return luaL_checkudata(L, 1, TRANSFER_TYPE); }
+static clerk_transfer *check_transfer(lua_State *L) {
+  return luaL_checkudata(L, 1, TRANSFER_TYPE);
+}
 
 static void check_status(lua_State *L, clerk_status status) {
   if (status != CLERK_OK) clerk_lua_refuse(L, status, NULL);

@@ -11,7 +11,8 @@ void clerk_wipe(void *memory, size_t size);
 /* Wipes and frees a string; NULL is fine. */
 void clerk_wipe_string(char *string);
 
-/* A growing run of bytes, always followed by a NUL once it has any. Zero it before the first use. */
+/* A growing run of bytes, always followed by a NUL once it has any. Zero it before the first use.
+ */
 typedef struct clerk_buffer {
   char *bytes;
   size_t length;

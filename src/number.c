@@ -56,7 +56,8 @@ clerk_number clerk_number_scan(const char *start, const char *end) {
   return number;
 }
 
-/* No double needs more significant digits to be rounded; a nonzero rest counts as one digit more. */
+/* No double needs more significant digits to be rounded; a nonzero rest counts as one digit more.
+ */
 enum { SIGNIFICANT_DIGITS = 768, EXPONENT_LIMIT = 100000000 };
 
 typedef struct decimal {

@@ -7,11 +7,11 @@
 
 /* A number literal, taken apart. */
 typedef struct clerk_number {
-  const char *start;    /* the minus sign or the first digit */
-  const char *end;      /* after the literal, or, when it is malformed, where */
-  const char *problem;  /* what is malformed; NULL: nothing */
-  bool is_integer;      /* no fraction, no exponent, fits 64 bits */
-  int64_t integer;      /* when it is */
+  const char *start;   /* the minus sign or the first digit */
+  const char *end;     /* after the literal, or, when it is malformed, where */
+  const char *problem; /* what is malformed; NULL: nothing */
+  bool is_integer;     /* no fraction, no exponent, fits 64 bits */
+  int64_t integer;     /* when it is */
 } clerk_number;
 
 /* Takes apart the literal at `start`, which does not reach past `end`. */

@@ -5,50 +5,83 @@
 
 #define ANY INT64_MIN, INT64_MAX
 
-static const char *const order_by_values[] = {
-    "name", "+name", "-name", "created_at", "+created_at", "-created_at", NULL};
+static const char *const order_by_values[] = {"name",        "+name",       "-name", "created_at",
+                                              "+created_at", "-created_at", NULL};
 
-#define MACHINE_ID {"machine_id", CLERK_PATH, CLERK_MACHINE_ID, true, ANY, NULL}
+#define MACHINE_ID \
+  { "machine_id", CLERK_PATH, CLERK_MACHINE_ID, true, ANY, NULL }
 #define DEFAULT_TOKEN_TTL \
-  {"default_token_ttl", CLERK_BODY, CLERK_INTEGER, false, 1, 315360000, NULL}
+  { "default_token_ttl", CLERK_BODY, CLERK_INTEGER, false, 1, 315360000, NULL }
 
 const clerk_operation clerk_operations[] = {
-    {"list", "List the machines, newest first", "GET", "/machines", true, false,
-     {{"limit", CLERK_QUERY, CLERK_INTEGER, false, 1, 500, NULL},
-      {"offset", CLERK_QUERY, CLERK_INTEGER, false, 0, INT64_MAX, NULL},
-      {"query", CLERK_QUERY, CLERK_STRING, false, ANY, NULL},
-      {"order_by", CLERK_QUERY, CLERK_STRING, false, ANY, order_by_values}}},
+    {.name = "list",
+     .summary = "List the machines, newest first",
+     .method = "GET",
+     .path = "/machines",
+     .answers_list = true,
+     .parameters = {{"limit", CLERK_QUERY, CLERK_INTEGER, false, 1, 500, NULL},
+                    {"offset", CLERK_QUERY, CLERK_INTEGER, false, 0, INT64_MAX, NULL},
+                    {"query", CLERK_QUERY, CLERK_STRING, false, ANY, NULL},
+                    {"order_by", CLERK_QUERY, CLERK_STRING, false, ANY, order_by_values}}},
 
-    {"create", "Create a machine; the answer holds its secret key", "POST", "/machines", false, true,
-     {{"name", CLERK_BODY, CLERK_STRING, true, 1, 255, NULL},
-      {"scoped_machines", CLERK_BODY, CLERK_MACHINE_IDS, false, 0, 150, NULL},
-      DEFAULT_TOKEN_TTL}},
+    {.name = "create",
+     .summary = "Create a machine; the answer holds its secret key",
+     .method = "POST",
+     .path = "/machines",
+     .answers_secret = true,
+     .parameters = {{"name", CLERK_BODY, CLERK_STRING, true, 1, 255, NULL},
+                    {"scoped_machines", CLERK_BODY, CLERK_MACHINE_IDS, false, 0, 150, NULL},
+                    DEFAULT_TOKEN_TTL}},
 
-    {"get", "Get a machine", "GET", "/machines/{machine_id}", false, false, {MACHINE_ID}},
+    {.name = "get",
+     .summary = "Get a machine",
+     .method = "GET",
+     .path = "/machines/{machine_id}",
+     .parameters = {MACHINE_ID}},
 
-    {"update", "Change the given fields of a machine", "PATCH", "/machines/{machine_id}", false,
-     false,
-     {MACHINE_ID, {"name", CLERK_BODY, CLERK_STRING, false, 1, 255, NULL}, DEFAULT_TOKEN_TTL}},
+    {.name = "update",
+     .summary = "Change the given fields of a machine",
+     .method = "PATCH",
+     .path = "/machines/{machine_id}",
+     .parameters = {MACHINE_ID,
+                    {"name", CLERK_BODY, CLERK_STRING, false, 1, 255, NULL},
+                    DEFAULT_TOKEN_TTL}},
 
-    {"delete", "Delete a machine and every scope that names it", "DELETE",
-     "/machines/{machine_id}", false, false, {MACHINE_ID}},
+    {.name = "delete",
+     .summary = "Delete a machine and every scope that names it",
+     .method = "DELETE",
+     .path = "/machines/{machine_id}",
+     .parameters = {MACHINE_ID}},
 
-    {"get_secret_key", "Get a machine's secret key", "GET", "/machines/{machine_id}/secret_key",
-     false, true, {MACHINE_ID}},
+    {.name = "get_secret_key",
+     .summary = "Get a machine's secret key",
+     .method = "GET",
+     .path = "/machines/{machine_id}/secret_key",
+     .answers_secret = true,
+     .parameters = {MACHINE_ID}},
 
-    {"rotate_secret_key", "Give a machine a new secret key", "POST",
-     "/machines/{machine_id}/secret_key/rotate", false, true,
-     {MACHINE_ID, {"previous_token_ttl", CLERK_BODY, CLERK_INTEGER, true, 0, 28800, NULL}}},
+    {.name = "rotate_secret_key",
+     .summary = "Give a machine a new secret key; the old one may overlap",
+     .method = "POST",
+     .path = "/machines/{machine_id}/secret_key/rotate",
+     .answers_secret = true,
+     .parameters = {MACHINE_ID,
+                    {"previous_token_ttl", CLERK_BODY, CLERK_INTEGER, true, 0, 28800, NULL}}},
 
-    {"create_scope", "Allow a machine to call another one", "POST",
-     "/machines/{machine_id}/scopes", false, false,
-     {MACHINE_ID, {"to_machine_id", CLERK_BODY, CLERK_MACHINE_ID, true, ANY, NULL}}},
+    {.name = "create_scope",
+     .summary = "Allow a machine to call another one",
+     .method = "POST",
+     .path = "/machines/{machine_id}/scopes",
+     .parameters = {MACHINE_ID, {"to_machine_id", CLERK_BODY, CLERK_MACHINE_ID, true, ANY, NULL}}},
 
-    {"delete_scope", "No longer allow a machine to call another one", "DELETE",
-     "/machines/{machine_id}/scopes/{other_machine_id}", false, false,
-     {MACHINE_ID, {"other_machine_id", CLERK_PATH, CLERK_MACHINE_ID, true, ANY, NULL}}},
+    {.name = "delete_scope",
+     .summary = "No longer allow a machine to call another one",
+     .method = "DELETE",
+     .path = "/machines/{machine_id}/scopes/{other_machine_id}",
+     .parameters = {MACHINE_ID,
+                    {"other_machine_id", CLERK_PATH, CLERK_MACHINE_ID, true, ANY, NULL}}},
 
-    {0}};
+    {.name = NULL}};
 
 const clerk_operation *clerk_find_operation(const char *name) {
   for (const clerk_operation *op = clerk_operations; op->name; op++)

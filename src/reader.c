@@ -17,8 +17,8 @@ enum {
 };
 
 void clerk_reader_init(clerk_reader *reader, clerk_text input) {
-  *reader = (clerk_reader){
-      .start = input.bytes, .at = input.bytes, .end = input.bytes + input.length};
+  *reader =
+      (clerk_reader){.start = input.bytes, .at = input.bytes, .end = input.bytes + input.length};
 }
 
 static clerk_token broken(clerk_reader *reader, const char *at, const char *problem) {
@@ -108,10 +108,15 @@ static int code_unit(const char *at, const char *end) {
   return unit;
 }
 
-static bool is_high_surrogate(int unit) { return unit >= 0xD800 && unit <= 0xDBFF; }
-static bool is_low_surrogate(int unit) { return unit >= 0xDC00 && unit <= 0xDFFF; }
+static bool is_high_surrogate(int unit) {
+  return unit >= 0xD800 && unit <= 0xDBFF;
+}
+static bool is_low_surrogate(int unit) {
+  return unit >= 0xDC00 && unit <= 0xDFFF;
+}
 
-/* The length of the \u escape (or pair of them) at the backslash `at`, or 0 when it is malformed. */
+/* The length of the \u escape (or pair of them) at the backslash `at`, or 0 when it is malformed.
+ */
 static size_t unicode_escape(const char *at, const char *end) {
   int unit = code_unit(at + 2, end);
   if (unit < 0 || is_low_surrogate(unit)) return 0;
@@ -217,9 +222,16 @@ static clerk_token read_value(clerk_reader *reader) {
     case 't': return read_literal(reader, "true", CLERK_TOKEN_TRUE);
     case 'f': return read_literal(reader, "false", CLERK_TOKEN_FALSE);
     case '-':
-    case '0': case '1': case '2': case '3': case '4':
-    case '5': case '6': case '7': case '8': case '9':
-      return read_number(reader);
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9': return read_number(reader);
     default: return broken(reader, reader->at, "a value is missing");
   }
 }
@@ -261,8 +273,7 @@ clerk_token clerk_reader_next(clerk_reader *reader) {
   switch (reader->expects) {
     case EXPECTS_FIRST_ELEMENT:
       return *reader->at == ']' ? close_container(reader) : read_value(reader);
-    case EXPECTS_FIRST_KEY:
-      return *reader->at == '}' ? close_container(reader) : read_key(reader);
+    case EXPECTS_FIRST_KEY: return *reader->at == '}' ? close_container(reader) : read_key(reader);
     case EXPECTS_KEY: return read_key(reader);
     case EXPECTS_MORE: return read_more(reader);
     default: return read_value(reader);

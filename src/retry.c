@@ -1,4 +1,5 @@
 /* Failures and retries: what may be sent again, after how long, and what may have had effect. */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,9 @@ static const struct {
     [CLERK_CANCELLED] = {"cancelled", false},
 };
 
-const char *clerk_failure_name(clerk_failure failure) { return failures[failure].name; }
+const char *clerk_failure_name(clerk_failure failure) {
+  return failures[failure].name;
+}
 
 bool clerk_find_failure(const char *name, clerk_failure *failure) {
   for (size_t i = 0; i < sizeof failures / sizeof *failures; i++) {
@@ -58,10 +61,8 @@ bool clerk_retry_on(clerk_retry_policy *policy, const char *status) {
 
 void clerk_retry_start(clerk_retry *retry, const clerk_operation *operation,
                        const clerk_retry_policy *policy, int64_t deadline_ms, int64_t now_ms) {
-  *retry = (clerk_retry){.operation = operation,
-                         .policy = *policy,
-                         .start_ms = now_ms,
-                         .deadline_ms = deadline_ms};
+  *retry = (clerk_retry){
+      .operation = operation, .policy = *policy, .start_ms = now_ms, .deadline_ms = deadline_ms};
 }
 
 int64_t clerk_retry_time_left(const clerk_retry *retry, int64_t now_ms) {
@@ -98,8 +99,8 @@ static bool is_safe_to_repeat(const clerk_retry *retry, const clerk_attempt *att
 static int64_t wait_of(const clerk_retry *retry, const clerk_attempt *attempt, double random) {
   if (attempt->has_response && attempt->has_retry_after) return attempt->retry_after_s * 1000;
   const clerk_retry_policy *policy = &retry->policy;
-  double delay = policy->initial_interval_ms * pow(policy->exponent, retry->attempts - 1);
-  if (delay > policy->max_interval_ms) delay = policy->max_interval_ms;
+  double growth = fmin(pow(policy->exponent, retry->attempts - 1), DBL_MAX);
+  double delay = fmin(policy->initial_interval_ms * growth, policy->max_interval_ms);
   return (int64_t)(delay / 2 + random * delay / 2);
 }
 

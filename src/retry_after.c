@@ -19,7 +19,7 @@ static int64_t days_since_epoch(const http_date *date) {
 static int month_number(const char *name) {
   static const char names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
   const char *found = strstr(names, name);
-  return found && (found - names) % 3 == 0 ? (int)(found - names) / 3 + 1 : 0;
+  return strlen(name) == 3 && found && (found - names) % 3 == 0 ? (int)(found - names) / 3 + 1 : 0;
 }
 
 static bool is_plausible(const http_date *date) {
@@ -33,15 +33,18 @@ static bool scan_date(const char *text, http_date *date) {
   char month[4] = "";
   int end = 0;
   if (sscanf(text, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", &date->day, month,
-             &date->year, &date->hour, &date->minute, &date->second, &end) == 6 && end > 0)
+             &date->year, &date->hour, &date->minute, &date->second, &end) == 6 &&
+      end > 0)
     return date->month = month_number(month), text[end] == '\0';
   if (sscanf(text, "%*9[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT%n", &date->day, month,
-             &date->year, &date->hour, &date->minute, &date->second, &end) == 6 && end > 0) {
+             &date->year, &date->hour, &date->minute, &date->second, &end) == 6 &&
+      end > 0) {
     date->year += date->year < 70 ? 2000 : 1900;
     return date->month = month_number(month), text[end] == '\0';
   }
   if (sscanf(text, "%*3[A-Za-z] %3[A-Za-z] %2d %2d:%2d:%2d %4d%n", month, &date->day, &date->hour,
-             &date->minute, &date->second, &date->year, &end) == 6 && end > 0)
+             &date->minute, &date->second, &date->year, &end) == 6 &&
+      end > 0)
     return date->month = month_number(month), text[end] == '\0';
   return false;
 }

@@ -22,7 +22,8 @@ static clerk_status refuse(clerk_problem *problem, const char *what) {
 }
 
 static const char digits[] = "0123456789";
-static const char host_bytes[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._";
+static const char host_bytes[] =
+    "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._";
 static const char address_bytes[] = "0123456789abcdefABCDEF:.";
 static const char path_bytes[] =
     "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._~!$&'()*+,;=:/%";
@@ -94,12 +95,20 @@ bool clerk_is_loopback(const char *url) {
   return split(url, &parts) && is_loopback(&parts);
 }
 
+static bool has_dot_segment(const char *path) {
+  for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+    size_t dots = strspn(slash + 1, ".");
+    bool is_whole = slash[1 + dots] == '/' || slash[1 + dots] == '\0';
+    if (is_whole && (dots == 1 || dots == 2)) return true;
+  }
+  return false;
+}
+
 static bool is_path(const char *path) {
   if (*path != '\0' && *path != '/') return false;
-  size_t length = strspn(path, path_bytes);
   for (const char *at = strchr(path, '%'); at; at = strchr(at + 1, '%'))
     if (strspn(at + 1, "0123456789abcdefABCDEF") < 2) return false;
-  return path[length] == '\0' && !strstr(path, "/../") && !strstr(path, "/./");
+  return path[strspn(path, path_bytes)] == '\0' && !has_dot_segment(path);
 }
 
 clerk_status clerk_check_base_url(clerk_text url, bool allow_http, clerk_problem *problem) {

@@ -1,7 +1,9 @@
 /* UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing past U+10FFFF. */
 #include "utf8.h"
 
-static bool is_continuation(unsigned char byte) { return (byte & 0xC0) == 0x80; }
+static bool is_continuation(unsigned char byte) {
+  return (byte & 0xC0) == 0x80;
+}
 
 /* The range of the second byte is what refuses overlong forms, surrogates and what is too large. */
 static bool second_byte_fits(unsigned char first, unsigned char second) {
@@ -43,7 +45,9 @@ bool clerk_utf8_count(clerk_text text, size_t *characters) {
   return true;
 }
 
-static char continuation(unsigned bits) { return (char)(0x80 | (bits & 0x3F)); }
+static char continuation(unsigned bits) {
+  return (char)(0x80 | (bits & 0x3F));
+}
 
 size_t clerk_utf8_write(unsigned code_point, char *out) {
   if (code_point < 0x80) {

@@ -97,8 +97,10 @@ function kinds.headers(_, value, name)
   end
   local headers = {}
   for header, text in pairs(value) do
-    if type(header) ~= "string" or type(text) ~= "string" then
-      return nil, name .. " must have strings as names and values"
+    if type(header) ~= "string" then
+      return unexpected("a name in " .. name, "a string", header)
+    elseif type(text) ~= "string" then
+      return unexpected(("%s[%q]"):format(name, header), "a string", text)
     end
     local ok, problem = core.check_header(header, text)
     local lower = header:lower()
