@@ -4,8 +4,10 @@
 #include "clerk.h"
 
 static bool is_key(const clerk_reader *reader, const char *key) {
-  return reader->string.length == strlen(key) &&
-         memcmp(reader->string.bytes, key, reader->string.length) == 0;
+  char name[64]; /* enough for the keys that matter, were every character escaped */
+  if (reader->string.length > sizeof name) return false;
+  size_t length = clerk_reader_unescape(reader, name);
+  return length == strlen(key) && memcmp(name, key, length) == 0;
 }
 
 /* Of a key that comes twice the last one counts, as it does for whoever reads the values. */

@@ -39,6 +39,10 @@ static const struct {
     {CURLE_SSL_INVALIDCERTSTATUS, CLERK_TLS_FAILED},
     {CURLE_SSL_CLIENTCERT, CLERK_TLS_FAILED},
     {CURLE_FILESIZE_EXCEEDED, CLERK_RESPONSE_TOO_LARGE},
+    {CURLE_OUT_OF_MEMORY, CLERK_RESPONSE_TOO_LARGE}, /* also a header line without end */
+#if LIBCURL_VERSION_NUM >= 0x080600
+    {CURLE_TOO_LARGE, CLERK_RESPONSE_TOO_LARGE},
+#endif
     {CURLE_UNSUPPORTED_PROTOCOL, CLERK_BAD_RESPONSE}, /* an answer of HTTP/0.9: garbage */
     {CURLE_WEIRD_SERVER_REPLY, CLERK_BAD_RESPONSE},
     {CURLE_BAD_CONTENT_ENCODING, CLERK_BAD_RESPONSE},
@@ -213,11 +217,12 @@ static void fail(clerk_transfer *transfer, clerk_failure failure, const char *me
   transfer->message = message;
 }
 
-/* Whether a byte of the request may have left: what was sent, or is known to have been begun. */
+/* Whether a byte of the request may have left. What a proxy was told to connect does not count, but
+** is in the size. */
 static bool has_sent(const clerk_transfer *transfer) {
   long request_size = 0;
   curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &request_size);
-  return request_size > 0;
+  return transfer->sends > 0 && request_size > 0;
 }
 
 /* Takes a transfer off libcurl's hands; its handle becomes the spare one. */
@@ -281,11 +286,9 @@ static CURL *take_handle(clerk_curl *curl) {
 
 /* ------------------------------------------------------------------ one transfer */
 
-clerk_status clerk_transfer_add_header(clerk_transfer *transfer, const char *name,
-                                       const char *value) {
+static clerk_status add_line(clerk_transfer *transfer, const char *name, const char *separator,
+                             const char *value) {
   clerk_buffer line = {0};
-  /* "name;" is how libcurl is told of an empty value */
-  const char *separator = *value ? ": " : ";";
   struct curl_slist *lines = NULL;
   if (clerk_buffer_append(&line, name, strlen(name)) &&
       clerk_buffer_append(&line, separator, strlen(separator)) &&
@@ -297,9 +300,15 @@ clerk_status clerk_transfer_add_header(clerk_transfer *transfer, const char *nam
   return CLERK_OK;
 }
 
+/* To libcurl, "name:" means to leave a header out and "name;" to send it empty. */
+clerk_status clerk_transfer_add_header(clerk_transfer *transfer, const char *name,
+                                       const char *value) {
+  return add_line(transfer, name, *value ? ": " : ";", value);
+}
+
 clerk_status clerk_transfer_set_body(clerk_transfer *transfer, clerk_text body) {
   if (!clerk_buffer_append(&transfer->upload, body.bytes, body.length)) return CLERK_NO_MEMORY;
-  return clerk_transfer_add_header(transfer, "expect", "");
+  return add_line(transfer, "expect", ":", "");
 }
 
 static void free_header_lines(clerk_transfer *transfer) {

@@ -68,6 +68,9 @@ int clerk_lua_json_decode(lua_State *L);
 void clerk_lua_register_call(lua_State *L);
 int clerk_lua_call(lua_State *L);
 
+/* Adds the status (429, "429") or class ("5XX") at `index` to the policy; false when it is none. */
+bool clerk_lua_retry_on(lua_State *L, int index, clerk_retry_policy *policy);
+
 /* Pushes the metatable of results, which Lua completes. */
 void clerk_lua_push_result_metatable(lua_State *L);
 

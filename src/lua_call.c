@@ -1,4 +1,5 @@
 /* One call: its request, and what its answers mean. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,9 +32,17 @@ static bool boolean_field(lua_State *L, int index, const char *name) {
   return value;
 }
 
+bool clerk_lua_retry_on(lua_State *L, int index, clerk_retry_policy *policy) {
+  char status[24];
+  int64_t number;
+  if (!clerk_lua_integer(L, index, &number))
+    return lua_type(L, index) == LUA_TSTRING && clerk_retry_on(policy, lua_tostring(L, index));
+  snprintf(status, sizeof status, "%" PRId64, number);
+  return clerk_retry_on(policy, status);
+}
+
 static void read_statuses(lua_State *L, int index, clerk_retry_policy *policy) {
-  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1))
-    clerk_retry_on(policy, clerk_lua_text(L, -1).bytes);
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) clerk_lua_retry_on(L, -1, policy);
 }
 
 /* Reads settings.retries, which options.lua has checked. */

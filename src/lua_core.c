@@ -163,10 +163,11 @@ static int core_check_secret_key(lua_State *L) {
   return answer_check(L, clerk_check_secret_key(clerk_lua_text(L, 1), &problem), &problem);
 }
 
-/* core.is_retry_status(text) -> whether a retry policy can name it: "429", "5XX" */
+/* core.is_retry_status(value) -> whether a retry policy can name it: 429, "5XX" */
 static int core_is_retry_status(lua_State *L) {
   clerk_retry_policy policy = {0};
-  lua_pushboolean(L, clerk_retry_on(&policy, clerk_lua_text(L, 1).bytes));
+  luaL_checkany(L, 1);
+  lua_pushboolean(L, clerk_lua_retry_on(L, 1, &policy));
   return 1;
 }
 

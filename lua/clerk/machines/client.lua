@@ -80,7 +80,9 @@ local function raise(run)
 end
 
 local function wait(run, ms)
-  emit(run, "wait", { wait_ms = ms })
+  local details = run.verdict and outcome_of(run) or {}
+  details.wait_ms = ms
+  emit(run, "wait", details)
   sleep(run.client, ms)
 end
 
@@ -196,10 +198,11 @@ local function invoke(client, operation, layout, ...)
   if not settings then
     errors.refuse(problem, operation.name)
   end
-  local params = layout.takes_params and arguments[layout.path_count + 1] or nil
-  local path_1 = layout.path_count >= 1 and arguments[1] or nil
-  local path_2 = layout.path_count >= 2 and arguments[2] or nil
-  local call, unfit = core.call(operation.name, settings, params, path_1, path_2)
+  local params
+  if layout.takes_params then
+    params = arguments[layout.path_count + 1]
+  end
+  local call, unfit = core.call(operation.name, settings, params, arguments[1], arguments[2])
   if not call then
     errors.refuse(unfit, operation.name)
   end

@@ -104,8 +104,8 @@ end
 
 local function trace_id(value, headers)
   return type(value) == "table" and string_or_nil(value.clerk_trace_id)
-    or headers["clerk-trace-id"]
-    or headers["cf-ray"]
+    or string_or_nil(headers["clerk-trace-id"])
+    or string_or_nil(headers["cf-ray"])
 end
 
 local function add_api_errors(err, value)

@@ -84,8 +84,10 @@ function kinds.secret_key(_, value, name)
 end
 
 function kinds.transport(_, value, name)
-  local is_object = type(value) == "table" or type(value) == "userdata"
-  if not is_object or type(value.send) ~= "function" then
+  local is_object, send = pcall(function()
+    return value.send
+  end)
+  if not is_object or type(send) ~= "function" then
     return unexpected(name, "an object with a function `send`", value)
   end
   return value
@@ -121,14 +123,10 @@ function kinds.status_codes(_, value, name)
     count = count + 1
   end
   for i = 1, count do
-    local code = value[i]
-    if type(code) == "number" and code % 1 == 0 then
-      code = ("%d"):format(code)
-    end
-    if type(code) ~= "string" or not core.is_retry_status(code) then
+    if not core.is_retry_status(value[i]) then
       return nil, name .. ' must be an array of statuses, such as 429, or classes, such as "5XX"'
     end
-    codes[i] = code
+    codes[i] = value[i]
   end
   return codes
 end
@@ -219,7 +217,7 @@ local rows = {
         max_elapsed_time = 60000,
       },
       retry_connection_errors = true,
-      status_codes = { "5XX", "429" },
+      status_codes = { "5XX", 429 },
       repeat_unsafe = false,
     },
   },
@@ -294,7 +292,10 @@ end
 ---@return table|nil settings
 ---@return string|nil problem
 function options.for_client(given)
-  local settings, problem = resolve(rows, with_environment(given or {}), defaults)
+  if given == nil then
+    given = {}
+  end
+  local settings, problem = resolve(rows, with_environment(given), defaults)
   problem = problem or check_combination(settings)
   if problem then
     return nil, problem

@@ -1,0 +1,104 @@
+-- All nine operations, an error and a retry, told as they happen. examples/run starts it against an
+-- emulator, examples/run --live against the real API; it touches only machines that it made itself.
+
+local machines = require "clerk.machines"
+
+local api_url = os.getenv "CLERK_API_URL" -- an emulator's; the real API when it is not set
+local hint = api_url and " (the emulator was told to fail the first attempt)" or ""
+
+local function say(...)
+  print(string.format(...))
+end
+
+local function step(operation, what)
+  say("\n%-20s %s", operation, what)
+end
+
+local function show(label, value)
+  say("  %-18s %s", label, tostring(value))
+end
+
+local client = machines.new {
+  base_url = api_url,
+  deadline_ms = 30000,
+  on_event = function(event)
+    if event.type == "wait" then
+      say("  attempt %d          %s, next one in %d ms", event.attempt, event.status or event.code,
+        event.wait_ms)
+    end
+  end,
+}
+
+local made = {}
+
+local function create(params)
+  local machine = client:create(params)
+  made[#made + 1] = machine.id
+  return machine
+end
+
+local function tell_the_story()
+  step("create", "two machines; each answer holds the machine's secret key, shown only now")
+  local worker = create { name = "quickstart worker", default_token_ttl = 600 }
+  local gateway = create { name = "quickstart gateway", scoped_machines = { worker.id } }
+  show("worker", worker)
+  show("gateway", gateway)
+  show("may call", gateway.scoped_machines[1])
+
+  step("get", "one machine by its ID, and how the call went")
+  local machine, info = client:get(worker.id)
+  show("token lifetime", machine.default_token_ttl .. " s")
+  show("status", ("%d after %d attempt, %d ms"):format(info.status, info.attempts, info.elapsed_ms))
+
+  step("update", "only the fields given change" .. hint)
+  local renamed, update = client:update(worker.id, { name = "quickstart worker, renamed" })
+  show("renamed", renamed)
+  show("attempts", update.attempts)
+
+  step("list", "a page, newest first; `query` looks into names")
+  local page = client:list { limit = 10, query = "quickstart", order_by = "-created_at" }
+  for _, each in ipairs(page.data) do
+    show("", each)
+  end
+  show("in all", page.total_count)
+
+  step("get_secret_key", "the key is a field of the result; `tostring` hides it")
+  local key = client:get_secret_key(worker.id)
+  show("result", key)
+  show("same as at first", key.secret == worker.secret_key)
+
+  step("rotate_secret_key", "a new key; the old one stays valid for an hour")
+  local rotated = client:rotate_secret_key(worker.id, { previous_token_ttl = 3600 })
+  show("another key", rotated.secret ~= key.secret)
+
+  step("create_scope", "the worker may call the gateway as well")
+  show("scope", client:create_scope(worker.id, { to_machine_id = gateway.id }))
+
+  step("delete_scope", "and now it may not")
+  show("scope", client:delete_scope(worker.id, gateway.id))
+
+  step("an error", "is a table: look at its fields, or print it")
+  local _, err = pcall(client.get, client, "mch_of_nobody")
+  show("type, status", err.type .. ", " .. err.status)
+  show("code", err.code)
+  show("printed", err)
+
+  step("a mistake", "is found before anything is sent")
+  local _, mistake = pcall(client.list, client, { limit = 1000 })
+  show("printed", mistake)
+
+  step("delete", "a machine and every scope that names it")
+  while made[1] do
+    show("", client:delete(table.remove(made)))
+  end
+end
+
+local ok, problem = pcall(tell_the_story)
+if not ok then
+  for _, id in ipairs(made) do
+    pcall(client.delete, client, id)
+  end
+  io.stderr:write("\n", tostring(problem), "\n")
+end
+client:close()
+os.exit(ok and 0 or 1, true)
