@@ -2,4 +2,5 @@ std = "min" -- what Lua 5.1 to 5.4 have in common, and
 read_globals = { "jit", "newproxy" }
 max_line_length = 100
 exclude_files = { "build" }
-files["spec"] = { std = "+busted" }
+files["spec"] = { std = "max+busted" }
+files["bin"] = { std = "max" }

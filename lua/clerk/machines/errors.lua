@@ -72,7 +72,7 @@ function errors.refuse(message, operation)
   error(setmetatable({
     type = "ArgumentError",
     code = "invalid_argument",
-    message = message,
+    message = one_line(message), -- it may quote a name that the caller gave
     operation = operation,
     where = where(),
   }, Error), 0)

@@ -1,6 +1,7 @@
 --- Options: one table of all, of which some may also be given with a call.
 ---
 --- Checks return the value to use, or nil and the problem: a sentence that names the option.
+--- Tables of the caller's are read raw, so that what was checked is what is used.
 
 local core = require "clerk.machines.core"
 
@@ -98,7 +99,7 @@ function kinds.headers(_, value, name)
     return unexpected(name, "a table", value)
   end
   local headers = {}
-  for header, text in pairs(value) do
+  for header, text in next, value do
     if type(header) ~= "string" then
       return unexpected("a name in " .. name, "a string", header)
     elseif type(text) ~= "string" then
@@ -119,14 +120,14 @@ function kinds.status_codes(_, value, name)
     return unexpected(name, "an array", value)
   end
   local count, codes = 0, {}
-  for _ in pairs(value) do
+  for _ in next, value do
     count = count + 1
   end
   for i = 1, count do
-    if not core.is_retry_status(value[i]) then
+    if not core.is_retry_status(rawget(value, i)) then
       return nil, name .. ' must be an array of statuses, such as 429, or classes, such as "5XX"'
     end
-    codes[i] = value[i]
+    codes[i] = rawget(value, i)
   end
   return codes
 end
@@ -134,15 +135,15 @@ end
 -- ---------------------------------------------------------------- tables of options
 
 local function check(rows, given, prefix)
-  for name in pairs(given) do
+  for name in next, given do
     if not rows[name] then
       return nil, ("%s%s is no option"):format(prefix, tostring(name))
     end
   end
   local checked = {}
   for name, row in pairs(rows) do
-    if given[name] ~= nil then
-      local value, problem = kinds[row.kind](row, given[name], prefix .. name)
+    if rawget(given, name) ~= nil then
+      local value, problem = kinds[row.kind](row, rawget(given, name), prefix .. name)
       if problem then
         return nil, problem
       end
@@ -166,10 +167,10 @@ end
 --- Merges checked groups member by member; neither table is changed.
 local function merge(base, changes)
   local merged = {}
-  for name, value in pairs(base) do
+  for name, value in next, base do
     merged[name] = value
   end
-  for name, value in pairs(changes) do
+  for name, value in next, changes do
     local is_group = name == "backoff" or name == "headers" or name == "retries"
     merged[name] = is_group and merged[name] and merge(merged[name], value) or value
   end
@@ -281,7 +282,7 @@ local function check_combination(settings)
 end
 
 local function with_environment(given)
-  if type(given) ~= "table" or given.secret_key ~= nil then
+  if type(given) ~= "table" or rawget(given, "secret_key") ~= nil then
     return given
   end
   return merge(given, { secret_key = os.getenv("CLERK_SECRET_KEY") })

@@ -1,0 +1,628 @@
+local machines = require "clerk.machines"
+local fake = require "support.fake"
+
+local null = machines.null
+
+--- Calls one operation of a client without retries and returns the error that it raises.
+local function error_of(answer, method, ...)
+  local client = fake.client({ answer }, { retries = false })
+  local arguments, count = { ... }, select("#", ...)
+  local err = assert.has_error(function()
+    client[method](client, (table.unpack or unpack)(arguments, 1, count))
+  end)
+  assert.is_true(machines.is_error(err))
+  assert.equal(method, err.operation)
+  assert.equal(1, err.attempts)
+  assert.is_true(err.elapsed_ms >= 0)
+  assert.is_string(err.message)
+  assert.is_string(err.code)
+  return err
+end
+
+local function get(answer)
+  return error_of(answer, "get", "mch_1")
+end
+
+--- Whether `text` occurs in any string within `value`.
+local function holds(value, text)
+  if type(value) == "string" then return value:find(text, 1, true) ~= nil end
+  if type(value) ~= "table" then return false end
+  for name, content in pairs(value) do
+    if holds(name, text) or holds(content, text) then return true end
+  end
+  return false
+end
+
+local function api_errors(fields)
+  return '{"errors":[{"message":"is not there","long_message":"No machine was found.",'
+    .. '"code":"machine_not_found"}]' .. (fields or "") .. "}"
+end
+
+describe("ClerkErrors", function()
+  local body = '{"errors":['
+    .. '{"message":"is too long","long_message":"The name is too long.",'
+    .. '"code":"form_param_max_length_exceeded","meta":{"param_name":"name","limits":[1,255]}},'
+    .. '{"message":"is unknown","long_message":"No such parameter.","code":"form_param_unknown",'
+    .. '"meta":{"param_name":"nam"},"hint":"see the reference"}],'
+    .. '"meta":{"request":"req_1","extra":null},"clerk_trace_id":"trace_1"}'
+  local headers = { ["content-type"] = "application/json; charset=utf-8", ["retry-after"] = "3" }
+
+  it("bear every field of the answer", function()
+    local err = error_of(fake.answer(422, body, headers), "create", { name = "a" })
+    assert.equal("ClerkErrors", err.type)
+    assert.equal("is too long", err.message)
+    assert.equal("form_param_max_length_exceeded", err.code)
+    assert.equal(422, err.status)
+    assert.same(headers, err.headers)
+    assert.equal(body, err.body)
+    assert.same({ request = "req_1" }, err.meta)
+    assert.equal("trace_1", err.clerk_trace_id)
+    assert.equal(3, err.retry_after)
+    assert.is_false(err.maybe_applied)
+    assert.is_nil(err.where)
+  end)
+
+  it("bear every error as it was sent", function()
+    local err = get(fake.answer(422, body))
+    assert.same({
+      {
+        message = "is too long", long_message = "The name is too long.",
+        code = "form_param_max_length_exceeded",
+        meta = { param_name = "name", limits = { 1, 255 } },
+      },
+      {
+        message = "is unknown", long_message = "No such parameter.", code = "form_param_unknown",
+        meta = { param_name = "nam" }, hint = "see the reference",
+      },
+    }, err.errors)
+  end)
+
+  it("come with any status that is no success and no redirect", function()
+    for _, status in ipairs { 400, 401, 402, 403, 404, 409, 413, 415, 422, 429, 499, 500, 503 } do
+      local err = get(fake.answer(status, api_errors()))
+      assert.equal("ClerkErrors", err.type)
+      assert.equal("machine_not_found", err.code)
+      assert.equal(status, err.status)
+    end
+  end)
+
+  it("come whatever the content type says", function()
+    for _, content_type in ipairs { "application/json", "application/problem+json", "text/html" } do
+      local err = get(fake.answer(404, api_errors(), { ["content-type"] = content_type }))
+      assert.equal("ClerkErrors", err.type)
+    end
+  end)
+
+  it("come from every operation", function()
+    local answer = fake.answer(403, api_errors())
+    for _, call in ipairs {
+      { "list" }, { "create", { name = "a" } }, { "get", "m" }, { "update", "m", {} },
+      { "delete", "m" }, { "get_secret_key", "m" },
+      { "rotate_secret_key", "m", { previous_token_ttl = 0 } },
+      { "create_scope", "m", { to_machine_id = "n" } }, { "delete_scope", "m", "n" },
+    } do
+      local err = error_of(answer, (table.unpack or unpack)(call))
+      assert.equal("ClerkErrors", err.type)
+      assert.equal(answer.body, err.body)
+    end
+  end)
+
+  it("have a message and a code even where the server gave none", function()
+    for _, errors in ipairs { "[]", "[{}]", '[{"message":null,"code":null}]',
+      '[{"message":5,"code":[]}]', "[null]", "[1]", '["text"]', "[[]]" } do
+      local err = get(fake.answer(400, '{"errors":' .. errors .. "}"))
+      assert.not_equal("", err.message)
+      assert.not_equal("", err.code)
+      assert.equal(400, err.status)
+      assert.is_string(tostring(err))
+    end
+  end)
+
+  it("have no meta unless the answer has one", function()
+    assert.is_nil(get(fake.answer(404, api_errors())).meta)
+  end)
+end)
+
+describe("an SDKError", function()
+  local html = "<html>\r\n<body>502 Bad Gateway</body>"
+
+  -- what, answer, code
+  local unusable = {
+    { "a proxy's page", fake.answer(502, html), "unexpected_status" },
+    { "no body", fake.answer(500, ""), "unexpected_status" },
+    { "JSON without errors", fake.answer(404, "{}"), "unexpected_status" },
+    { "errors that are no array", fake.answer(404, '{"errors":"no"}'), "unexpected_status" },
+    { "errors in an array", fake.answer(404, '[{"errors":[]}]'), "unexpected_status" },
+    { "errors cut short", fake.answer(404, api_errors():sub(1, -2)), "unexpected_status" },
+    { "errors deeper down", fake.answer(404, '{"a":{"errors":[]}}'), "unexpected_status" },
+    { "a bare word", fake.answer(400, "Bad Request"), "unexpected_status" },
+    { "an informational status", fake.answer(101, ""), "unexpected_status" },
+    { "a success of HTML", fake.answer(200, html), "invalid_json" },
+    { "a success of nothing", fake.answer(200, ""), "invalid_json" },
+    { "a success without content", fake.answer(204, ""), "invalid_json" },
+    { "a success cut short", fake.answer(200, '{"id":"mch_1"'), "invalid_json" },
+    { "a success with more behind it", fake.answer(200, '{"id":"mch_1"}x'), "invalid_json" },
+    { "a success in broken UTF-8", fake.answer(200, '{"id":"\255"}'), "invalid_json" },
+    { "a success of two documents", fake.answer(200, "{}{}"), "invalid_json" },
+    { "a success of an array", fake.answer(200, "[]"), "unexpected_shape" },
+    { "a success of a string", fake.answer(200, '"mch_1"'), "unexpected_shape" },
+    { "a success of a number", fake.answer(200, "1"), "unexpected_shape" },
+    { "a success of true", fake.answer(201, "true"), "unexpected_shape" },
+    { "a success of false", fake.answer(200, "false"), "unexpected_shape" },
+    { "a success of null", fake.answer(200, "null"), "unexpected_shape" },
+    { "a move", fake.answer(301, "", { location = "https://b.test" }), "redirect_refused" },
+    { "a redirect", fake.answer(302, html, { location = "/" }), "redirect_refused" },
+    { "a redirect of the method", fake.answer(307), "redirect_refused" },
+    { "a redirect for good", fake.answer(308), "redirect_refused" },
+    { "an unmodified answer", fake.answer(304), "redirect_refused" },
+  }
+  for _, case in ipairs(unusable) do
+    local what, answer, code = case[1], case[2], case[3]
+    it("keeps the whole answer of " .. what, function()
+      local err = get(answer)
+      assert.equal("SDKError", err.type)
+      assert.equal(code, err.code)
+      assert.equal(answer.status, err.status)
+      assert.equal(answer.body, err.body)
+      assert.same(answer.headers, err.headers)
+      assert.is_nil(err.errors)
+      assert.not_equal("", err.message)
+    end)
+  end
+
+  it("meets a list whose data is no array", function()
+    for _, body in ipairs { "{}", '{"data":{}}', '{"data":null}', '{"data":"x"}', '{"data":1}',
+      '{"data":[],"data":{}}', '{"a":{"data":[]}}', '{"a":["data",[]]}', '{"total_count":0}' } do
+      local err = error_of(fake.answer(200, body), "list")
+      assert.equal("unexpected_shape", err.code)
+      assert.equal(body, err.body)
+    end
+  end)
+
+  it("does not meet a list for anything else", function()
+    for _, body in ipairs { '{"data":[]}', '{"data":[1,null,{}]}', '{"data":{},"data":[]}',
+      '{"data":[],"total_count":"many"}', '{"d\\u0061ta":[]}' } do
+      assert.is_table(fake.client({ fake.answer(200, body) }):list().data)
+    end
+  end)
+
+  it("tells where broken JSON breaks", function()
+    assert.truthy(get(fake.answer(200, '{"id":}')).message:find("byte 6", 1, true))
+  end)
+
+  it("tells the trace of an answer that is no JSON", function()
+    local err = get(fake.answer(502, html, { ["cf-ray"] = "ray_1" }))
+    assert.equal("ray_1", err.clerk_trace_id)
+  end)
+
+  it("tells Retry-After", function()
+    assert.equal(9, get(fake.answer(503, html, { ["retry-after"] = "9" })).retry_after)
+    assert.is_nil(get(fake.answer(503, html)).retry_after)
+  end)
+end)
+
+describe("the trace", function()
+  -- body, clerk-trace-id, cf-ray, expected
+  for _, case in ipairs {
+    { '"body"', "header", "ray", "body" },
+    { '"body"', nil, nil, "body" },
+    { nil, "header", "ray", "header" },
+    { nil, nil, "ray", "ray" },
+    { nil, nil, nil, nil },
+    { "null", "header", nil, "header" },
+    { "5", "header", "ray", "header" },
+  } do
+    local in_body, header, ray, expected = (table.unpack or unpack)(case, 1, 4)
+    it(("is %s of %s, %s and %s"):format(expected, in_body, header, ray), function()
+      local body = api_errors(in_body and ',"clerk_trace_id":' .. in_body)
+      local err = get(fake.answer(404, body, { ["clerk-trace-id"] = header, ["cf-ray"] = ray }))
+      assert.equal(expected, err.clerk_trace_id)
+    end)
+  end
+end)
+
+describe("a TransportError", function()
+  it("bears the failure and nothing of an answer", function()
+    local failure = fake.failure("tls_failed", false, "certificate has expired")
+    local err = error_of(failure, "delete", "m")
+    assert.equal("TransportError", err.type)
+    assert.equal("tls_failed", err.code)
+    assert.equal("certificate has expired", err.message)
+    assert.is_false(err.maybe_applied)
+    for _, field in ipairs { "status", "headers", "body", "errors", "meta", "clerk_trace_id",
+      "retry_after", "where" } do
+      assert.is_nil(err[field])
+    end
+  end)
+
+  it("has every code that a failure may have", function()
+    for _, code in ipairs { "dns_failed", "connect_failed", "connection_lost", "timeout",
+      "tls_failed", "response_too_large", "bad_response", "cancelled" } do
+      assert.equal(code, get(fake.failure(code, true)).code)
+    end
+  end)
+
+  it("has a message where the failure has none", function()
+    local err = get { failure = { code = "timeout", sent = true } }
+    assert.not_equal("", err.message)
+  end)
+
+  it("forgets the answer of an earlier attempt", function()
+    local client = fake.client {
+      fake.answer(503, "busy", { ["cf-ray"] = "r", ["retry-after"] = "1" }),
+      fake.failure("tls_failed", false),
+    }
+    local err = assert.has_error(function() client:get "m" end)
+    assert.equal("TransportError", err.type)
+    assert.equal(2, err.attempts)
+    for _, field in ipairs { "status", "headers", "body", "clerk_trace_id", "retry_after" } do
+      assert.is_nil(err[field])
+    end
+  end)
+
+  local function returning(...)
+    local values, count = { ... }, select("#", ...)
+    return { send = function() return (table.unpack or unpack)(values, 1, count) end }
+  end
+
+  local nonsense = {
+    { "nothing", returning() },
+    { "nil", returning(nil) },
+    { "nil and a string", returning(nil, "connection refused") },
+    { "nil and true", returning(nil, true) },
+    { "nil and an empty table", returning(nil, {}) },
+    { "nil and a code that is no string", returning(nil, { code = 7 }) },
+    { "nil and an unknown code", returning(nil, { code = "out_of_paper", sent = false }) },
+    { "true", returning(true) },
+    { "false", returning(false) },
+    { "a string", returning "HTTP/1.1 200 OK" },
+    { "a number", returning(200) },
+    { "a function", returning(print) },
+    { "an empty table", returning {} },
+    { "no status", returning { headers = {}, body = "{}" } },
+    { "a status that is a string", returning { status = "200", headers = {}, body = "{}" } },
+    { "a status that is no integer", returning { status = 200.5, headers = {}, body = "{}" } },
+    { "a status of zero", returning { status = 0, headers = {}, body = "{}" } },
+    { "a status of 99", returning { status = 99, headers = {}, body = "{}" } },
+    { "a status of 1000", returning { status = 1000, headers = {}, body = "{}" } },
+    { "a negative status", returning { status = -200, headers = {}, body = "{}" } },
+    { "a body that is a table", returning { status = 200, headers = {}, body = {} } },
+    { "a body that is a number", returning { status = 200, headers = {}, body = 5 } },
+    { "headers that are a string", returning { status = 200, headers = "a: b", body = "{}" } },
+  }
+  for _, case in ipairs(nonsense) do
+    it("bad_response meets a transport that returns " .. case[1], function()
+      local client = fake.client({}, { transport = case[2] })
+      local err = assert.has_error(function() client:create { name = "a" } end)
+      assert.is_true(machines.is_error(err))
+      assert.equal("TransportError", err.type)
+      assert.equal("bad_response", err.code)
+      assert.equal(1, err.attempts)
+      assert.is_true(err.maybe_applied)
+      assert.truthy(err.message:find("transport", 1, true))
+    end)
+  end
+
+  it("is not met for odd headers that nobody needs", function()
+    for _, headers in ipairs { { 1, 2 }, { ["x-a"] = 5 }, { ["retry-after"] = 7 },
+      { ["clerk-trace-id"] = {} }, { ["cf-ray"] = 5 } } do
+      local transport = returning { status = 200, headers = headers, body = '{"id":"m"}' }
+      assert.equal("m", fake.client({}, { transport = transport }):get("m").id)
+      transport = returning { status = 404, headers = headers, body = api_errors() }
+      local client = fake.client({}, { transport = transport })
+      local err = assert.has_error(function() client:get "m" end)
+      assert.equal("ClerkErrors", err.type)
+      assert.is_string(tostring(err))
+    end
+  end)
+end)
+
+describe("the text of an error", function()
+  local function check_line(text, parts)
+    assert.is_nil(text:find("%c"))
+    for _, part in ipairs(parts) do
+      if not text:find(part, 1, true) then error(("%q lacks %q"):format(text, part)) end
+    end
+  end
+
+  it("is one line with operation, status, code, message and trace", function()
+    local err = get(fake.answer(404, api_errors ',"clerk_trace_id":"trace_1"'))
+    check_line(tostring(err), { "get", "404", "machine_not_found", "is not there", "trace_1" })
+  end)
+
+  it("is one line of an answer that is no JSON, without that answer", function()
+    local answer = fake.answer(502, "<html>\nnginx</html>", { ["cf-ray"] = "ray_1" })
+    local err = error_of(answer, "list")
+    check_line(tostring(err), { "list", "502", "unexpected_status", err.message, "ray_1" })
+    assert.is_nil(tostring(err):find("nginx", 1, true))
+  end)
+
+  it("is one line of a failure", function()
+    local err = get(fake.failure("timeout", true, "no answer after 10000 ms"))
+    check_line(tostring(err), { "get", "timeout", "no answer after 10000 ms" })
+  end)
+
+  it("is cleaned of control bytes", function()
+    local body = '{"errors":[{"message":"a\\nb\\u001b[31m\\u0000\\r\\tc\\u007f","code":"x\\ny"}],'
+      .. '"clerk_trace_id":"t\\n1"}'
+    local err = get(fake.answer(400, body))
+    check_line(tostring(err), { "get", "400", "[31m" })
+    check_line(tostring(get(fake.failure("timeout", true, "first\r\nsecond\0"))), { "first" })
+  end)
+
+  it("serves where Lua wants a string", function()
+    local err = get(fake.answer(404, api_errors()))
+    assert.equal(tostring(err), ("%s"):format(tostring(err)))
+    local ok, text = pcall(function() return "failed: " .. tostring(err) end)
+    assert.is_true(ok)
+    assert.equal("failed: " .. tostring(err), text)
+  end)
+end)
+
+describe("the secret key", function()
+  local key = fake.secret_key
+  local echo = ('{"errors":[{"message":"bad %s and %s again","long_message":"%s","code":"%s",'
+    .. '"meta":{"given":"Bearer %s","list":["%s"],"%s":1}}],"meta":{"key":"%s"},'
+    .. '"clerk_trace_id":"%s"}'):format(key, key, key, key, key, key, key, key, key)
+
+  it("is replaced wherever an error answer repeats it", function()
+    local err = get(fake.answer(401, echo, {
+      ["www-authenticate"] = "Bearer " .. key, ["x-" .. key] = "1", ["cf-ray"] = key,
+    }))
+    assert.equal("ClerkErrors", err.type)
+    assert.is_false(holds(err, key))
+    assert.is_nil(tostring(err):find(key, 1, true))
+    assert.equal(1, (err.message:find "^bad .+ and .+ again$"))
+    assert.equal(1, (err.headers["www-authenticate"]:find "^Bearer .+"))
+    assert.truthy(err.body:find('"code":', 1, true))
+  end)
+
+  it("is replaced in a body that is no JSON, and in headers", function()
+    local err = get(fake.answer(502, ("<html>%s%s</html>"):format(key, key),
+      { ["x-echo"] = "Bearer " .. key .. ", " .. key, ["clerk-trace-id"] = key }))
+    assert.is_false(holds(err, key))
+    assert.equal(1, (err.body:find "^<html>.+</html>$"))
+    assert.is_nil(tostring(err):find(key, 1, true))
+  end)
+
+  it("is replaced in a success that cannot be used", function()
+    assert.is_false(holds(get(fake.answer(200, key)), key))
+    assert.is_false(holds(get(fake.answer(200, '["' .. key .. '"]')), key))
+    assert.is_false(holds(get(fake.answer(302, "", { location = "/?k=" .. key })), key))
+  end)
+
+  it("is replaced in what a transport says", function()
+    local err = get(fake.failure("connection_lost", true, "sent Authorization: Bearer " .. key))
+    assert.is_false(holds(err, key))
+    assert.equal(1, (err.message:find("sent Authorization: Bearer ", 1, true)))
+  end)
+
+  it("is replaced whatever its characters", function()
+    for _, odd in ipairs { "%d+.*[a]-^$()", "a%b%%1%0%1", "sk test key", "k\195\169y_key" } do
+      local client = fake.client({ fake.answer(502, "<" .. odd .. ">") },
+        { secret_key = odd, retries = false })
+      local err = assert.has_error(function() client:get "m" end)
+      assert.is_false(holds(err, odd))
+      assert.equal(1, (err.body:find "^<.+>$"))
+    end
+  end)
+
+  it("is the one of the attempt where a function gives them", function()
+    local count = 0
+    local client = fake.client({ fake.answer(503), fake.answer(401, "<sk_attempt_2>") }, {
+      secret_key = function()
+        count = count + 1
+        return "sk_attempt_" .. count
+      end,
+    })
+    local err = assert.has_error(function() client:get "m" end)
+    assert.equal(2, err.attempts)
+    assert.is_false(holds(err, "sk_attempt_2"))
+  end)
+
+  it("does not show in the text of the client", function()
+    local client = fake.client { fake.ok }
+    assert.is_nil(tostring(client):find(key, 1, true))
+  end)
+
+  it("lies in no field of the client", function()
+    local client = fake.client { fake.ok }
+    client:list()
+    if type(client) ~= "table" then return end
+    for name, value in pairs(client) do
+      assert.not_equal(key, name)
+      assert.not_equal(key, value)
+    end
+  end)
+end)
+
+describe("an answer that should hold a machine's key", function()
+  local leak = '{"object":"machine_secret_key","secret":"ak_0123456789"'
+  local calls = {
+    { "create", { name = "a" } },
+    { "get_secret_key", "mch_1" },
+    { "rotate_secret_key", "mch_1", { previous_token_ttl = 0 } },
+  }
+  for _, call in ipairs(calls) do
+    it("to " .. call[1] .. " is withheld when it cannot be used", function()
+      for _, body in ipairs { leak, "[" .. leak .. "}]", leak .. "}}", '"ak_0123456789"',
+        "ak_0123456789" } do
+        for _, status in ipairs { 200, 201 } do
+          local err = error_of(fake.answer(status, body), (table.unpack or unpack)(call))
+          assert.equal("SDKError", err.type)
+          assert.is_nil(err.body)
+          assert.is_false(holds(err, "ak_0123456789"))
+          assert.is_nil(tostring(err):find("ak_0123456789", 1, true))
+          assert.truthy(err.message:find("withheld", 1, true))
+          assert.equal(status, err.status)
+          assert.is_table(err.headers)
+        end
+      end
+    end)
+
+    it("to " .. call[1] .. " is kept when it is no success", function()
+      local err = error_of(fake.answer(502, "<html>"), (table.unpack or unpack)(call))
+      assert.equal("<html>", err.body)
+      err = error_of(fake.answer(403, api_errors()), (table.unpack or unpack)(call))
+      assert.equal(api_errors(), err.body)
+      assert.is_nil(err.message:find("withheld", 1, true))
+    end)
+  end
+end)
+
+describe("is_error", function()
+  it("knows the errors of this library", function()
+    assert.is_true(machines.is_error(get(fake.answer(404))))
+    assert.is_true(machines.is_error(get(fake.failure("timeout", true))))
+    local _, err = pcall(machines.new, { nonsense = 1 })
+    assert.is_true(machines.is_error(err))
+  end)
+
+  it("knows nothing else", function()
+    local result = fake.client({ fake.ok }):get "m"
+    for _, other in ipairs { false, true, 1, "SDKError", {}, { type = "SDKError", code = "x" },
+      setmetatable({}, { __tostring = tostring }), print, null, result } do
+      assert.is_false(machines.is_error(other))
+    end
+    assert.is_false(machines.is_error(nil))
+    assert.is_false(machines.is_error())
+  end)
+end)
+
+describe("what the caller's own code raises", function()
+  local raised = setmetatable({}, { __tostring = function() return "mine" end })
+  local function raise() error(raised) end
+
+  local function caught(options)
+    local client = fake.client({ fake.ok }, options)
+    local ok, err = pcall(function() client:get "m" end)
+    assert.is_false(ok)
+    return err
+  end
+
+  it("in secret_key comes through as it is", function()
+    assert.equal(raised, caught { secret_key = raise })
+    assert.equal("no key today", caught { secret_key = function() error("no key today", 0) end })
+  end)
+
+  it("in secret_key ends the call before anything is sent", function()
+    local client, transport = fake.client({ fake.ok }, { secret_key = raise })
+    pcall(client.get, client, "m")
+    assert.equal(0, #transport.requests)
+  end)
+
+  it("in on_event comes through as it is", function()
+    assert.equal(raised, caught { on_event = raise })
+  end)
+
+  it("in send comes through as it is", function()
+    assert.equal(raised, caught { transport = { send = raise } })
+    assert.equal("broken", caught { transport = { send = function() error("broken", 0) end } })
+  end)
+
+  it("in sleep comes through as it is", function()
+    local transport = { send = function() return fake.answer(503) end, sleep = raise }
+    assert.equal(raised, caught { transport = transport })
+  end)
+
+  it("leaves the client usable", function()
+    local fails = true
+    local client = fake.client({}, {
+      transport = {
+        send = function()
+          if fails then error(raised) end
+          return fake.ok
+        end,
+      },
+    })
+    pcall(client.get, client, "m")
+    fails = false
+    assert.equal("mch_1", client:get("m").id)
+  end)
+
+  it("comes through the safe twin as it is", function()
+    local client = assert(require("clerk.machines.safe").new {
+      secret_key = "k", transport = { send = raise },
+    })
+    local result, err = client:get "m"
+    assert.is_nil(result)
+    assert.equal(raised, err)
+  end)
+end)
+
+describe("a result", function()
+  local function got(body, method, ...)
+    local client = fake.client { fake.answer(200, body) }
+    return (client[method or "get"](client, ...))
+  end
+
+  it("holds all that the server sent", function()
+    assert.same({
+      object = "machine", id = "mch_1", name = "caf\195\169", created_at = 1700000000123,
+      default_token_ttl = 3600, scoped_machines = { { id = "mch_2", later = { 1, { x = true } } } },
+      brand_new = { a = { 1.5, "two", false } }, object_id = "",
+    }, got('{"object":"machine","id":"mch_1","name":"caf\\u00e9","created_at":1700000000123,'
+      .. '"default_token_ttl":3600,"scoped_machines":[{"id":"mch_2","later":[1,{"x":true}]}],'
+      .. '"brand_new":{"a":[1.5,"two",false]},"object_id":""}', "get", "mch_1"))
+  end)
+
+  if math.type then
+    it("has whole numbers as integers", function()
+      local result = got('{"created_at":1700000000123,"big":9007199254740993}', "get", "m")
+      assert.equal("integer", math.type(result.created_at))
+      assert.equal("9007199254740993", tostring(result.big))
+    end)
+  end
+
+  it("leaves null members out and keeps null elements", function()
+    local result = got('{"id":"m","gone":null,"list":[null,1,null]}', "get", "m")
+    assert.is_nil(result.gone)
+    assert.same({ null, 1, null }, result.list)
+  end)
+
+  it("may have any members at all", function()
+    for _, body in ipairs { "{}", '{"id":5}', '{"errors":[]}', '{"__tostring":1}' } do
+      assert.is_table(got(body, "get", "m"))
+    end
+  end)
+
+  it("of a list has data and total_count", function()
+    local result = got('{"data":[{"id":"mch_1"},{"id":"mch_2"}],"total_count":12}', "list")
+    assert.same({ data = { { id = "mch_1" }, { id = "mch_2" } }, total_count = 12 }, result)
+  end)
+
+  it("shows an identity and no secret as text", function()
+    local text = tostring(got(
+      '{"object":"machine","id":"mch_1","name":"a","secret_key":"ak_0123456789"}',
+      "create", { name = "a" }))
+    assert.truthy(text:find("mch_1", 1, true))
+    assert.is_nil(text:find("ak_0123456789", 1, true))
+    text = tostring(got('{"object":"machine_secret_key","secret":"ak_0123456789"}',
+      "get_secret_key", "mch_1"))
+    assert.truthy(text:find("machine_secret_key", 1, true))
+    assert.is_nil(text:find("ak_0123456789", 1, true))
+  end)
+
+  it("shows an identity in the rows of a list, too", function()
+    local result = got('{"data":[{"object":"machine","id":"mch_1","scoped_machines":'
+      .. '[{"object":"machine","id":"mch_2"}]}],"total_count":1}', "list")
+    assert.truthy(tostring(result.data[1]):find("mch_1", 1, true))
+    assert.truthy(tostring(result.data[1].scoped_machines[1]):find("mch_2", 1, true))
+    assert.is_string(tostring(result))
+  end)
+
+  it("has a text of one line whatever the server sent", function()
+    for _, body in ipairs { "{}", '{"id":5,"object":[]}', '{"id":"a\\nb","object":"\\u001b"}',
+      '{"id":{},"object":null}', '{"from_machine_id":"m","to_machine_id":"n","object":"x"}' } do
+      local text = tostring(got(body, "get", "m"))
+      assert.is_string(text)
+      assert.is_nil(text:find("%c"))
+    end
+  end)
+
+  it("may be changed by its owner", function()
+    local result = got('{"id":"m","data":[]}', "list")
+    result.id, result.mine, result.data[1] = nil, 1, 2
+    assert.same({ mine = 1, data = { 2 } }, result)
+  end)
+end)

@@ -1,0 +1,44 @@
+--- A transport for specs: it answers from a list and remembers every request and every sleep.
+
+local machines = require "clerk.machines"
+
+local fake = { secret_key = "sk_test_9f8e7d6c5b4a" }
+fake.__index = fake
+
+--- A response, as a transport returns it.
+function fake.answer(status, body, headers)
+  return { status = status, headers = headers or {}, body = body or "" }
+end
+
+--- In place of a response: the transport fails.
+function fake.failure(code, sent, message)
+  return { failure = { code = code, sent = sent, message = message or "it failed" } }
+end
+
+--- An answer that suits every operation.
+fake.ok = fake.answer(200, '{"id":"mch_1","data":[]}')
+
+--- Gives the answers in turn, the last one ever after.
+function fake.new(answers)
+  return setmetatable({ answers = answers, requests = {}, sleeps = {} }, fake)
+end
+
+function fake:send(request)
+  table.insert(self.requests, request)
+  local answer = self.answers[math.min(#self.requests, #self.answers)]
+  if answer.failure then return nil, answer.failure end
+  return answer
+end
+
+function fake:sleep(ms)
+  table.insert(self.sleeps, ms)
+end
+
+--- A client over a new fake, and that fake.
+function fake.client(answers, options)
+  local settings = { secret_key = fake.secret_key, transport = fake.new(answers) }
+  for name, value in pairs(options or {}) do settings[name] = value end
+  return machines.new(settings), settings.transport
+end
+
+return fake

@@ -1,0 +1,149 @@
+-- Runs commands for specs: in the background (start) or to their end (run).
+--
+--   local server = process.start("env PORT=0 some-server --flag", { errors = "/a/file" })
+--   server:read_line()           --> the next line it printed, nil at its end
+--   server:signal "TERM"
+--   server:wait()                --> exit status, what it printed and was not read
+--   server:stop()                --> asks it to end, then waits
+--   after_each(process.none_left)
+
+local PATIENCE_SECONDS = 10
+local POLL_SECONDS = 0.01
+
+local process = {}
+
+---@class Process
+---@field pid integer
+---@field command string
+---@field status integer? once it has ended: its exit status, or 128 plus the signal that ended it
+local Process = {}
+Process.__index = Process
+
+local unfinished = {}
+
+---Quotes an argument for the shell.
+---@param text string
+---@return string
+function process.quote(text)
+  return "'" .. text:gsub("'", [['\'']]) .. "'"
+end
+
+local function read_file(path)
+  local file = assert(io.open(path, "rb"))
+  local bytes = file:read("*a")
+  file:close()
+  return bytes
+end
+
+local function is_running(pid)
+  local file = io.open(("/proc/%d/stat"):format(pid))
+  if file then
+    file:close()
+  end
+  return file ~= nil
+end
+
+-- The inner shell tells its number and becomes the command; the outer one stays to keep the status,
+-- which LuaJIT's `close` does not tell, and is kept from announcing how its child ended.
+local WRAPPER = "exec 3>&2 2>/dev/null; sh -c %s; echo $? >%s"
+
+---Starts a simple command (no `;`, no pipe, variables by `env`) in the background.
+---@param command string
+---@param options { errors: string }? errors: a file for its standard error
+---@return Process
+function process.start(command, options)
+  local errors = options and options.errors
+  local target = errors and process.quote(errors) or "&3"
+  local inner = ("echo $$; exec 2>%s 3>&-; exec %s"):format(target, command)
+  local status_file = os.tmpname()
+  local pipe = assert(io.popen(WRAPPER:format(process.quote(inner), status_file), "r"))
+  local pid = assert(tonumber(pipe:read("*l")), "the shell did not start")
+  local self = { pid = pid, command = command, pipe = pipe, status_file = status_file }
+  unfinished[self] = true
+  return setmetatable(self, Process)
+end
+
+---The next line of its standard output; waits for it.
+---@return string? line nil at the end
+function Process:read_line()
+  return self.pipe:read("*l")
+end
+
+---@param name string "TERM", "INT", …
+function Process:signal(name)
+  os.execute(("kill -%s %d 2>/dev/null"):format(name, self.pid))
+end
+
+local function has_ended_within(self, seconds)
+  for _ = 1, seconds / POLL_SECONDS do
+    if not is_running(self.pid) then
+      return true
+    end
+    os.execute("sleep " .. POLL_SECONDS)
+  end
+  return false
+end
+
+---Waits for its end; one that takes longer than ten seconds is killed, which is an error.
+---@return integer status
+---@return string output what was left of its standard output
+function Process:wait()
+  if self.status then
+    return self.status, ""
+  end
+  local in_time = has_ended_within(self, PATIENCE_SECONDS)
+  if not in_time then
+    self:signal("KILL")
+  end
+  local output = self.pipe:read("*a")
+  self.pipe:close()
+  self.status = tonumber(read_file(self.status_file))
+  os.remove(self.status_file)
+  unfinished[self] = nil
+  if not in_time then
+    error("did not end: " .. self.command, 2)
+  end
+  return self.status, output
+end
+
+---Asks it to end (SIGTERM) and waits; harmless when it has ended.
+---@return integer status
+function Process:stop()
+  if not self.status then
+    self:signal("TERM")
+  end
+  return (self:wait())
+end
+
+---Runs a command (any shell syntax) to its end.
+---@param command string
+---@return integer status
+---@return string output
+---@return string errors
+function process.run(command)
+  local errors_file = os.tmpname()
+  local quoted = process.quote(command)
+  local shell = process.start("sh -c " .. quoted, { errors = errors_file })
+  local output = shell.pipe:read("*a")
+  local status = shell:wait()
+  local errors = read_file(errors_file)
+  os.remove(errors_file)
+  return status, output, errors
+end
+
+---For teardowns: raises when a started process is still running, after having killed it.
+function process.none_left()
+  local left = {}
+  for each in pairs(unfinished) do
+    if is_running(each.pid) then
+      left[#left + 1] = each.command
+      each:signal("KILL")
+    end
+    each:wait()
+  end
+  if left[1] then
+    error("still running: " .. table.concat(left, "; "), 2)
+  end
+end
+
+return process
