@@ -49,10 +49,11 @@ static const struct {
     {CURLE_WRITE_ERROR, CLERK_BAD_RESPONSE}, /* broken chunks or compression */
 };
 
-static clerk_failure failure_of(CURLcode code) {
+/* What is in no row is a connection lost, or, before the request was begun, not made. */
+static clerk_failure failure_of(CURLcode code, bool was_begun) {
   for (size_t i = 0; i < sizeof failures / sizeof *failures; i++)
     if (failures[i].code == code) return failures[i].failure;
-  return CLERK_CONNECTION_LOST;
+  return was_begun ? CLERK_CONNECTION_LOST : CLERK_CONNECT_FAILED;
 }
 
 /* ------------------------------------------------------------------ libcurl's callbacks */
@@ -76,19 +77,43 @@ static int before_send(void *user, char *ip, char *local_ip, int port, int local
   return transfer->sends++ == 0 ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 
-/* Heads before the last one (1XX) are dropped, and so are trailers. */
+static bool is_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\r';
+}
+
+static bool is_status_line(const char *bytes, size_t length) {
+  return length >= 5 && memcmp(bytes, "HTTP/", 5) == 0;
+}
+
+/* A head of 1XX is followed by another one, which takes its place. */
+static void begin_head(clerk_transfer *transfer, const char *bytes, size_t length) {
+  const char *space = memchr(bytes, ' ', length - 1);
+  transfer->is_final_head = !space || space[1] != '1';
+  transfer->is_head_complete = false;
+  transfer->head.length = 0;
+}
+
+/* A line that begins with a blank continues the one before (RFC 9112, 5.2). */
+static void unfold(clerk_buffer *head) {
+  while (head->length > 0 &&
+         (head->bytes[head->length - 1] == '\n' || head->bytes[head->length - 1] == '\r'))
+    head->length--;
+}
+
+/* What comes after the final head is a trailer, and dropped. */
 static size_t receive_head(char *bytes, size_t one, size_t length, void *user) {
   clerk_transfer *transfer = user;
   (void)one;
-  if (length >= 5 && memcmp(bytes, "HTTP/", 5) == 0) {
-    transfer->head.length = 0;
-    transfer->is_head_complete = false;
+  transfer->head_bytes += length;
+  transfer->is_too_large = transfer->head_bytes > HEAD_LIMIT;
+  if (transfer->is_too_large) return 0;
+  if (transfer->is_final_head && transfer->is_head_complete) return length;
+  if (is_status_line(bytes, length)) {
+    begin_head(transfer, bytes, length);
     return length;
   }
-  if (transfer->is_head_complete) return length;
   if (*bytes == '\r' || *bytes == '\n') transfer->is_head_complete = true;
-  transfer->is_too_large = transfer->head.length + length > HEAD_LIMIT;
-  if (transfer->is_too_large) return 0;
+  if (is_blank(*bytes) && !transfer->is_head_complete) unfold(&transfer->head);
   return clerk_buffer_append(&transfer->head, bytes, length) ? length : 0;
 }
 
@@ -401,17 +426,20 @@ clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
 static void conclude_failure(clerk_transfer *transfer, CURLcode code) {
   transfer->sent = has_sent(transfer);
   if (transfer->is_too_large)
-    fail(transfer, CLERK_RESPONSE_TOO_LARGE, "the answer is larger than max_response_bytes");
+    fail(transfer, CLERK_RESPONSE_TOO_LARGE, "the answer is larger than allowed");
   else if (transfer->sends > 1)
     fail(transfer, CLERK_CONNECTION_LOST, "a kept connection died without an answer");
+  else if (code == CURLE_OK)
+    fail(transfer, CLERK_CONNECTION_LOST, "the connection was closed within the answer's head");
   else
-    fail(transfer, failure_of(code), *transfer->error ? transfer->error : curl_easy_strerror(code));
+    fail(transfer, failure_of(code, transfer->sends > 0),
+         *transfer->error ? transfer->error : curl_easy_strerror(code));
 }
 
 static void conclude(clerk_transfer *transfer, CURLcode code) {
   long status = 0;
   curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
-  if (code == CURLE_OK) {
+  if (code == CURLE_OK && transfer->is_head_complete) {
     transfer->is_finished = true;
     transfer->has_response = true;
     transfer->status = (int)status;
@@ -443,10 +471,6 @@ void clerk_curl_step(clerk_curl *curl, int wait_ms) {
 
 static char lower(char c) {
   return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-static bool is_blank(char c) {
-  return c == ' ' || c == '\t' || c == '\r';
 }
 
 static clerk_text trim(const char *start, const char *end) {

@@ -61,7 +61,8 @@ struct clerk_transfer {
   clerk_buffer head;
   size_t body_limit;
   int sends;
-  bool is_head_complete, is_too_large;
+  size_t head_bytes; /* of all heads, and of the trailer */
+  bool is_final_head, is_head_complete, is_too_large;
   char error[CURL_ERROR_SIZE];
 };
 

@@ -1,0 +1,973 @@
+-- The default transport over real sockets, against servers that behave and servers that do not.
+
+local machines = require "clerk.machines"
+local posix = require "support.posix"
+local server = require "support.server"
+
+local KEY = "sk_test_marked_key"
+local MACHINE = '{"object":"machine","id":"mch_1"}'
+local QUICK = { backoff = { initial_interval = 1, max_interval = 5, max_elapsed_time = 5000 } }
+local ANSWER_ALL = "connection:answer_all(200, [[" .. MACHINE .. "]])"
+
+local function new_client(options)
+  options.secret_key = options.secret_key or KEY
+  if options.retries == nil then options.retries = QUICK end
+  return machines.new(options)
+end
+
+local function client_of(web, options)
+  options = options or {}
+  options.base_url = options.base_url or web:url "/v1"
+  return new_client(options)
+end
+
+local function failure_of(method, ...)
+  local ok, problem = pcall(method, ...)
+  assert.is_false(ok, "no error was raised")
+  assert.is_true(machines.is_error(problem), tostring(problem))
+  return problem
+end
+
+-- How often a call that keeps failing is tried, counted up to three.
+local function count_attempts(options, call)
+  local attempts = 0
+  options.secret_key = function()
+    attempts = attempts + 1
+    if attempts == 3 then error "enough" end
+    return KEY
+  end
+  assert.is_false(pcall(call, new_client(options)))
+  return attempts
+end
+
+local function create(client)
+  return client:create { name = "a" }
+end
+
+local function get(client)
+  return client:get "mch_1"
+end
+
+local function command_output(command)
+  local pipe = assert(io.popen(command))
+  local output = pipe:read "*a"
+  pipe:close()
+  return output
+end
+
+local function read_file(path)
+  local file = assert(io.open(path, "rb"))
+  local bytes = file:read "*a"
+  file:close()
+  return bytes
+end
+
+-- What a program that this process starts sees in a directory. A file takes it: a pipe would be one
+-- more descriptor, for as long as it pleases.
+local function list_directory(directory)
+  local path = os.tmpname()
+  os.execute(("ls -l %s > %s"):format(directory, path))
+  local listing = read_file(path)
+  os.remove(path)
+  return listing
+end
+
+local function count_descriptors()
+  collectgarbage()
+  collectgarbage()
+  local pid = read_file "/proc/self/stat":match "^%d+"
+  local _, count = list_directory(("/proc/%s/fd"):format(pid)):gsub("\n", "")
+  return count
+end
+
+local function gzip(command)
+  return command_output(command .. " | gzip -c")
+end
+
+describe("The libcurl transport", function()
+  after_each(server.stop_all)
+
+  describe("sends over HTTP/1.1", function()
+    local function call_all(web)
+      local client = client_of(web)
+      client:list { limit = 5, offset = 0, query = "a b", order_by = "+name" }
+      client:create { name = "é", scoped_machines = { "mch_2" }, default_token_ttl = 60 }
+      client:get "mch_1"
+      client:update("mch_1", { name = "b" })
+      client:delete "mch_1"
+      client:get_secret_key "mch_1"
+      client:rotate_secret_key("mch_1", { previous_token_ttl = 0 })
+      client:create_scope("mch_1", { to_machine_id = "mch_2" })
+      client:delete_scope("mch_1", "mch_2")
+    end
+
+    local expected = {
+      { "GET /v1/machines?limit=5&offset=0&query=a%20b&order_by=%2Bname HTTP/1.1", "" },
+      {
+        "POST /v1/machines HTTP/1.1",
+        '{"name":"é","scoped_machines":["mch_2"],"default_token_ttl":60}',
+      },
+      { "GET /v1/machines/mch_1 HTTP/1.1", "" },
+      { "PATCH /v1/machines/mch_1 HTTP/1.1", '{"name":"b"}' },
+      { "DELETE /v1/machines/mch_1 HTTP/1.1", "" },
+      { "GET /v1/machines/mch_1/secret_key HTTP/1.1", "" },
+      { "POST /v1/machines/mch_1/secret_key/rotate HTTP/1.1", '{"previous_token_ttl":0}' },
+      { "POST /v1/machines/mch_1/scopes HTTP/1.1", '{"to_machine_id":"mch_2"}' },
+      { "DELETE /v1/machines/mch_1/scopes/mch_2 HTTP/1.1", "" },
+    }
+
+    local requests, host
+
+    before_each(function()
+      local web = server.start [[
+        for request in connection:requests() do
+          connection:answer(200, '{"object":"machine","data":[],"total_count":0}')
+        end
+      ]]
+      call_all(web)
+      requests, host = web:requests(), "127.0.0.1:" .. web.port
+    end)
+
+    it("each operation's request line and body", function()
+      local seen = {}
+      for i, request in ipairs(requests) do seen[i] = { request.line, request.body } end
+      assert.same(expected, seen)
+    end)
+
+    it("each header once, and none but ours", function()
+      for _, request in ipairs(requests) do
+        local headers = {
+          host = host,
+          authorization = "Bearer " .. KEY,
+          accept = "application/json",
+          ["accept-encoding"] = request.headers["accept-encoding"],
+          ["clerk-api-version"] = "2026-05-12",
+          ["user-agent"] = request.headers["user-agent"],
+        }
+        if request.body ~= "" then
+          headers["content-type"] = "application/json"
+          headers["content-length"] = tostring(#request.body)
+        end
+        assert.same(headers, request.headers)
+        local names = 0
+        for _ in pairs(headers) do names = names + 1 end
+        local _, lines = request.bytes:match "^.-\r\n(.-\r\n)\r\n":gsub("\r\n", "")
+        assert.equal(names, lines)
+      end
+    end)
+
+    it("which encodings it can unpack, and who it is", function()
+      for _, request in ipairs(requests) do
+        assert.matches("^gzip, deflate$", request.headers["accept-encoding"])
+        assert.matches("^clerk%-machines/%d+%.%d+%.%d+", request.headers["user-agent"])
+      end
+    end)
+  end)
+
+  describe("keeps connections", function()
+    it("and needs one for 200 calls", function()
+      local web = server.start(ANSWER_ALL)
+      local client = client_of(web)
+      for i = 1, 200 do client:get("mch_" .. i) end
+      assert.equal(1, web:connections())
+      assert.equal(200, #web:requests())
+    end)
+
+    it("but none that the server wants to close", function()
+      local web = server.start [[
+        connection:read_request()
+        connection:answer(200, "{}", "Connection: close")
+        connection:hang()
+      ]]
+      local client = client_of(web)
+      get(client)
+      get(client)
+      assert.equal(2, web:connections())
+    end)
+
+    it("and sends a POST once when the server has closed one meanwhile", function()
+      local web = server.start [[
+        connection:read_request()
+        connection:answer(200, "{}")
+      ]]
+      local client = client_of(web)
+      create(client)
+      web:wait_until_closed(1)
+      local _, meta = create(client)
+      assert.equal(1, meta.attempts)
+      assert.equal(2, #web:requests())
+    end)
+
+    for _, ending in ipairs { "close", "reset" } do
+      describe("and when the server answers the second request on one with a " .. ending, function()
+        local web, client
+
+        before_each(function()
+          web = server.start([[
+            connection:read_request()
+            connection:answer(200, "{}")
+            if connection.number == 1 then
+              connection:read_request()
+              connection:]] .. ending .. [[()
+            else
+              connection:answer_all(200, "{}")
+            end
+          ]])
+          client = client_of(web)
+          get(client)
+        end)
+
+        it("repeats a GET on another", function()
+          local _, meta = client:get "mch_2"
+          assert.equal(2, meta.attempts)
+          assert.equal(3, #web:requests())
+        end)
+
+        it("repeats a PATCH on another", function()
+          local _, meta = client:update("mch_1", { name = "b" })
+          assert.equal(2, meta.attempts)
+          assert.equal(3, #web:requests())
+        end)
+
+        it("does not repeat a POST, which arrives exactly once", function()
+          local failure = failure_of(create, client)
+          assert.equal("TransportError", failure.type)
+          assert.equal("connection_lost", failure.code)
+          assert.is_true(failure.maybe_applied)
+          assert.equal(1, failure.attempts)
+          assert.equal(2, #web:requests())
+        end)
+
+        it("repeats a POST when told to", function()
+          local retries = { repeat_unsafe = true, backoff = QUICK.backoff }
+          local _, meta = client:create({ name = "a" }, { retries = retries })
+          assert.equal(2, meta.attempts)
+          assert.equal(3, #web:requests())
+        end)
+
+        it("repeats nothing when retries are off", function()
+          local failure = failure_of(client.get, client, "mch_2", { retries = false })
+          assert.equal("connection_lost", failure.code)
+          assert.equal(1, failure.attempts)
+          assert.equal(2, #web:requests())
+        end)
+      end)
+    end
+
+    it("and takes no bytes beyond one answer for the next one", function()
+      local web = server.start [[
+        local forged = "HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n"
+        for request in connection:requests() do
+          connection:write("HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n",
+            ('{"id":"%s"}'):format(request.target:match "mch_."), forged, '{"id":"forged"}')
+        end
+      ]]
+      local client = client_of(web)
+      assert.equal("mch_1", client:get "mch_1".id)
+      assert.equal("mch_2", client:get "mch_2".id)
+    end)
+
+    it("and takes no late answer for the next one", function()
+      local web = server.start [[
+        for request in connection:requests() do
+          if connection.number == 1 then connection:sleep(400) end
+          connection:answer(200, ('{"id":"%s"}'):format(request.target:match "mch_."))
+        end
+      ]]
+      local client = client_of(web, { retries = false })
+      failure_of(client.get, client, "mch_1", { timeout_ms = 100 })
+      assert.equal("mch_2", client:get "mch_2".id)
+    end)
+  end)
+
+  describe("unpacks", function()
+    local function answer_packed(encoding, bytes)
+      return server.start([[
+        connection:read_request()
+        connection:answer(200, values.bytes, "Content-Encoding: ]] .. encoding .. [[")
+      ]], { values = { bytes = bytes } })
+    end
+
+    -- A zlib stream of one stored block.
+    local function deflate(bytes)
+      local a, b = 1, 0
+      for i = 1, #bytes do
+        a = (a + bytes:byte(i)) % 65521
+        b = (b + a) % 65521
+      end
+      local length, check = #bytes, 65535 - #bytes
+      return string.char(0x78, 0x01, 1, length % 256, math.floor(length / 256), check % 256,
+        math.floor(check / 256)) .. bytes .. string.char(math.floor(b / 256), b % 256,
+        math.floor(a / 256), a % 256)
+    end
+
+    it("gzip", function()
+      local web = answer_packed("gzip", gzip("printf %s '" .. MACHINE .. "'"))
+      assert.equal("mch_1", get(client_of(web)).id)
+    end)
+
+    it("deflate", function()
+      local web = answer_packed("deflate", deflate(MACHINE))
+      assert.equal("mch_1", get(client_of(web)).id)
+    end)
+
+    it("nothing that is broken", function()
+      local web = answer_packed("gzip", gzip "printf %s {}":sub(1, 12) .. ("x"):rep(20))
+      local failure = failure_of(get, client_of(web))
+      assert.equal("bad_response", failure.code)
+      assert.equal(1, failure.attempts)
+    end)
+
+    it("nothing that it did not offer to unpack", function()
+      local web = answer_packed("x-unheard-of", MACHINE)
+      assert.equal("bad_response", failure_of(get, client_of(web)).code)
+    end)
+  end)
+
+  describe("ends a transfer at once", function()
+    local LIMIT = 65536
+
+    local function assert_too_large(script, values)
+      local web = server.start(script, { values = values })
+      local failure = failure_of(get, client_of(web, {
+        max_response_bytes = LIMIT, timeout_ms = 5000,
+      }))
+      assert.equal("response_too_large", failure.code)
+      assert.equal("TransportError", failure.type)
+      assert.equal(1, #web:requests())
+    end
+
+    local function peak_kilobytes()
+      return tonumber(read_file "/proc/self/status":match "VmHWM:%s*(%d+)")
+    end
+
+    it("when a body without end passes the limit", function()
+      assert_too_large [[
+        connection:read_request()
+        connection:write "HTTP/1.1 200 OK\r\n\r\n"
+        while connection:write(("x"):rep(8192)) do end
+      ]]
+    end)
+
+    it("when a chunked body without end passes the limit", function()
+      assert_too_large [[
+        connection:read_request()
+        connection:write "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        while connection:write("2000\r\n", ("x"):rep(8192), "\r\n") do end
+      ]]
+    end)
+
+    it("when Content-Length announces more than the limit", function()
+      assert_too_large [[
+        connection:read_request()
+        connection:write "HTTP/1.1 200 OK\r\nContent-Length: 65537\r\n\r\n"
+        connection:hang()
+      ]]
+    end)
+
+    it("when little turns out to unpack to much, without taking the memory", function()
+      local bomb = gzip "head -c 100663296 /dev/zero"
+      local before = peak_kilobytes()
+      assert_too_large([[
+        connection:read_request()
+        connection:answer(200, values.bomb, "Content-Encoding: gzip")
+      ]], { bomb = bomb })
+      assert.is_true(peak_kilobytes() - before < 32 * 1024)
+    end)
+
+    it("when the head has no end", function()
+      assert_too_large [[
+        connection:read_request()
+        connection:write "HTTP/1.1 200 OK\r\n"
+        while connection:write("X-Flood: ", ("x"):rep(1000), "\r\n") do end
+      ]]
+    end)
+
+    it("when a line of the head has no end", function()
+      assert_too_large [[
+        connection:read_request()
+        connection:write "HTTP/1.1 200 OK\r\nX-Flood: "
+        while connection:write(("x"):rep(8192)) do end
+      ]]
+    end)
+
+    it("when answers that only promise one have no end", function()
+      assert_too_large [[
+        connection:read_request()
+        while connection:write "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" do end
+      ]]
+    end)
+
+    it("when the trailer has no end", function()
+      assert_too_large [[
+        connection:read_request()
+        connection:write "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+        while connection:write("X-Flood: ", ("x"):rep(1000), "\r\n") do end
+      ]]
+    end)
+
+    it("when the body is one byte too long, but not when it just fits", function()
+      local web = server.start(ANSWER_ALL)
+      local client = client_of(web, { max_response_bytes = #MACHINE })
+      assert.equal("mch_1", get(client).id)
+      client = client_of(web, { max_response_bytes = #MACHINE - 1 })
+      assert.equal("response_too_large", failure_of(get, client).code)
+    end)
+
+    it("and knows that a change may have been made", function()
+      local web = server.start(ANSWER_ALL)
+      local failure = failure_of(create, client_of(web, { max_response_bytes = 10 }))
+      assert.equal("response_too_large", failure.code)
+      assert.is_true(failure.maybe_applied)
+      assert.equal(1, #web:requests())
+    end)
+  end)
+
+  describe("waits no longer than allowed", function()
+    local HANG = "connection:read_request() connection:hang()"
+    local DRIP = [[
+      connection:read_request()
+      connection:drip("HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" .. (" "):rep(9999), 10)
+    ]]
+
+    for name, script in pairs { ["a server that hangs"] = HANG, ["one that drips"] = DRIP } do
+      it("for one attempt, with " .. name, function()
+        local web = server.start(script)
+        local failure = failure_of(get, client_of(web, { timeout_ms = 200, retries = false }))
+        assert.equal("TransportError", failure.type)
+        assert.equal("timeout", failure.code)
+        assert.equal(1, #web:requests())
+      end)
+
+      it("for the whole call, with " .. name, function()
+        local web = server.start(script)
+        local client = client_of(web, { timeout_ms = 60000, deadline_ms = 300 })
+        local failure = failure_of(get, client)
+        assert.equal("timeout", failure.code)
+        assert.is_true(failure.elapsed_ms < 10000)
+      end)
+    end
+
+    it("and repeats a GET that took too long", function()
+      local web = server.start [[
+        if connection.number > 1 then return connection:answer_all(200, "{}") end
+        connection:read_request()
+        connection:hang()
+      ]]
+      local client = client_of(web)
+      local _, meta = client:get("mch_1", { timeout_ms = 1000 })
+      assert.equal(2, meta.attempts)
+    end)
+
+    it("and does not repeat a POST that took too long", function()
+      local web = server.start(HANG)
+      local failure = failure_of(create, client_of(web, { timeout_ms = 200 }))
+      assert.equal("timeout", failure.code)
+      assert.is_true(failure.maybe_applied)
+      assert.equal(1, #web:requests())
+    end)
+
+    it("for a connection, and repeats even a POST, since nothing was sent", function()
+      local web = server.start("", { deaf = true })
+      local options = { base_url = web:url "/v1", connect_timeout_ms = 100, retries = false }
+      local failure = failure_of(create, new_client(options))
+      assert.equal("timeout", failure.code)
+      assert.is_false(failure.maybe_applied)
+      options.retries = QUICK
+      assert.equal(3, count_attempts(options, create))
+    end)
+  end)
+
+  describe("says that it cannot connect", function()
+    it("when the port is closed, and repeats even a POST, since nothing was sent", function()
+      local web = server.start(ANSWER_ALL)
+      local url = web:url "/v1"
+      web:stop()
+      local failure = failure_of(create, new_client { base_url = url, retries = false })
+      assert.equal("TransportError", failure.type)
+      assert.equal("connect_failed", failure.code)
+      assert.is_false(failure.maybe_applied)
+      assert.matches("127.0.0.1", failure.message, 1, true)
+      assert.equal(3, count_attempts({ base_url = url }, create))
+    end)
+
+    it("when the host's name is unknown, and repeats even a POST", function()
+      local options = { base_url = "http://machines.invalid/v1", allow_http = true }
+      options.retries = false
+      local failure = failure_of(create, new_client(options))
+      assert.equal("dns_failed", failure.code)
+      assert.is_false(failure.maybe_applied)
+      assert.matches("machines.invalid", failure.message, 1, true)
+      options.retries = QUICK
+      assert.equal(3, count_attempts(options, create))
+    end)
+  end)
+
+  describe("tells a connection lost", function()
+    local SENT = "connection:read_request() "
+    local cases = {
+      ["closed before the answer"] = SENT,
+      ["reset before the answer"] = SENT .. "connection:reset()",
+      ["closed inside the head"] = SENT .. [[connection:write "HTTP/1.1 200 OK\r\nContent-"]],
+      ["reset inside the head"] = SENT .. [[
+        connection:write "HTTP/1.1 200 OK\r\nContent-"
+        connection:reset()
+      ]],
+      ["closed after the head"] = SENT .. [[
+        connection:write "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+      ]],
+      ["reset after the head"] = SENT .. [[
+        connection:write "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+        connection:reset()
+      ]],
+      ["closed inside the body"] = SENT .. [[
+        connection:write "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n{}"
+      ]],
+      ["closed inside a chunk"] = SENT .. [[
+        connection:write "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{}"
+      ]],
+      ["closed before the last chunk"] = SENT .. [[
+        connection:write "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
+      ]],
+    }
+
+    for name, script in pairs(cases) do
+      it(name .. ", and does not repeat a POST", function()
+        local web = server.start(script)
+        local failure = failure_of(create, client_of(web))
+        assert.equal("TransportError", failure.type)
+        assert.equal("connection_lost", failure.code)
+        assert.is_true(failure.maybe_applied)
+        assert.equal(1, failure.attempts)
+        assert.equal(1, #web:requests())
+      end)
+
+      it(name .. ", and repeats a GET", function()
+        local web = server.start([[
+          if connection.number > 1 then return connection:answer_all(200, "{}") end
+        ]] .. script)
+        local _, meta = get(client_of(web))
+        assert.equal(2, meta.attempts)
+        assert.equal(2, #web:requests())
+      end)
+    end
+
+    it("reset while we send, without dying of SIGPIPE", function()
+      posix.restore_sigpipe()
+      local web = server.start [[
+        connection:read(10000)
+        connection:reset()
+      ]]
+      local client = client_of(web, { check_bounds = false })
+      local failure = failure_of(client.create, client, { name = ("x"):rep(2 ^ 23) })
+      assert.equal("connection_lost", failure.code)
+      assert.is_true(failure.maybe_applied)
+      assert.equal(1, web:connections())
+    end)
+  end)
+
+  describe("refuses as no HTTP", function()
+    local cases = {
+      ["garbage"] = "SSH-2.0-OpenSSH_9.2\r\nHello\r\n\r\n",
+      ["HTML without a head"] = "<html><body>It works</body></html>",
+      ["a status that is no number"] = "HTTP/1.1 abc OK\r\nContent-Length: 2\r\n\r\n{}",
+      ["a header without a colon"] = "HTTP/1.1 200 OK\r\ngarbage\r\nContent-Length: 2\r\n\r\n{}",
+      ["NUL in the head"] = "HTTP/1.1 200 OK\r\nX-A: a\0b\r\nContent-Length: 2\r\n\r\n{}",
+      ["a nonsensical length"] = "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}",
+      ["a negative length"] = "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{}",
+    }
+
+    local function failure_after(bytes)
+      local web = server.start([[
+        connection:read_request()
+        connection:write(values.bytes)
+      ]], { values = { bytes = bytes } })
+      local failure = failure_of(create, client_of(web))
+      assert.equal("TransportError", failure.type)
+      assert.is_true(failure.maybe_applied)
+      assert.equal(1, #web:requests())
+      return failure
+    end
+
+    for name, bytes in pairs(cases) do
+      it(name, function() assert.equal("bad_response", failure_after(bytes).code) end)
+    end
+
+    -- libcurl gives this the same code as a reset.
+    it("a nonsensical chunk", function()
+      local failure = failure_after(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n")
+      assert.matches("chunked-encoding", failure.message, 1, true)
+    end)
+  end)
+
+  describe("follows no redirect", function()
+    local elsewhere
+
+    before_each(function() elsewhere = server.start(ANSWER_ALL) end)
+
+    for _, status in ipairs { 300, 301, 302, 303, 307, 308 } do
+      for name, call in pairs { GET = get, POST = create } do
+        it(("with status %d after a %s"):format(status, name), function()
+          local web = server.start([[
+            local request = connection:read_request()
+            connection:answer(]] .. status .. [[, "", "Location: " .. values.location)
+          ]], { values = { location = elsewhere:url "/v1/machines/mch_1" } })
+          local failure = failure_of(call, client_of(web))
+          assert.equal("SDKError", failure.type)
+          assert.equal("redirect_refused", failure.code)
+          assert.equal(status, failure.status)
+          assert.equal(elsewhere:url "/v1/machines/mch_1", failure.headers.location)
+          assert.equal(1, #web:requests())
+          assert.equal(0, elsewhere:connections())
+        end)
+      end
+    end
+
+    it("by a Refresh header", function()
+      local web = server.start([[
+        connection:read_request()
+        connection:answer(200, "{}", "Refresh: 0; url=" .. values.location)
+      ]], { values = { location = elsewhere:url "/" } })
+      get(client_of(web))
+      assert.equal(0, elsewhere:connections())
+    end)
+  end)
+
+  describe("reads the head of an answer:", function()
+    local function answer_to(call, ...)
+      local web = server.start([[
+        connection:read_request()
+        connection:write(values.bytes)
+        connection:hang()
+      ]], { values = { bytes = table.concat({ ... }, "\r\n") } })
+      return call(client_of(web, { retries = false }))
+    end
+
+    local function meta_of(...)
+      local _, meta = answer_to(get, ...)
+      return meta
+    end
+
+    it("names in lower case, repeated headers joined", function()
+      local meta = meta_of("HTTP/1.1 200 OK", "X-Request-ID: r1", "VARY: a", "Vary:b", "vary:  c ",
+        "Content-Length: 2", "", "{}")
+      assert.equal(200, meta.status)
+      assert.equal("r1", meta.headers["x-request-id"])
+      assert.equal("a, b, c", meta.headers.vary)
+      assert.is_nil(meta.headers["X-Request-ID"])
+    end)
+
+    it("empty values, values with colons, and no reason", function()
+      local meta = meta_of("HTTP/1.1 200", "X-Empty:", "X-Time: 12:30:01", "Content-Length: 2", "",
+        "{}")
+      assert.equal("", meta.headers["x-empty"])
+      assert.equal("12:30:01", meta.headers["x-time"])
+    end)
+
+    it("a line that was folded is part of the one before", function()
+      local meta = meta_of("HTTP/1.1 200 OK", "X-Folded: a", " b: c", "Content-Length: 2", "", "{}")
+      assert.matches("^a", meta.headers["x-folded"])
+      for name in pairs(meta.headers) do assert.matches("^[%w-]+$", name) end
+    end)
+
+    it("nothing of the answers that come before the last", function()
+      local meta = meta_of("HTTP/1.1 100 Continue", "X-Early: 1", "", "HTTP/1.1 103 Early Hints",
+        "Link: </a>", "", "HTTP/1.1 200 OK", "Content-Length: 2", "", "{}")
+      assert.equal(200, meta.status)
+      assert.is_nil(meta.headers["x-early"])
+      assert.is_nil(meta.headers.link)
+    end)
+
+    it("nothing of the trailer", function()
+      local meta = meta_of("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Clerk-Trace-Id: true",
+        "", "2", "{}", "0", "Clerk-Trace-Id: forged", "X-Trailer: 1", "", "")
+      assert.equal("true", meta.headers["clerk-trace-id"])
+      assert.is_nil(meta.headers["x-trailer"])
+    end)
+
+    it("no other head in the trailer", function()
+      local meta = meta_of("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Clerk-Trace-Id: true",
+        "", "2", "{}", "0", "HTTP/1.1: 200 Forged", "Clerk-Trace-Id: forged", "", "")
+      assert.equal("true", meta.headers["clerk-trace-id"])
+    end)
+
+    it("an answer of HTTP/1.0 that ends with the connection", function()
+      local web = server.start([[
+        connection:read_request()
+        connection:write("HTTP/1.0 200 OK\r\n\r\n", values.body)
+      ]], { values = { body = MACHINE } })
+      assert.equal("mch_1", get(client_of(web)).id)
+    end)
+
+    it("a 204 has no body, and is no usable answer", function()
+      local failure = failure_of(answer_to, create, "HTTP/1.1 204 No Content", "", "")
+      assert.equal("SDKError", failure.type)
+      assert.equal(204, failure.status)
+      assert.equal("", failure.body or "")
+    end)
+
+    it("a 304 has no body, and is no usable answer", function()
+      local failure = failure_of(answer_to, get, "HTTP/1.1 304 Not Modified", "Content-Length: 9",
+        "", "")
+      assert.equal("SDKError", failure.type)
+      assert.equal(304, failure.status)
+    end)
+
+    it("an answer that comes before all is sent counts", function()
+      local web = server.start [[
+        local request = connection:read_request_head()
+        connection:answer(413, '{"errors":[{"message":"m","code":"request_body_too_large"}]}')
+        connection:hang()
+      ]]
+      local client = client_of(web, { check_bounds = false })
+      local failure = failure_of(client.create, client, { name = ("x"):rep(2 ^ 23) })
+      assert.equal("ClerkErrors", failure.type)
+      assert.equal("request_body_too_large", failure.code)
+      assert.is_false(failure.maybe_applied)
+    end)
+  end)
+
+  describe("sends the path as it was built:", function()
+    it("an ID with dots and slashes is one segment", function()
+      local web = server.start(ANSWER_ALL)
+      client_of(web):get "a/../b"
+      assert.equal("GET /v1/machines/a%2F..%2Fb HTTP/1.1", web:requests()[1].line)
+    end)
+
+    it("an ID of dots is refused, and nothing is sent", function()
+      local web = server.start(ANSWER_ALL)
+      local client = client_of(web)
+      assert.equal("ArgumentError", failure_of(client.get, client, "..").type)
+      assert.equal("ArgumentError", failure_of(client.delete, client, ".").type)
+      assert.equal(0, web:connections())
+    end)
+  end)
+
+  describe("goes through a proxy", function()
+    local variables = { "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "no_proxy" }
+    local proxy
+
+    before_each(function()
+      for _, name in ipairs(variables) do posix.setenv(name, nil) end
+      proxy = server.start [[
+        for request in connection:requests() do
+          if request.method == "CONNECT" then return connection:answer(502, "no") end
+          connection:answer(200, "{}", "X-Proxy: 1")
+        end
+      ]]
+    end)
+
+    after_each(function()
+      for _, name in ipairs(variables) do posix.setenv(name, nil) end
+    end)
+
+    it("that `proxy` names, for http", function()
+      local _, meta = get(new_client {
+        base_url = "http://machines.invalid/v1", allow_http = true, proxy = proxy:url(),
+      })
+      assert.equal("1", meta.headers["x-proxy"])
+      local request = proxy:requests()[1]
+      assert.equal("GET http://machines.invalid/v1/machines/mch_1 HTTP/1.1", request.line)
+    end)
+
+    it("that the environment names, for http to hosts elsewhere", function()
+      posix.setenv("http_proxy", proxy:url())
+      get(new_client { base_url = "http://machines.invalid/v1", allow_http = true })
+      assert.equal(1, #proxy:requests())
+    end)
+
+    it("that the environment names, for https, and never shows it the key", function()
+      posix.setenv("https_proxy", proxy:url())
+      local failure = failure_of(create, new_client {
+        base_url = "https://machines.invalid/v1", retries = false,
+      })
+      assert.equal("TransportError", failure.type)
+      assert.equal("CONNECT machines.invalid:443 HTTP/1.1", proxy:requests()[1].line)
+      assert.is_nil(proxy:everything():find(KEY, 1, true))
+      assert.is_nil(proxy:everything():lower():find("clerk-api-version", 1, true))
+    end)
+
+    it("and knows that a refused CONNECT has sent nothing", function()
+      local options = { base_url = "https://machines.invalid/v1", proxy = proxy:url() }
+      options.retries = false
+      local failure = failure_of(create, new_client(options))
+      assert.equal("connect_failed", failure.code)
+      assert.is_false(failure.maybe_applied)
+      assert.matches("502", failure.message, 1, true)
+      options.retries = QUICK
+      assert.equal(3, count_attempts(options, create))
+    end)
+
+    it("and knows that a proxy which hangs up on CONNECT got nothing", function()
+      local rude = server.start "connection:read_request()"
+      local failure = failure_of(create, new_client {
+        base_url = "https://machines.invalid/v1", proxy = rude:url(), retries = false,
+      })
+      assert.equal("TransportError", failure.type)
+      assert.is_false(failure.maybe_applied)
+    end)
+
+    it("and says when the proxy cannot be reached, without its password", function()
+      local url = proxy:url():gsub("://", "://user:hidden@")
+      proxy:stop()
+      local options = { base_url = "https://machines.invalid/v1", proxy = url, retries = false }
+      local failure = failure_of(create, new_client(options))
+      assert.equal("connect_failed", failure.code)
+      assert.is_nil(tostring(failure):find("hidden", 1, true))
+      assert.is_nil(failure.message:find("hidden", 1, true))
+    end)
+
+    it("but not for loopback over http when only the environment names it", function()
+      for _, name in ipairs { "http_proxy", "all_proxy" } do posix.setenv(name, proxy:url()) end
+      local web = server.start(ANSWER_ALL)
+      get(client_of(web))
+      get(client_of(web, { base_url = ("http://localhost:%d/v1"):format(web.port) }))
+      assert.equal(2, #web:requests())
+      assert.equal(0, proxy:connections())
+    end)
+
+    it("but not for hosts that no_proxy names", function()
+      posix.setenv("https_proxy", proxy:url())
+      posix.setenv("no_proxy", "machines.invalid")
+      local failure = failure_of(get, new_client {
+        base_url = "https://machines.invalid/v1", retries = false,
+      })
+      assert.equal("dns_failed", failure.code)
+      assert.equal(0, proxy:connections())
+    end)
+  end)
+
+  describe("leaves the process as it was:", function()
+    local function sockets(listing)
+      local found = {}
+      for inode in listing:gmatch "socket:%[(%d+)%]" do found[inode] = true end
+      return found
+    end
+
+    -- The inodes of sockets that are connected to a port, at this end.
+    local function connected_to(port)
+      local found = {}
+      local row = ":%%s%%x+:%%x+%%s%%x+:%04X%%s01%%s%%S+%%s%%S+%%s%%S+%%s+%%d+%%s+%%d+%%s(%%d+)"
+      for inode in read_file "/proc/net/tcp":gmatch(row:format(port)) do
+        table.insert(found, inode)
+      end
+      return found
+    end
+
+    it("no descriptor after close, which may be called twice", function()
+      local web = server.start(ANSWER_ALL)
+      local before = count_descriptors()
+      local client = client_of(web)
+      get(client)
+      assert.is_true(count_descriptors() > before)
+      client:close()
+      client:close()
+      assert.equal(before, count_descriptors())
+      assert.equal("ArgumentError", failure_of(get, client).type)
+    end)
+
+    it("no descriptor after a client was collected", function()
+      local web = server.start(ANSWER_ALL)
+      local before = count_descriptors()
+      for _ = 1, 5 do get(client_of(web)) end
+      assert.equal(before, count_descriptors())
+    end)
+
+    it("no descriptor after failures", function()
+      local web = server.start "connection:read_request() connection:hang()"
+      local before = count_descriptors()
+      local client = client_of(web, { retries = false, timeout_ms = 50 })
+      for _ = 1, 5 do failure_of(get, client) end
+      client:close()
+      assert.equal(before, count_descriptors())
+    end)
+
+    it("no connection for the programs that it starts", function()
+      local web = server.start(ANSWER_ALL)
+      local client = client_of(web)
+      get(client)
+      local inherited = sockets(list_directory "/proc/self/fd")
+      local ours = connected_to(web.port)
+      assert.equal(1, #ours)
+      assert.is_nil(inherited[ours[1]])
+      client:close()
+    end)
+
+    it("no global variable", function()
+      local names = {}
+      for name in pairs(_G) do names[name] = true end
+      local web = server.start(ANSWER_ALL)
+      get(client_of(web))
+      for name in pairs(_G) do assert.is_true(names[name], name) end
+    end)
+  end)
+
+  describe("after a fork", function()
+    -- Runs `work` in a child; the child says by its exit status whether it went well.
+    local function in_child(work)
+      local pid = posix.fork()
+      if pid == 0 then posix.exit(pcall(work) and 0 or 1) end
+      return pid
+    end
+
+    local ECHO = [[
+      for request in connection:requests() do
+        connection:answer(200, ('{"id":"%s"}'):format(request.target:match "mch_%w+"))
+      end
+    ]]
+
+    it("serves parent and child, each on connections of its own", function()
+      local web = server.start(ECHO)
+      local client = client_of(web)
+      get(client)
+      local function call_often(prefix)
+        for i = 1, 50 do assert.equal(prefix .. i, client:get(prefix .. i).id) end
+      end
+      local pid = in_child(function() call_often "mch_child" end)
+      call_often "mch_parent"
+      assert.equal(0, posix.wait(pid))
+      call_often "mch_again"
+      local connection_of = { child = {}, other = {} }
+      for _, request in ipairs(web:requests()) do
+        local who = request.target:find "child" and "child" or "other"
+        connection_of[who][request.connection] = true
+      end
+      assert.same({ [1] = true }, connection_of.other)
+      assert.same({ [2] = true }, connection_of.child)
+    end)
+
+    it("leaves the parent's connection alone when the child closes or collects", function()
+      local web = server.start(ECHO)
+      local client = client_of(web)
+      get(client)
+      local pid = in_child(function()
+        client:close()
+        client = nil
+        collectgarbage()
+        collectgarbage()
+      end)
+      assert.equal(0, posix.wait(pid))
+      assert.equal("mch_2", client:get "mch_2".id)
+      assert.equal(1, web:connections())
+    end)
+  end)
+
+  it("serves a client used from a coroutine", function()
+    local web = server.start(ANSWER_ALL)
+    local client = client_of(web)
+    local id = coroutine.wrap(function() return get(client).id end)()
+    assert.equal("mch_1", id)
+  end)
+
+  it("serves two clients that do not share connections", function()
+    local web = server.start(ANSWER_ALL)
+    local first, second = client_of(web), client_of(web, { secret_key = "sk_test_other" })
+    get(first)
+    get(second)
+    first:close()
+    get(second)
+    assert.equal("Bearer sk_test_other", web:requests()[3].headers.authorization)
+    assert.equal(2, web:connections())
+  end)
+end)

@@ -1,0 +1,372 @@
+-- The default transport over TLS: whom it trusts, what it says when it does not, and HTTP/2.
+
+local certificates = require "clerk.machines.emulator.certificates"
+local machines = require "clerk.machines"
+local posix = require "support.posix"
+local process = require "support.process"
+local server = require "support.server"
+
+local KEY = "sk_test_marked_key"
+local QUICK = { backoff = { initial_interval = 1, max_interval = 5, max_elapsed_time = 5000 } }
+local HOSTS = { "127.0.0.1", "localhost", "machines.invalid" }
+local DAY_SECONDS = 86400
+local ECHO = [[
+  for request in connection:requests() do
+    connection:answer(200, ('{"id":"%s"}'):format(request.target:match "mch_%w*" or ""))
+  end
+]]
+local HTTP2_ECHO = [[
+  connection:http2(function(request)
+    return 200, ('{"id":"%s"}'):format(request.target:match "mch_%w*" or "")
+  end)
+]]
+
+local function failure_of(method, ...)
+  local ok, problem = pcall(method, ...)
+  assert.is_false(ok, "no error was raised")
+  assert.is_true(machines.is_error(problem), tostring(problem))
+  return problem
+end
+
+local function get(client)
+  return client:get "mch_1"
+end
+
+local function create(client)
+  return client:create { name = "a" }
+end
+
+local temporary_files = {}
+
+local function write_temporary(text)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+  table.insert(temporary_files, path)
+  return path
+end
+
+-- A server with a certificate by an authority of its own, which is in the file `web.ca_file`.
+local function start(script, alpn, certificate_options)
+  local options = { hosts = HOSTS }
+  for name, value in pairs(certificate_options or {}) do options[name] = value end
+  local made = certificates.new(options)
+  local web = server.start(script, {
+    tls = { certificate = made.certificate, key = made.key, alpn = alpn },
+  })
+  web.ca_file = write_temporary(made.ca)
+  return web
+end
+
+local function client_of(web, options)
+  local settings = {
+    base_url = ("https://127.0.0.1:%d/v1"):format(web.port),
+    ca_file = web.ca_file,
+    secret_key = KEY,
+    retries = QUICK,
+  }
+  for name, value in pairs(options or {}) do settings[name] = value end
+  return machines.new(settings)
+end
+
+describe("The libcurl transport over TLS", function()
+  after_each(function()
+    for i = #temporary_files, 1, -1 do os.remove(table.remove(temporary_files, i)) end
+    server.stop_all()
+  end)
+
+  describe("trusts", function()
+    it("a private authority that `ca_file` holds", function()
+      local web = start(ECHO)
+      assert.equal("mch_1", get(client_of(web)).id)
+      assert.equal("Bearer " .. KEY, web:requests()[1].headers.authorization)
+    end)
+
+    it("the server by its name as well", function()
+      local web = start(ECHO)
+      local url = ("https://localhost:%d/v1"):format(web.port)
+      assert.equal("mch_1", get(client_of(web, { base_url = url })).id)
+    end)
+
+    it("it on one connection for 200 calls", function()
+      local web = start(ECHO)
+      local client = client_of(web)
+      for i = 1, 200 do assert.equal("mch_" .. i, client:get("mch_" .. i).id) end
+      assert.equal(1, web:connections())
+    end)
+  end)
+
+  describe("sends nothing, tries once, and tells why", function()
+    local function assert_refused(web, message, options)
+      local failure = failure_of(create, client_of(web, options))
+      assert.equal("TransportError", failure.type)
+      assert.equal("tls_failed", failure.code)
+      assert.matches(message, failure.message)
+      assert.equal(1, failure.attempts)
+      assert.is_false(failure.maybe_applied)
+      assert.equal(1, web:connections())
+      assert.equal("", web:everything())
+    end
+
+    it("when the authority is unknown", function()
+      local web = start(ECHO)
+      web.ca_file = nil
+      assert_refused(web, "certificate")
+    end)
+
+    it("when another authority signed", function()
+      local web = start(ECHO)
+      assert_refused(web, "certificate", { ca_file = write_temporary(certificates.new().ca) })
+    end)
+
+    it("when the certificate is for another host", function()
+      assert_refused(start(ECHO, nil, { hosts = { "elsewhere.invalid" } }), "127.0.0.1")
+    end)
+
+    it("when the certificate has expired", function()
+      local now = os.time()
+      local lifetime = { not_before = now - 2 * DAY_SECONDS, not_after = now - DAY_SECONDS }
+      assert_refused(start(ECHO, nil, lifetime), "expired")
+    end)
+
+    it("when the certificate is not valid yet", function()
+      assert_refused(start(ECHO, nil, { not_before = os.time() + DAY_SECONDS }), "not yet valid")
+    end)
+
+    it("when the server speaks plain http", function()
+      assert_refused(server.start [[
+        connection:read(1)
+        connection:answer(400, "<html>plain HTTP</html>")
+      ]], "SSL")
+    end)
+
+    it("when the server ends the handshake", function()
+      assert_refused(server.start "connection:read(1000)", "SSL")
+    end)
+  end)
+
+  it("gives a handshake no longer than connect_timeout_ms, and has sent nothing", function()
+    local web = server.start "connection:hang()"
+    local client = client_of(web, { connect_timeout_ms = 200, retries = false })
+    local failure = failure_of(create, client)
+    assert.equal("timeout", failure.code)
+    assert.is_false(failure.maybe_applied)
+  end)
+
+  describe("tells a connection lost", function()
+    it("when it is reset while we send, without dying of SIGPIPE", function()
+      posix.restore_sigpipe()
+      local web = start [[
+        connection:read(1000)
+        connection:reset()
+      ]]
+      local client = client_of(web, { check_bounds = false })
+      local failure = failure_of(client.create, client, { name = ("x"):rep(2 ^ 23) })
+      assert.equal("connection_lost", failure.code)
+      assert.is_true(failure.maybe_applied)
+      assert.equal(1, web:connections())
+    end)
+
+    it("when the body is cut short", function()
+      local web = start [[
+        connection:read_request()
+        connection:write "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"
+        connection:drop()
+      ]]
+      local failure = failure_of(create, client_of(web))
+      assert.equal("connection_lost", failure.code)
+      assert.equal(1, #web:requests())
+    end)
+
+    it("and takes no body of unknown length for whole that was cut short", function()
+      local web = start [[
+        connection:read_request()
+        connection:write 'HTTP/1.1 200 OK\r\n\r\n{"id":"mch_1",'
+        connection:drop()
+      ]]
+      failure_of(create, client_of(web))
+    end)
+  end)
+
+  it("closes a kept connection that the server has reset, without dying of SIGPIPE", function()
+    posix.restore_sigpipe()
+    local web = start [[
+      connection:read_request()
+      connection:answer(200, "{}")
+      connection:reset()
+    ]]
+    local client = client_of(web)
+    get(client)
+    web:wait_until_closed(1)
+    client:close()
+  end)
+
+  describe("speaks HTTP/2", function()
+    local BOTH = { "h2", "http/1.1" }
+
+    it("where the server offers it, on one connection", function()
+      local web = start(HTTP2_ECHO, BOTH)
+      local client = client_of(web)
+      for i = 1, 200 do assert.equal("mch_" .. i, client:get("mch_" .. i).id) end
+      assert.equal(1, web:connections())
+      assert.equal("GET /v1/machines/mch_1 HTTP/2", web:requests()[1].line)
+    end)
+
+    it("with the same headers and body", function()
+      local web = start(HTTP2_ECHO, BOTH)
+      client_of(web):update("mch_1", { name = "b" })
+      local request = web:requests()[1]
+      assert.same({
+        [":method"] = "PATCH",
+        [":path"] = "/v1/machines/mch_1",
+        [":scheme"] = "https",
+        [":authority"] = "127.0.0.1:" .. web.port,
+        authorization = "Bearer " .. KEY,
+        accept = "application/json",
+        ["accept-encoding"] = "gzip, deflate",
+        ["clerk-api-version"] = "2026-05-12",
+        ["user-agent"] = request.headers["user-agent"],
+        ["content-type"] = "application/json",
+        ["content-length"] = "12",
+      }, request.headers)
+      assert.equal('{"name":"b"}', request.body)
+    end)
+
+    it("and tells status and headers as from HTTP/1.1", function()
+      local web = start(HTTP2_ECHO, BOTH)
+      local _, meta = get(client_of(web))
+      assert.equal(200, meta.status)
+      assert.equal("application/json", meta.headers["content-type"])
+      assert.is_nil(meta.headers[":status"])
+    end)
+
+    it("but HTTP/1.1 where the server prefers that", function()
+      local web = start(ECHO, { "http/1.1" })
+      get(client_of(web))
+      assert.equal("GET /v1/machines/mch_1 HTTP/1.1", web:requests()[1].line)
+    end)
+
+    it("and sends a POST once, even when the server refuses its stream", function()
+      local web = start([[
+        connection:http2(function(_, stream) stream:write_rst_stream_frame(7) end)
+      ]], BOTH)
+      local failure = failure_of(create, client_of(web))
+      assert.equal("TransportError", failure.type)
+      assert.equal("connection_lost", failure.code)
+      assert.equal(1, failure.attempts)
+      assert.equal(1, #web:requests())
+    end)
+
+    it("and sends a POST once when the server goes away", function()
+      local web = start([[
+        connection:http2(function(_, _, http2)
+          http2:write_goaway_frame(0, 0, "maintenance")
+          connection.socket:shutdown "rw"
+        end)
+      ]], BOTH)
+      local failure = failure_of(create, client_of(web))
+      assert.equal("TransportError", failure.type)
+      assert.equal("connection_lost", failure.code)
+      assert.equal(1, failure.attempts)
+      assert.equal(1, #web:requests())
+    end)
+
+    it("and repeats a GET whose stream was reset", function()
+      local web = start([[
+        connection:http2(function(request, stream)
+          shared.count = (shared.count or 0) + 1
+          if shared.count == 1 then return stream:write_rst_stream_frame(7) and nil end
+          return 200, '{"id":"mch_1"}'
+        end)
+      ]], BOTH)
+      local machine, meta = get(client_of(web))
+      assert.equal("mch_1", machine.id)
+      assert.equal(2, meta.attempts)
+      assert.equal(2, #web:requests())
+    end)
+  end)
+
+  describe("through a proxy", function()
+    it("shows the proxy neither the key nor a header of ours", function()
+      local web = start(ECHO)
+      local proxy = server.start([[
+        connection:read_request()
+        connection:write "HTTP/1.1 200 Connected\r\nX-Proxy: 1\r\n\r\n"
+        connection:tunnel(]] .. web.port .. ")")
+      local url = "https://machines.invalid/v1"
+      local machine, meta = get(client_of(web, { base_url = url, proxy = proxy:url() }))
+      assert.equal("mch_1", machine.id)
+      assert.is_nil(meta.headers["x-proxy"])
+      assert.equal("machines.invalid", web:requests()[1].headers.host)
+      assert.equal("CONNECT machines.invalid:443 HTTP/1.1", proxy:requests()[1].line)
+      local seen = proxy:requests()[1].headers
+      assert.is_nil(seen.authorization)
+      assert.is_nil(seen["clerk-api-version"])
+      assert.is_nil(proxy:everything():find(KEY, 1, true))
+    end)
+
+    it("tells a certificate refused behind it from one that was sent to", function()
+      local web = start(ECHO, nil, { hosts = { "elsewhere.invalid" } })
+      local proxy = server.start([[
+        connection:read_request()
+        connection:write "HTTP/1.1 200 Connected\r\n\r\n"
+        connection:tunnel(]] .. web.port .. ")")
+      local url = "https://machines.invalid/v1"
+      local failure = failure_of(create, client_of(web, { base_url = url, proxy = proxy:url() }))
+      assert.equal("tls_failed", failure.code)
+      assert.is_false(failure.maybe_applied)
+      assert.equal(1, failure.attempts)
+    end)
+  end)
+
+  describe("after a fork", function()
+    it("leaves the parent's connection alone, whatever the child does with the client", function()
+      local web = start(ECHO)
+      local client = client_of(web)
+      get(client)
+      local pid = posix.fork()
+      if pid == 0 then
+        local ok, machine = pcall(client.get, client, "mch_child")
+        client:close()
+        client = nil
+        collectgarbage()
+        posix.exit(ok and machine.id == "mch_child" and 0 or 1)
+      end
+      assert.equal(0, posix.wait(pid))
+      assert.equal("mch_2", client:get "mch_2".id)
+      local connections = {}
+      for i, request in ipairs(web:requests()) do connections[i] = request.connection end
+      assert.same({ 1, 2, 1 }, connections)
+    end)
+  end)
+
+  it("follows no redirect from https to http", function()
+    local elsewhere = server.start(ECHO)
+    local web = start([[
+      connection:read_request()
+      connection:answer(307, "", "Location: ]] .. elsewhere:url "/v1" .. [[")
+    ]])
+    local failure = failure_of(create, client_of(web))
+    assert.equal("redirect_refused", failure.code)
+    assert.equal(0, elsewhere:connections())
+  end)
+
+  it("refuses a `ca_file` that cannot be read, by name", function()
+    local failure = failure_of(machines.new, { secret_key = KEY, ca_file = "/nowhere/ca.pem" })
+    assert.equal("ArgumentError", failure.type)
+    assert.matches("ca_file", failure.message, 1, true)
+  end)
+
+  it("makes, reads and deletes a machine at the emulator's server", function()
+    local emulator = process.start(
+      "env -u LD_PRELOAD bin/clerk-machines emulate --tls --secret-key " .. KEY)
+    finally(function() emulator:stop() end)
+    local url = emulator:read_line():match "^listening on (https://%S+)$"
+    local ca_file = emulator:read_line():match "^CA certificate: (.+)$"
+    local client = machines.new { base_url = url, secret_key = KEY, ca_file = ca_file }
+    local machine = client:create { name = "a" }
+    assert.equal("a", client:get(machine.id).name)
+    assert.is_true(client:delete(machine.id).deleted)
+  end)
+end)

@@ -1,0 +1,55 @@
+/* What a few specs need of the system and Lua does not offer; see posix.lua. */
+#include <lauxlib.h>
+#include <lua.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int posix_fork(lua_State *L) {
+  lua_pushinteger(L, fork());
+  return 1;
+}
+
+static int posix_exit(lua_State *L) {
+  _exit((int)luaL_checkinteger(L, 1));
+}
+
+static int posix_wait(lua_State *L) {
+  int status = 0;
+  waitpid((pid_t)luaL_checkinteger(L, 1), &status, 0);
+  lua_pushinteger(L, WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+  return 1;
+}
+
+static int posix_setenv(lua_State *L) {
+  const char *name = luaL_checkstring(L, 1);
+  const char *value = luaL_optstring(L, 2, NULL);
+  if (value == NULL) unsetenv(name);
+  else setenv(name, value, 1);
+  return 0;
+}
+
+static int posix_restore_sigpipe(lua_State *L) {
+  (void)L;
+  signal(SIGPIPE, SIG_DFL);
+  return 0;
+}
+
+static const luaL_Reg functions[] = {
+    {"fork", posix_fork},
+    {"exit", posix_exit},
+    {"wait", posix_wait},
+    {"setenv", posix_setenv},
+    {"restore_sigpipe", posix_restore_sigpipe},
+    {NULL, NULL},
+};
+
+int luaopen_posix(lua_State *L) {
+  lua_newtable(L);
+  for (const luaL_Reg *row = functions; row->name != NULL; row++) {
+    lua_pushcfunction(L, row->func);
+    lua_setfield(L, -2, row->name);
+  }
+  return 1;
+}

@@ -1,0 +1,23 @@
+-- What a few specs need of the system and Lua does not offer: posix.c, compiled when it is asked
+-- for (Debian's luaposix is not for Lua 5.4).
+--
+--   fork()                 --> pid of the child, 0 in the child
+--   exit(status)           leaves at once: nothing is collected or flushed
+--   wait(pid)              --> exit status of the child, or minus the signal that ended it
+--   setenv(name, value)    nil unsets
+--   restore_sigpipe()      lets SIGPIPE end this process again, as it does by default
+
+local lua = rawget(_G, "jit") and "luajit" or "lua5.4"
+
+local function compile(library)
+  local source = debug.getinfo(1, "S").source:match "^@(.*)lua$" .. "c"
+  local command = "env -u LD_PRELOAD cc -shared -fPIC $(pkg-config --cflags %s) -o %s %s"
+  local status = os.execute(command:format(lua, library, source))
+  assert(status == true or status == 0, "posix.c does not compile")
+end
+
+local library = os.tmpname()
+compile(library)
+local open = assert(package.loadlib(library, "luaopen_posix"))
+os.remove(library)
+return open()

@@ -1,0 +1,161 @@
+-- Starts scripted servers for specs and tells what reached them. The server is a process of its own
+-- (raw_server.lua, which documents what a script can do), since the client under test may block.
+--
+--   local web = server.start [[
+--     for request in connection:requests() do connection:answer(200, "{}") end
+--   ]]
+--   … web:url "/v1" … web:requests()[1].line …
+--   after_each(server.stop_all)
+
+local literal = require "support.literal"
+local process = require "support.process"
+
+local DIRECTORY = debug.getinfo(1, "S").source:match "^@(.*/)"
+local COMMAND = "env -u LD_PRELOAD luajit " .. process.quote(DIRECTORY .. "raw_server.lua")
+local PATIENCE_POLLS = 500
+
+local running = {}
+
+---@class ScriptedServer
+---@field port integer
+---@field scheme "http"|"https"
+local Server = {}
+Server.__index = Server
+
+local server = {}
+
+local function write_file(path, text)
+  local file = assert(io.open(path, "wb"))
+  assert(file:write(text))
+  file:close()
+end
+
+local function own_pid()
+  local file = assert(io.open "/proc/self/stat")
+  local pid = file:read "*n"
+  file:close()
+  return pid
+end
+
+---@class ScriptedServerOptions
+---@field tls { certificate: string, key: string, alpn: string[]? }? PEM; plain TCP without
+---@field values table<string, string>? for the script
+---@field deaf boolean? never answers the SYN of a client
+---@field host string? in `url`, 127.0.0.1 by default
+
+---Starts a server that runs `script` for every connection, on a free port of the loopback.
+---@param script string body of a function(connection, shared, values)
+---@param options ScriptedServerOptions?
+---@return ScriptedServer
+function server.start(script, options)
+  options = options or {}
+  local config, record = os.tmpname(), os.tmpname()
+  write_file(config, "return " .. literal {
+    script = script,
+    values = options.values or {},
+    tls = options.tls,
+    deaf = options.deaf,
+    record = record,
+    parent = own_pid(),
+  })
+  local handle = process.start(COMMAND .. " " .. config)
+  local line = handle:read_line()
+  local self = setmetatable({
+    handle = handle,
+    config = config,
+    record = record,
+    scheme = options.tls and "https" or "http",
+    host = options.host or "127.0.0.1",
+  }, Server)
+  running[self] = true
+  self.port = assert(tonumber(line:match "^listening on 127%.0%.0%.1:(%d+)$"), line)
+  return self
+end
+
+---@param path string?
+---@return string
+function Server:url(path)
+  return ("%s://%s:%d%s"):format(self.scheme, self.host, self.port, path or "")
+end
+
+-- All events so far; an unfinished last line is one that has not happened yet.
+function Server:events()
+  local events = {}
+  local file = assert(io.open(self.record, "rb"))
+  local text = file:read "*a"
+  file:close()
+  for line in text:gmatch "event([^\n]*)\n" do
+    events[#events + 1] = assert((loadstring or load)("return " .. line))()
+  end
+  return events
+end
+
+local function of_kind(self, kind)
+  local found = {}
+  for _, event in ipairs(self:events()) do
+    if event.kind == kind then found[#found + 1] = event end
+  end
+  return found
+end
+
+---The requests as received, in their order; see RawRequest in raw_server.lua.
+---@return RawRequest[]
+function Server:requests()
+  return of_kind(self, "request")
+end
+
+---How many connections were accepted.
+---@return integer
+function Server:connections()
+  return #of_kind(self, "connection")
+end
+
+---All that was recorded, as one string to search.
+---@return string
+function Server:everything()
+  local parts = {}
+  for _, event in ipairs(self:events()) do
+    parts[#parts + 1] = event.bytes or event.line
+  end
+  return table.concat(parts, "\n")
+end
+
+---Waits until the server has ended `count` connections.
+---@param count integer
+function Server:wait_until_closed(count)
+  for _ = 1, PATIENCE_POLLS do
+    if #of_kind(self, "closed") >= count then return end
+    os.execute "sleep 0.01"
+  end
+  error(("the server did not end %d connections"):format(count), 2)
+end
+
+local function check_script(self)
+  for _, event in ipairs(of_kind(self, "error")) do
+    error("the server's script failed: " .. event.message, 0)
+  end
+end
+
+---Stops the server; raises when its script has failed.
+function Server:stop()
+  if not running[self] then return end
+  running[self] = nil
+  self.handle:stop()
+  local ok, problem = pcall(check_script, self)
+  os.remove(self.config)
+  os.remove(self.record)
+  if not ok then error(problem, 0) end
+end
+
+---Stops every server; raises when a script has failed or a process is left.
+function server.stop_all()
+  local problem
+  for each in pairs(running) do
+    local ok, why = pcall(each.stop, each)
+    problem = problem or not ok and why
+  end
+  process.none_left()
+  if problem then error(problem, 0) end
+end
+
+return server
