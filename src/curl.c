@@ -90,7 +90,7 @@ static void begin_head(clerk_transfer *transfer, const char *bytes, size_t lengt
   const char *space = memchr(bytes, ' ', length - 1);
   transfer->is_final_head = !space || space[1] != '1';
   transfer->is_head_complete = false;
-  transfer->head.length = 0;
+  clerk_buffer_clear(&transfer->head);
 }
 
 /* A line that begins with a blank continues the one before (RFC 9112, 5.2). */

@@ -15,14 +15,15 @@ void clerk_wipe_string(char *string) {
   free(string);
 }
 
-/* Not realloc, which may leave a copy of the bytes behind. */
+/* Not realloc, which may leave a copy of the bytes behind; and not malloc, whose block may hold what
+** somebody else did not wipe. */
 static bool grow(clerk_buffer *buffer, size_t needed) {
   size_t capacity = buffer->capacity ? buffer->capacity : 256;
   while (capacity < needed) {
     if (capacity > SIZE_MAX / 2) return false;
     capacity *= 2;
   }
-  char *bytes = malloc(capacity);
+  char *bytes = calloc(1, capacity);
   if (!bytes) return false;
   if (buffer->length) memcpy(bytes, buffer->bytes, buffer->length);
   clerk_wipe(buffer->bytes, buffer->length);
@@ -42,8 +43,13 @@ bool clerk_buffer_append(clerk_buffer *buffer, const char *bytes, size_t length)
   return true;
 }
 
-void clerk_buffer_free(clerk_buffer *buffer) {
+void clerk_buffer_clear(clerk_buffer *buffer) {
   clerk_wipe(buffer->bytes, buffer->length);
+  buffer->length = 0;
+}
+
+void clerk_buffer_free(clerk_buffer *buffer) {
+  clerk_buffer_clear(buffer);
   free(buffer->bytes);
   *buffer = (clerk_buffer){0};
 }

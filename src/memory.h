@@ -22,6 +22,9 @@ typedef struct clerk_buffer {
 /* Appends; false, with the buffer as it was, when there is no memory. */
 bool clerk_buffer_append(clerk_buffer *buffer, const char *bytes, size_t length);
 
+/* Wipes the bytes and keeps the room. */
+void clerk_buffer_clear(clerk_buffer *buffer);
+
 /* Wipes and frees the bytes and zeroes the buffer. */
 void clerk_buffer_free(clerk_buffer *buffer);
 

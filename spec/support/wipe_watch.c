@@ -1,0 +1,37 @@
+/*
+** Preloaded, tells on standard error of each block that clerk/machines/core.so frees while it still
+** holds the text in $WIPE_WATCH; see secrets_spec.lua.
+*/
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int is_ours(const void *address) {
+  Dl_info info;
+  return dladdr(address, &info) != 0 && strstr(info.dli_fname, "clerk/machines/core.so") != NULL;
+}
+
+static void watch(const void *block, const void *caller) {
+  static const char message[] = "freed without being wiped\n";
+  const char *text = getenv("WIPE_WATCH");
+  if (block == NULL || text == NULL || !is_ours(caller)) return;
+  if (memmem(block, malloc_usable_size((void *)block), text, strlen(text)) != NULL)
+    (void)!write(STDERR_FILENO, message, sizeof message - 1);
+}
+
+void free(void *block) {
+  static void (*next)(void *);
+  if (next == NULL) next = (void (*)(void *))dlsym(RTLD_NEXT, "free");
+  watch(block, __builtin_return_address(0));
+  next(block);
+}
+
+void *realloc(void *block, size_t size) {
+  static void *(*next)(void *, size_t);
+  if (next == NULL) next = (void *(*)(void *, size_t))dlsym(RTLD_NEXT, "realloc");
+  watch(block, __builtin_return_address(0));
+  return next(block, size);
+}
