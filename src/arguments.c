@@ -75,7 +75,7 @@ static clerk_status check_allowed(const clerk_parameter *parameter, clerk_text t
 
 static clerk_status check_string(const clerk_parameter *parameter, clerk_text text, bool bounds,
                                  clerk_problem *problem) {
-  size_t characters;
+  size_t characters = 0;
   clerk_status status = check_text(parameter->name, text, &characters, problem);
   if (status != CLERK_OK) return status;
   if (parameter->values) return check_allowed(parameter, text, problem);
@@ -138,7 +138,7 @@ static bool is_tab_or_visible(clerk_text value) {
 }
 
 static char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+  return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
 }
 
 static bool is_same_name(clerk_text name, const char *other) {

@@ -219,11 +219,11 @@ clerk_status clerk_curl_init(clerk_curl *curl, const clerk_curl_options *options
   return status;
 }
 
-static void unlink_transfer(clerk_transfer *transfer) {
+static void unlink_transfer(clerk_curl *curl, clerk_transfer *transfer) {
   if (transfer->previous)
     transfer->previous->next = transfer->next;
   else
-    transfer->owner->transfers = transfer->next;
+    curl->transfers = transfer->next;
   if (transfer->next) transfer->next->previous = transfer->previous;
   transfer->owner = NULL;
 }
@@ -251,10 +251,9 @@ static bool has_sent(const clerk_transfer *transfer) {
 }
 
 /* Takes a transfer off libcurl's hands; its handle becomes the spare one. */
-static void release(clerk_transfer *transfer) {
-  clerk_curl *curl = transfer->owner;
+static void release(clerk_curl *curl, clerk_transfer *transfer) {
   curl_multi_remove_handle(curl->multi, transfer->easy);
-  unlink_transfer(transfer);
+  unlink_transfer(curl, transfer);
   if (curl->spare) {
     curl_easy_cleanup(transfer->easy);
   } else {
@@ -273,7 +272,7 @@ static void leave_to_parent(clerk_curl *curl) {
     transfer->sent = true;
     fail(transfer, CLERK_CANCELLED, "the process was forked");
     transfer->easy = NULL;
-    unlink_transfer(transfer);
+    unlink_transfer(curl, transfer);
   }
   curl->multi = NULL;
   curl->spare = NULL;
@@ -286,7 +285,7 @@ void clerk_curl_close(clerk_curl *curl) {
     clerk_transfer *transfer = curl->transfers;
     transfer->sent = has_sent(transfer);
     fail(transfer, CLERK_CANCELLED, "the client was closed");
-    release(transfer);
+    release(curl, transfer);
   }
   curl_easy_cleanup(curl->spare);
   curl_multi_cleanup(curl->multi);
@@ -436,7 +435,7 @@ static void conclude_failure(clerk_transfer *transfer, CURLcode code) {
          *transfer->error ? transfer->error : curl_easy_strerror(code));
 }
 
-static void conclude(clerk_transfer *transfer, CURLcode code) {
+static void conclude(clerk_curl *curl, clerk_transfer *transfer, CURLcode code) {
   long status = 0;
   curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
   if (code == CURLE_OK && transfer->is_head_complete) {
@@ -446,7 +445,7 @@ static void conclude(clerk_transfer *transfer, CURLcode code) {
   } else {
     conclude_failure(transfer, code);
   }
-  release(transfer);
+  release(curl, transfer);
 }
 
 static void conclude_finished(clerk_curl *curl) {
@@ -456,7 +455,7 @@ static void conclude_finished(clerk_curl *curl) {
     clerk_transfer *transfer;
     CURLcode code = message->data.result; /* gone once the handle is removed */
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
-    conclude(transfer, code);
+    conclude(curl, transfer, code);
   }
 }
 
@@ -470,7 +469,7 @@ void clerk_curl_step(clerk_curl *curl, int wait_ms) {
 }
 
 static char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+  return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
 }
 
 static clerk_text trim(const char *start, const char *end) {
@@ -498,7 +497,7 @@ bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, cler
 
 void clerk_transfer_end(clerk_transfer *transfer) {
   if (transfer->owner) leave_to_parent(transfer->owner);
-  if (transfer->owner) release(transfer);
+  if (transfer->owner) release(transfer->owner, transfer);
   free_header_lines(transfer);
   clerk_buffer_free(&transfer->upload);
   clerk_buffer_free(&transfer->head);

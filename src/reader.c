@@ -7,10 +7,9 @@
 
 /* What the grammar allows next. */
 enum {
-  EXPECTS_VALUE,         /* after a key or a comma in an array, and at the start */
+  EXPECTS_VALUE,         /* after a key, and at the start */
   EXPECTS_FIRST_ELEMENT, /* after [ */
   EXPECTS_FIRST_KEY,     /* after { */
-  EXPECTS_KEY,           /* after a comma in an object */
   EXPECTS_MORE,          /* after an element or a member: a comma or the end of the container */
   EXPECTS_END,           /* after the outermost value */
   EXPECTS_NOTHING        /* broken: stays so */
@@ -43,7 +42,7 @@ static bool in_object(const clerk_reader *reader) {
 static clerk_token open_container(clerk_reader *reader, bool is_object) {
   unsigned level = reader->depth;
   if (level == CLERK_DEPTH_MAX) return broken(reader, reader->at, "nested too deep");
-  uint8_t bit = (uint8_t)(1u << (level % 8));
+  uint8_t bit = (uint8_t)(1U << (level % 8));
   uint8_t *byte = &reader->is_object[level / 8];
   *byte = is_object ? (uint8_t)(*byte | bit) : (uint8_t)(*byte & ~bit);
   reader->depth++;
@@ -69,7 +68,7 @@ static clerk_token close_container(clerk_reader *reader) {
 /* Whether one of the eight bytes is a control byte, a quote, a backslash or not ASCII: the usual
 ** arithmetic on eight bytes at once, where a byte's high bit tells that a test holds for it. */
 static bool has_special(uint64_t bytes) {
-  const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+  const uint64_t ones = 0x0101010101010101U, highs = 0x8080808080808080U;
   uint64_t quote = bytes ^ ones * '"', backslash = bytes ^ ones * '\\';
   uint64_t control = bytes - ones * 0x20;
   return ((control | (quote - ones) | (backslash - ones) | bytes) & highs) != 0;
@@ -160,7 +159,7 @@ static size_t write_escape(const char **at, const char *end, char *out) {
   char letter = (*at)[1];
   if (letter != 'u') {
     const char *found = strchr(letters, letter);
-    *out = found ? controls[found - letters] : letter;
+    *out = (char)(found ? controls[found - letters] : letter);
     *at += 2;
     return 1;
   }
@@ -253,14 +252,19 @@ static clerk_token read_key(clerk_reader *reader) {
   return CLERK_TOKEN_KEY;
 }
 
+static clerk_token incomplete(clerk_reader *reader) {
+  return broken(reader, reader->at, "the document is not complete");
+}
+
 /* After an element or a member: the end of the container, or a comma and what follows it. */
 static clerk_token read_more(clerk_reader *reader) {
   bool object = in_object(reader);
   if (*reader->at == (object ? '}' : ']')) return close_container(reader);
   if (*reader->at != ',') return broken(reader, reader->at, "a comma is missing");
   reader->at++;
-  reader->expects = object ? EXPECTS_KEY : EXPECTS_VALUE;
-  return clerk_reader_next(reader);
+  skip_space(reader);
+  if (reader->at == reader->end) return incomplete(reader);
+  return object ? read_key(reader) : read_value(reader);
 }
 
 clerk_token clerk_reader_next(clerk_reader *reader) {
@@ -269,12 +273,11 @@ clerk_token clerk_reader_next(clerk_reader *reader) {
   bool at_end = reader->at == reader->end;
   if (reader->expects == EXPECTS_END)
     return at_end ? CLERK_TOKEN_END : broken(reader, reader->at, "something follows the document");
-  if (at_end) return broken(reader, reader->at, "the document is not complete");
+  if (at_end) return incomplete(reader);
   switch (reader->expects) {
     case EXPECTS_FIRST_ELEMENT:
       return *reader->at == ']' ? close_container(reader) : read_value(reader);
     case EXPECTS_FIRST_KEY: return *reader->at == '}' ? close_container(reader) : read_key(reader);
-    case EXPECTS_KEY: return read_key(reader);
     case EXPECTS_MORE: return read_more(reader);
     default: return read_value(reader);
   }

@@ -38,7 +38,7 @@ bool clerk_find_failure(const char *name, clerk_failure *failure) {
 /* ------------------------------------------------------------------ policy */
 
 static void add_status(clerk_retry_policy *policy, long status) {
-  policy->statuses[status / 8] = (uint8_t)(policy->statuses[status / 8] | 1u << status % 8);
+  policy->statuses[status / 8] = (uint8_t)(policy->statuses[status / 8] | 1U << status % 8);
 }
 
 static bool has_status(const clerk_retry_policy *policy, int status) {

@@ -1,5 +1,4 @@
 /* Retry-After (RFC 9110, 10.2.3): seconds, or a date in one of HTTP's three forms (5.6.7). */
-#include <stdio.h>
 #include <string.h>
 
 #include "clerk.h"
@@ -16,10 +15,12 @@ static int64_t days_since_epoch(const http_date *date) {
          719468;
 }
 
-static int month_number(const char *name) {
+/* The number of the month whose name is at `text`, or 0. */
+static int month_number(const char *text) {
   static const char names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-  const char *found = strstr(names, name);
-  return strlen(name) == 3 && found && (found - names) % 3 == 0 ? (int)(found - names) / 3 + 1 : 0;
+  for (int month = 1; month <= 12; month++)
+    if (strncmp(text, names + 3 * (month - 1), 3) == 0) return month;
+  return 0;
 }
 
 static bool is_plausible(const http_date *date) {
@@ -28,31 +29,55 @@ static bool is_plausible(const http_date *date) {
          date->second >= 0 && date->second <= 60;
 }
 
-/* IMF-fixdate, the old RFC 850 form, and the form of C's asctime. */
-static bool scan_date(const char *text, http_date *date) {
-  char month[4] = "";
-  int end = 0;
-  if (sscanf(text, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", &date->day, month,
-             &date->year, &date->hour, &date->minute, &date->second, &end) == 6 &&
-      end > 0)
-    return date->month = month_number(month), text[end] == '\0';
-  if (sscanf(text, "%*9[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT%n", &date->day, month,
-             &date->year, &date->hour, &date->minute, &date->second, &end) == 6 &&
-      end > 0) {
-    date->year += date->year < 70 ? 2000 : 1900;
-    return date->month = month_number(month), text[end] == '\0';
+static int *number_of(http_date *date, char letter) {
+  switch (letter) {
+    case 'y': return &date->year;
+    case 'd': return &date->day;
+    case 'h': return &date->hour;
+    case 'm': return &date->minute;
+    case 's': return &date->second;
+    default: return NULL;
   }
-  if (sscanf(text, "%*3[A-Za-z] %3[A-Za-z] %2d %2d:%2d:%2d %4d%n", month, &date->day, &date->hour,
-             &date->minute, &date->second, &date->year, &end) == 6 &&
-      end > 0)
-    return date->month = month_number(month), text[end] == '\0';
-  return false;
+}
+
+/* Reads what one letter of a form stands for; returns its length, 0 when it is not there. */
+static size_t read_part(const char *text, char letter, http_date *date) {
+  static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  int *number = number_of(date, letter);
+  if (letter == 'w') return strspn(text, letters);
+  if (letter == 'b') return (date->month = month_number(text)) > 0 ? 3 : 0;
+  if (!number) return *text == letter;
+  bool is_padding = *text == ' ' && *number == 0;
+  if (!is_padding && (*text < '0' || *text > '9')) return 0;
+  *number = *number * 10 + (is_padding ? 0 : *text - '0');
+  return 1;
+}
+
+/* In a form, y d h m s stand for one digit each of their numbers, w for a weekday, b for a month.
+ */
+static bool matches(const char *text, const char *form, http_date *date) {
+  *date = (http_date){0};
+  for (; *form; form++) {
+    size_t length = read_part(text, *form, date);
+    if (length == 0) return false;
+    text += length;
+  }
+  return *text == '\0';
+}
+
+/* IMF-fixdate, the form of C's asctime, and the old RFC 850 form. */
+static bool scan_date(const char *text, http_date *date) {
+  if (matches(text, "w, dd b yyyy hh:mm:ss GMT", date)) return true;
+  if (matches(text, "w b dd hh:mm:ss yyyy", date)) return true;
+  if (!matches(text, "w, dd-b-yy hh:mm:ss GMT", date)) return false;
+  date->year += date->year < 70 ? 2000 : 1900;
+  return true;
 }
 
 static bool parse_date(const char *text, int64_t *seconds) {
   http_date date = {0};
   if (!scan_date(text, &date) || !is_plausible(&date)) return false;
-  *seconds = days_since_epoch(&date) * 86400 + date.hour * 3600 + date.minute * 60 + date.second;
+  *seconds = ((days_since_epoch(&date) * 24 + date.hour) * 60 + date.minute) * 60 + date.second;
   return true;
 }
 

@@ -261,8 +261,8 @@ local function accept(value, problem)
   return value or errors.refuse(problem)
 end
 
---- Makes a client; see README for the options.
----@param given table|nil
+--- Makes a client; raises an ArgumentError.
+---@param given? clerk.machines.Options
 ---@return clerk.machines.Client
 function client.new(given)
   local settings = accept(options.for_client(given))

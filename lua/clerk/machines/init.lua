@@ -16,12 +16,15 @@ local machines = {}
 machines.version = core.version
 
 --- What a null element of an array in a result is: the light userdata NULL.
+---@type lightuserdata
 machines.null = core.null
 
---- Makes a client.
+--- Makes a client; raises an ArgumentError.
+---@type fun(options?: clerk.machines.Options): clerk.machines.Client
 machines.new = client.new
 
 --- Whether a value is an error object of this library.
+---@type fun(value: any): boolean
 machines.is_error = errors.is_error
 
 return machines

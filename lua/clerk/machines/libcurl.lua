@@ -8,9 +8,9 @@ Libcurl.__index = Libcurl
 --- How long one step may wait, so that signals and debug hooks get their turn.
 local STEP_MS = 1000
 
----@param request table see design: method, url, headers, body, timeouts, max_response_bytes
----@return table|nil response
----@return table|nil failure
+---@param request clerk.machines.Request
+---@return clerk.machines.Response|nil
+---@return clerk.machines.Failure|nil
 function Libcurl:send(request)
   local transfer = self.curl:start(request)
   while not transfer:is_finished() do
@@ -27,7 +27,7 @@ local libcurl = {}
 
 --- Makes a transport with connections of its own.
 ---@param options { ca_file: string?, proxy: string?, max_connections: integer }
----@return table|nil transport
+---@return clerk.machines.Transport|nil
 ---@return string|nil problem what is wrong with ca_file
 function libcurl.new(options)
   local curl, problem = core.curl(options)

@@ -33,7 +33,7 @@ Safe.__tostring = function(self)
   return tostring(self.client)
 end
 
----@param options table|nil as for machines.new
+---@param options? clerk.machines.Options
 ---@return clerk.machines.Client|nil
 ---@return clerk.machines.Error|nil
 function safe.new(options)

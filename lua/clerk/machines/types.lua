@@ -1,0 +1,242 @@
+---@meta clerk.machines.types
+-- The types of the whole interface for LuaLS (lua-language-server). Never loaded; checked against
+-- the code by spec/types_spec.lua.
+
+-- ---------------------------------------------------------------- results
+
+---@class clerk.machines.ScopedMachine
+---@field object "machine"
+---@field id string
+---@field name string
+---@field instance_id string
+---@field created_at integer Unix time in ms
+---@field updated_at integer Unix time in ms
+---@field default_token_ttl integer seconds
+
+---@class clerk.machines.Machine: clerk.machines.ScopedMachine
+---@field scoped_machines clerk.machines.ScopedMachine[] whom this machine may call
+
+---@class clerk.machines.CreatedMachine: clerk.machines.Machine
+---@field secret_key string the machine's own
+
+---@class clerk.machines.MachineList
+---@field data clerk.machines.Machine[]
+---@field total_count integer
+
+---@class clerk.machines.DeletedMachine
+---@field object "machine"
+---@field id string
+---@field deleted true
+
+---@class clerk.machines.SecretKey
+---@field object "machine_secret_key"
+---@field secret string the machine's own
+
+---@class clerk.machines.Scope
+---@field object "machine_scope"
+---@field from_machine_id string who may call
+---@field to_machine_id string whom
+---@field created_at integer Unix time in ms
+
+---@class clerk.machines.DeletedScope
+---@field object "machine_scope"
+---@field from_machine_id string
+---@field to_machine_id string
+---@field deleted true
+
+--- The second result of every operation.
+---@class clerk.machines.CallInfo
+---@field status integer
+---@field headers table<string, string> names in lower case
+---@field attempts integer
+---@field elapsed_ms integer
+
+-- ---------------------------------------------------------------- parameters
+
+---@class clerk.machines.ListParams
+---@field limit? integer 1 to 500; the API's default is 10
+---@field offset? integer from 0
+---@field query? string exact ID, or part of a name
+---@field order_by? "name"|"+name"|"-name"|"created_at"|"+created_at"|"-created_at"
+
+---@class clerk.machines.CreateParams
+---@field name string 1 to 255 characters
+---@field scoped_machines? string[] at most 150 machine IDs
+---@field default_token_ttl? integer 1 to 315360000 seconds
+
+---@class clerk.machines.UpdateParams
+---@field name? string 1 to 255 characters
+---@field default_token_ttl? integer 1 to 315360000 seconds
+
+---@class clerk.machines.RotateSecretKeyParams
+---@field previous_token_ttl integer 0 to 28800 seconds that the previous key stays valid
+
+---@class clerk.machines.CreateScopeParams
+---@field to_machine_id string whom the machine may call
+
+-- ---------------------------------------------------------------- options
+
+---@class clerk.machines.Backoff
+---@field initial_interval? number ms
+---@field max_interval? number ms
+---@field exponent? number
+---@field max_elapsed_time? number ms
+
+---@class clerk.machines.Retries
+---@field strategy? "backoff"|"none"
+---@field backoff? clerk.machines.Backoff
+---@field retry_connection_errors? boolean
+---@field status_codes? (integer|string)[] 429, "5XX"
+---@field repeat_unsafe? boolean repeat POST like the other methods
+
+--- What may be given with a call.
+---@class clerk.machines.CallOptions
+---@field base_url? string
+---@field timeout_ms? integer of one attempt
+---@field deadline_ms? integer of the whole call
+---@field retries? clerk.machines.Retries|false
+---@field headers? table<string, string>
+
+---@class clerk.machines.Options: clerk.machines.CallOptions
+---@field secret_key? string|fun(): string
+---@field connect_timeout_ms? integer
+---@field api_version? string
+---@field user_agent? string
+---@field max_connections? integer
+---@field max_response_bytes? integer of the unpacked body
+---@field ca_file? string PEM
+---@field proxy? string
+---@field transport? clerk.machines.Transport
+---@field on_event? fun(event: clerk.machines.Event)
+---@field allow_http? boolean
+---@field check_bounds? boolean
+
+-- ---------------------------------------------------------------- events
+
+---@class clerk.machines.Event
+---@field type "attempt"|"answer"|"wait"|"end"
+---@field operation string
+---@field method string
+---@field url string
+---@field attempt integer
+---@field elapsed_ms integer since the call began
+---@field status? integer of the attempt that ended
+---@field code? string of its failure
+---@field bytes? integer of its body
+---@field wait_ms? integer
+
+-- ---------------------------------------------------------------- transports
+
+---@class clerk.machines.Request
+---@field method string
+---@field url string
+---@field headers table<string, string> names in lower case
+---@field body? string
+---@field timeout_ms integer
+---@field connect_timeout_ms integer
+---@field max_response_bytes integer
+
+---@class clerk.machines.Response
+---@field status integer
+---@field headers table<string, string> names in lower case, repeated ones joined by ", "
+---@field body string
+
+---@alias clerk.machines.FailureCode
+---| "dns_failed"
+---| "connect_failed"
+---| "connection_lost"
+---| "timeout"
+---| "tls_failed"
+---| "response_too_large"
+---| "bad_response"
+---| "cancelled"
+
+---@class clerk.machines.Failure
+---@field code clerk.machines.FailureCode
+---@field message string
+---@field sent boolean whether any byte of the request may have left
+
+---@alias clerk.machines.Send
+---| fun(self, request: clerk.machines.Request): clerk.machines.Response?, clerk.machines.Failure?
+
+---@class clerk.machines.Transport
+---@field send clerk.machines.Send
+---@field sleep? fun(self, ms: number)
+---@field close? fun(self)
+
+-- ---------------------------------------------------------------- the client
+
+---@class clerk.machines.Client
+local Client = {}
+
+--- List the machines, newest first: GET /machines
+---@param params? clerk.machines.ListParams
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.MachineList
+---@return clerk.machines.CallInfo
+function Client:list(params, options) end
+
+--- Create a machine; the answer holds its secret key: POST /machines
+---@param params clerk.machines.CreateParams
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.CreatedMachine
+---@return clerk.machines.CallInfo
+function Client:create(params, options) end
+
+--- Get a machine: GET /machines/{machine_id}
+---@param machine_id string
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.Machine
+---@return clerk.machines.CallInfo
+function Client:get(machine_id, options) end
+
+--- Change the given fields of a machine: PATCH /machines/{machine_id}
+---@param machine_id string
+---@param params clerk.machines.UpdateParams
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.Machine
+---@return clerk.machines.CallInfo
+function Client:update(machine_id, params, options) end
+
+--- Delete a machine and every scope that names it: DELETE /machines/{machine_id}
+---@param machine_id string
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.DeletedMachine
+---@return clerk.machines.CallInfo
+function Client:delete(machine_id, options) end
+
+--- Get a machine's secret key: GET /machines/{machine_id}/secret_key
+---@param machine_id string
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.SecretKey
+---@return clerk.machines.CallInfo
+function Client:get_secret_key(machine_id, options) end
+
+--- Give a machine a new secret key; the old one may overlap:
+--- POST /machines/{machine_id}/secret_key/rotate
+---@param machine_id string
+---@param params clerk.machines.RotateSecretKeyParams
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.SecretKey
+---@return clerk.machines.CallInfo
+function Client:rotate_secret_key(machine_id, params, options) end
+
+--- Allow a machine to call another one: POST /machines/{machine_id}/scopes
+---@param machine_id string
+---@param params clerk.machines.CreateScopeParams
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.Scope
+---@return clerk.machines.CallInfo
+function Client:create_scope(machine_id, params, options) end
+
+--- No longer allow a machine to call another one:
+--- DELETE /machines/{machine_id}/scopes/{other_machine_id}
+---@param machine_id string
+---@param other_machine_id string
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.DeletedScope
+---@return clerk.machines.CallInfo
+function Client:delete_scope(machine_id, other_machine_id, options) end
+
+--- Closes the connections. Any use of the client after that is an ArgumentError, but for this.
+function Client:close() end
