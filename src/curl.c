@@ -46,7 +46,7 @@ static const struct {
     {CURLE_UNSUPPORTED_PROTOCOL, CLERK_BAD_RESPONSE}, /* an answer of HTTP/0.9: garbage */
     {CURLE_WEIRD_SERVER_REPLY, CLERK_BAD_RESPONSE},
     {CURLE_BAD_CONTENT_ENCODING, CLERK_BAD_RESPONSE},
-    {CURLE_WRITE_ERROR, CLERK_BAD_RESPONSE}, /* broken chunks or compression */
+    {CURLE_WRITE_ERROR, CLERK_RESPONSE_TOO_LARGE}, /* no memory to keep the answer */
 };
 
 /* What is in no row is a connection lost, or, before the request was begun, not made. */
@@ -71,6 +71,7 @@ static curl_socket_t open_socket(void *unused, curlsocktype purpose,
 }
 
 /* libcurl sends any request again when a kept connection dies: only the caller may decide that. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the type is libcurl's */
 static int before_send(void *user, char *ip, char *local_ip, int port, int local_port) {
   clerk_transfer *transfer = user;
   (void)ip, (void)local_ip, (void)port, (void)local_port;
@@ -81,15 +82,11 @@ static bool is_blank(char c) {
   return c == ' ' || c == '\t' || c == '\r';
 }
 
-static bool is_status_line(const char *bytes, size_t length) {
-  return length >= 5 && memcmp(bytes, "HTTP/", 5) == 0;
-}
-
 /* A head of 1XX is followed by another one, which takes its place. */
-static void begin_head(clerk_transfer *transfer, const char *bytes, size_t length) {
-  const char *space = memchr(bytes, ' ', length - 1);
+static void begin_head(clerk_transfer *transfer, const char *status_line, size_t length) {
+  const char *space = memchr(status_line, ' ', length - 1);
   transfer->is_final_head = !space || space[1] != '1';
-  transfer->is_head_complete = false;
+  transfer->phase = CLERK_IN_HEAD;
   clerk_buffer_clear(&transfer->head);
 }
 
@@ -100,21 +97,27 @@ static void unfold(clerk_buffer *head) {
     head->length--;
 }
 
+static bool add_head_line(clerk_transfer *transfer, const char *line, size_t length) {
+  if (*line == '\r' || *line == '\n')
+    transfer->phase = transfer->is_final_head ? CLERK_PAST_HEAD : CLERK_AWAITS_HEAD;
+  else if (is_blank(*line))
+    unfold(&transfer->head);
+  return clerk_buffer_append(&transfer->head, line, length);
+}
+
 /* What comes after the final head is a trailer, and dropped. */
-static size_t receive_head(char *bytes, size_t one, size_t length, void *user) {
+static size_t receive_head(char *line, size_t one, size_t length, void *user) {
   clerk_transfer *transfer = user;
+  bool is_kept = true;
   (void)one;
   transfer->head_bytes += length;
   transfer->is_too_large = transfer->head_bytes > HEAD_LIMIT;
   if (transfer->is_too_large) return 0;
-  if (transfer->is_final_head && transfer->is_head_complete) return length;
-  if (is_status_line(bytes, length)) {
-    begin_head(transfer, bytes, length);
-    return length;
-  }
-  if (*bytes == '\r' || *bytes == '\n') transfer->is_head_complete = true;
-  if (is_blank(*bytes) && !transfer->is_head_complete) unfold(&transfer->head);
-  return clerk_buffer_append(&transfer->head, bytes, length) ? length : 0;
+  if (transfer->phase == CLERK_AWAITS_HEAD)
+    begin_head(transfer, line, length);
+  else if (transfer->phase == CLERK_IN_HEAD)
+    is_kept = add_head_line(transfer, line, length);
+  return is_kept ? length : 0;
 }
 
 static size_t receive_body(char *bytes, size_t one, size_t length, void *user) {
@@ -132,7 +135,9 @@ static bool has_hash_links(const char *directory) {
   DIR *entries = directory ? opendir(directory) : NULL;
   bool found = false;
   if (!entries) return false;
-  for (struct dirent *entry; !found && (entry = readdir(entries)) != NULL;) {
+  struct dirent *entry;
+  /* cppcheck-suppress readdirCalled ; a stream of our own, which no other thread reads */
+  while (!found && (entry = readdir(entries)) != NULL) { /* NOLINT(concurrency-mt-unsafe): same */
     const char *name = entry->d_name;
     found = strspn(name, "0123456789abcdef") == 8 && name[8] == '.' &&
             strspn(name + 9, "0123456789") > 0;
@@ -162,7 +167,7 @@ static clerk_status load_ca_file(clerk_curl *curl, const char *ca_file, const ch
   clerk_status status = CLERK_OK;
   if (!append_file(&own, ca_file)) {
     snprintf(problem->message, sizeof problem->message, "ca_file cannot be read: %s",
-             strerror(errno));
+             strerror(errno)); /* NOLINT(concurrency-mt-unsafe): not for the errors of files */
     status = errno ? CLERK_REFUSED : CLERK_NO_MEMORY;
   } else if (curl->ca_dir) {
     curl->ca_file = strdup(ca_file);
@@ -438,7 +443,7 @@ static void conclude_failure(clerk_transfer *transfer, CURLcode code) {
 static void conclude(clerk_curl *curl, clerk_transfer *transfer, CURLcode code) {
   long status = 0;
   curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
-  if (code == CURLE_OK && transfer->is_head_complete) {
+  if (code == CURLE_OK && transfer->phase == CLERK_PAST_HEAD) {
     transfer->is_finished = true;
     transfer->has_response = true;
     transfer->status = (int)status;

@@ -62,7 +62,8 @@ struct clerk_transfer {
   size_t body_limit;
   int sends;
   size_t head_bytes; /* of all heads, and of the trailer */
-  bool is_final_head, is_head_complete, is_too_large;
+  enum { CLERK_AWAITS_HEAD, CLERK_IN_HEAD, CLERK_PAST_HEAD } phase;
+  bool is_final_head, is_too_large;
   char error[CURL_ERROR_SIZE];
 };
 

@@ -14,8 +14,8 @@
 
 #include "clerk.h"
 
-#if LUA_VERSION_NUM < 502 /* LuaJIT, which has some of 5.2's auxiliary functions */
-#define lua_rawlen lua_objlen
+#if LUA_VERSION_NUM < 502 /* LuaJIT */
+#define luaL_setfuncs(L, functions, upvalues) luaL_register(L, NULL, functions)
 #define lua_setuservalue lua_setfenv
 #define lua_getuservalue lua_getfenv
 #endif

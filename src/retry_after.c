@@ -18,15 +18,15 @@ static int64_t days_since_epoch(const http_date *date) {
 /* The number of the month whose name is at `text`, or 0. */
 static int month_number(const char *text) {
   static const char names[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-  for (int month = 1; month <= 12; month++)
-    if (strncmp(text, names + 3 * (month - 1), 3) == 0) return month;
+  const char *name = names;
+  for (int month = 1; month <= 12; month++, name += 3)
+    if (strncmp(text, name, 3) == 0) return month;
   return 0;
 }
 
 static bool is_plausible(const http_date *date) {
-  return date->month > 0 && date->year >= 1970 && date->day >= 1 && date->day <= 31 &&
-         date->hour >= 0 && date->hour <= 23 && date->minute >= 0 && date->minute <= 59 &&
-         date->second >= 0 && date->second <= 60;
+  return date->year >= 1970 && date->day >= 1 && date->day <= 31 && date->hour <= 23 &&
+         date->minute <= 59 && date->second <= 60;
 }
 
 static int *number_of(http_date *date, char letter) {
@@ -53,8 +53,7 @@ static size_t read_part(const char *text, char letter, http_date *date) {
   return 1;
 }
 
-/* In a form, y d h m s stand for one digit each of their numbers, w for a weekday, b for a month.
- */
+/* In a form, each y d h m s stands for a digit of its number, w for a weekday, b for a month. */
 static bool matches(const char *text, const char *form, http_date *date) {
   *date = (http_date){0};
   for (; *form; form++) {

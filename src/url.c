@@ -2,6 +2,7 @@
 ** Base URLs, read more strictly than RFC 3986 allows, so that no other reader of the same URL
 ** (libcurl, a proxy) can take it for another host.
 */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@ static clerk_status refuse(clerk_problem *problem, const char *what) {
 }
 
 static const char digits[] = "0123456789";
+static const char hex_digits[] = "0123456789abcdefABCDEF";
 static const char host_bytes[] =
     "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._";
 static const char address_bytes[] = "0123456789abcdefABCDEF:.";
@@ -63,18 +65,46 @@ static bool is_port(clerk_text port) {
   return number >= 1 && number <= 65535;
 }
 
-/* Four decimal numbers of at most 255 without leading zeros, the first one 127. */
-static bool is_loopback_ipv4(clerk_text host) {
+/* Four decimal numbers of at most 255 without leading zeros, of which `first` is the first. */
+static bool is_ipv4(clerk_text host, long *first) {
   const char *at = host.bytes, *end = at + host.length;
   for (int part = 0; part < 4; part++) {
     size_t length = strspn(at, digits);
     if (length == 0 || length > 3 || (length > 1 && *at == '0')) return false;
     long number = strtol(at, NULL, 10);
-    if (number > 255 || (part == 0 && number != 127)) return false;
+    if (number > 255) return false;
+    if (part == 0) *first = number;
     at += length;
     if (part < 3 && *at++ != '.') return false;
   }
   return at == end;
+}
+
+static bool is_ipv6(clerk_text host) {
+  char address[INET6_ADDRSTRLEN];
+  struct in6_addr parsed;
+  if (host.length >= sizeof address) return false;
+  memcpy(address, host.bytes, host.length);
+  address[host.length] = '\0';
+  return inet_pton(AF_INET6, address, &parsed) == 1;
+}
+
+/* Whether the last label is a number: then many readers take the host for an IPv4 address, however
+** it is written (0x7f.1 is 127.0.0.1 to libcurl). */
+static bool ends_in_number(clerk_text host) {
+  size_t end = host.length - (host.bytes[host.length - 1] == '.'), start = end;
+  while (start > 0 && host.bytes[start - 1] != '.') start--;
+  const char *label = host.bytes + start;
+  size_t length = end - start;
+  if (length > 1 && label[0] == '0' && (label[1] | 0x20) == 'x')
+    return strspn(label + 2, hex_digits) >= length - 2;
+  return strspn(label, digits) >= length;
+}
+
+static bool is_host(const url_parts *parts) {
+  long first;
+  if (parts->is_bracketed) return is_ipv6(parts->host);
+  return is_ipv4(parts->host, &first) || !ends_in_number(parts->host);
 }
 
 static bool is_localhost(clerk_text host) {
@@ -86,8 +116,9 @@ static bool is_localhost(clerk_text host) {
 }
 
 static bool is_loopback(const url_parts *parts) {
+  long first;
   if (parts->is_bracketed) return parts->host.length == 3 && starts_with(parts->host.bytes, "::1");
-  return is_localhost(parts->host) || is_loopback_ipv4(parts->host);
+  return is_localhost(parts->host) || (is_ipv4(parts->host, &first) && first == 127);
 }
 
 bool clerk_is_loopback(const char *url) {
@@ -107,7 +138,7 @@ static bool has_dot_segment(const char *path) {
 static bool is_path(const char *path) {
   if (*path != '\0' && *path != '/') return false;
   for (const char *at = strchr(path, '%'); at; at = strchr(at + 1, '%'))
-    if (strspn(at + 1, "0123456789abcdefABCDEF") < 2) return false;
+    if (strspn(at + 1, hex_digits) < 2) return false;
   return path[strspn(path, path_bytes)] == '\0' && !has_dot_segment(path);
 }
 
@@ -118,6 +149,7 @@ clerk_status clerk_check_base_url(clerk_text url, bool allow_http, clerk_problem
   if (!split(url.bytes, &parts))
     return refuse(problem, "must be an absolute URL with https (or http to loopback) and a host");
   if (strpbrk(parts.path, "?#")) return refuse(problem, "must not contain a query or fragment");
+  if (!is_host(&parts)) return refuse(problem, "must have a plain name or address as its host");
   if (!is_port(parts.port)) return refuse(problem, "must have a port from 1 to 65535");
   if (!is_path(parts.path)) return refuse(problem, "must be a plain URL");
   if (!parts.is_https && !allow_http && !is_loopback(&parts))

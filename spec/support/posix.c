@@ -25,8 +25,10 @@ static int posix_wait(lua_State *L) {
 static int posix_setenv(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   const char *value = luaL_optstring(L, 2, NULL);
-  if (value == NULL) unsetenv(name);
-  else setenv(name, value, 1);
+  if (value == NULL)
+    unsetenv(name);
+  else
+    setenv(name, value, 1);
   return 0;
 }
 

@@ -7,6 +7,8 @@
 --   server:stop()                --> asks it to end, then waits
 --   after_each(process.none_left)
 
+-- Each process leads a group of its own, so that what it starts is found and ended as well.
+
 local PATIENCE_SECONDS = 10
 local POLL_SECONDS = 0.01
 
@@ -43,9 +45,15 @@ local function is_running(pid)
   return file ~= nil
 end
 
+local function is_group_running(pid)
+  local status = os.execute(("kill -0 -- -%d 2>/dev/null"):format(pid))
+  return status == true or status == 0
+end
+
 -- The inner shell tells its number and becomes the command; the outer one stays to keep the status,
--- which LuaJIT's `close` does not tell, and is kept from announcing how its child ended.
-local WRAPPER = "exec 3>&2 2>/dev/null; sh -c %s; echo $? >%s"
+-- which LuaJIT's `close` does not tell, and is kept from announcing how its child ended. A sanitizer
+-- that was loaded into this process is not for its children.
+local WRAPPER = "exec 3>&2 2>/dev/null; unset LD_PRELOAD; setsid sh -c %s; echo $? >%s"
 
 ---Starts a simple command (no `;`, no pipe, variables by `env`) in the background.
 ---@param command string
@@ -74,9 +82,9 @@ function Process:signal(name)
   os.execute(("kill -%s %d 2>/dev/null"):format(name, self.pid))
 end
 
-local function has_ended_within(self, seconds)
-  for _ = 1, seconds / POLL_SECONDS do
-    if not is_running(self.pid) then
+local function ends_in_time(predicate, pid)
+  for _ = 1, PATIENCE_SECONDS / POLL_SECONDS do
+    if not predicate(pid) then
       return true
     end
     os.execute("sleep " .. POLL_SECONDS)
@@ -84,24 +92,31 @@ local function has_ended_within(self, seconds)
   return false
 end
 
----Waits for its end; one that takes longer than ten seconds is killed, which is an error.
+-- Ends what is left of it; says what was wrong.
+local function end_group(self)
+  local problem = not ends_in_time(is_running, self.pid) and "did not end: "
+    or not ends_in_time(is_group_running, self.pid) and "left a process behind: "
+  if problem then
+    os.execute(("kill -KILL -- -%d 2>/dev/null"):format(self.pid))
+    return problem .. self.command
+  end
+end
+
+---Waits for its end; raises, and kills it, when it or what it started has not ended in ten seconds.
 ---@return integer status
 ---@return string output what was left of its standard output
 function Process:wait()
   if self.status then
     return self.status, ""
   end
-  local in_time = has_ended_within(self, PATIENCE_SECONDS)
-  if not in_time then
-    self:signal("KILL")
-  end
+  local problem = end_group(self)
   local output = self.pipe:read("*a")
   self.pipe:close()
   self.status = tonumber(read_file(self.status_file))
   os.remove(self.status_file)
   unfinished[self] = nil
-  if not in_time then
-    error("did not end: " .. self.command, 2)
+  if problem then
+    error(problem, 2)
   end
   return self.status, output
 end

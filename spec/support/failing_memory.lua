@@ -1,0 +1,91 @@
+-- Fails the allocations of a scenario one by one and checks what comes of it; see memory_spec.lua.
+--
+--   LD_PRELOAD=memory.so lua5.4 failing_memory.lua memory.so KIND STRIDE SCENARIO [NAME=VALUE …]
+--
+-- KIND "lua" fails the state's memory, "c" that of the module, libcurl and cJSON, once libcurl is
+-- initialised. There are two sweeps: in the first all allocations from the chosen one on fail, in
+-- the second that one alone. Whatever fails, the scenario must be right or raise for want of memory;
+-- right afterwards it must be right.
+
+local library, kind, stride, name = arg[1], arg[2], tonumber(arg[3]), arg[4]
+local values = {}
+for i = 5, #arg do
+  values[arg[i]:match "^[^=]*"] = arg[i]:match "=(.*)$"
+end
+
+local memory = assert(package.loadlib(library, "luaopen_memory"))()
+local machines = require "clerk.machines"
+local scenarios = require "support.memory_scenarios"
+
+if jit then jit.off() end -- traces do not survive it, even in programs without a library
+
+local ALL = 2 ^ 30
+local ONE = kind == "lua" and not jit and 2 or 1 -- Lua 5.4 asks again, after a collection
+local GROWTH_MAX = 64 * 1024 -- of Lua's memory: tables of its own
+
+local function collect()
+  collectgarbage()
+  collectgarbage()
+end
+
+local function is_want_of_memory(problem)
+  if machines.is_error(problem) then return problem.type == "TransportError" end
+  return type(problem) == "string"
+    and (problem:find "not enough memory" or problem:find "Out of memory") ~= nil
+end
+
+-- A finalizer for whose call there is no memory is not called at all, by Lua's own decision: it must
+-- not be its turn meanwhile.
+local function attempt(...)
+  collect()
+  collectgarbage "stop"
+  local ok, problem = memory.attempt(kind, ...)
+  collectgarbage "restart"
+  return ok, problem
+end
+
+local function sweep(run, step, count)
+  local n, raised = 1, 0
+  repeat
+    local ok, problem = attempt(n, n + count - 1, run)
+    if not ok then
+      raised = raised + 1
+      assert(is_want_of_memory(problem), ("allocation %d: %s"):format(n, tostring(problem)))
+    end
+    local is_over = memory.asked() < n
+    run()
+    n = n + step
+  until is_over
+  return n - step - 1, raised
+end
+
+local function check_nothing_left(lua_before)
+  collect()
+  local lua_growth, c = memory.live "lua" - lua_before, memory.live "c"
+  assert(lua_growth < GROWTH_MAX, ("%d bytes of Lua's memory are left"):format(lua_growth))
+  assert(c == 0, ("%d bytes of C's memory are left"):format(c))
+end
+
+local function go_through(scenario, count)
+  local run, finish = scenario.start(values)
+  run()
+  local asked, raised = sweep(run, stride * scenario.stride, count)
+  if finish then finish() end
+  print(("%d allocations, %d failures raised"):format(asked, raised))
+end
+
+local function find_scenario()
+  for _, scenario in ipairs(scenarios) do
+    if scenario.name == name then return scenario end
+  end
+  error("no such scenario: " .. name)
+end
+
+machines.new({ secret_key = "sk_test_initialises_libcurl" }):close()
+collect()
+memory.watch("/core.so", "/libcurl.so", "/libcjson.so")
+local before = memory.live "lua"
+for _, count in ipairs { ALL, ONE } do
+  go_through(find_scenario(), count)
+  check_nothing_left(before)
+end
