@@ -133,7 +133,7 @@ end
 local function run(arguments)
   local ok, parsed = new_parser():pparse(arguments)
   if not ok then
-    say(("%s (see %s --help)"):format(parsed:gsub("\n", " "), PROGRAM))
+    say(("%s (see %s --help)"):format(parsed:gsub("\n", ". "), PROGRAM))
     return MISUSED
   end
   return commands[parsed.command].run(parsed)

@@ -1,0 +1,52 @@
+--- What no public document says about the API. Every choice that the emulator had to make is here:
+--- correct it here when the real API turns out to differ.
+---
+--- Made of code elsewhere, and assumed all the same:
+--- * A request is judged in this order: body size, key, API version, path and method, rate limit,
+---   content type, JSON, parameters (all wrong ones at once), existence of what the path names, and
+---   then what the operation asks for.
+--- * `updated_at` moves when update is given a field, and not by scopes or rotations.
+--- * Earlier keys that still overlap keep their own time when a key is rotated again.
+--- * A machine's `scoped_machines` come in the order in which the scopes were made.
+--- * Machines with the same `created_at` come in the order of their creation, turned with the rest.
+--- * Deleting a machine removes every scope that names it, in either direction.
+
+local assumed = {}
+
+---Bytes of a request body beyond which it is answered 413.
+assumed.max_body_bytes = 1048576
+
+---Which code answers what; problems.lua has their statuses.
+assumed.code = {
+  wrong_method = "method_not_allowed",
+  body_not_expected = "request_body_invalid",
+  query_repeated = "form_param_duplicate",
+  too_small = "form_param_value_invalid",
+  too_large = "form_param_value_too_large",
+  too_short = "form_param_value_invalid",
+  not_a_choice = "form_param_value_invalid",
+  empty_machine_id = "form_param_format_invalid",
+  scoped_machine_absent = "form_param_value_invalid",
+  scope_to_itself = "form_param_value_invalid",
+  scope_exists = "conflict",
+  scope_absent = "resource_not_found",
+  too_many_scopes = "form_param_array_size_exceeded",
+}
+
+---Whether the list's `query` finds a machine: its ID, or a part of its name in upper or lower case.
+---@param machine { id: string, name: string }
+---@param query string
+---@return boolean
+function assumed.matches(machine, query)
+  return machine.id == query or machine.name:lower():find(query:lower(), 1, true) ~= nil
+end
+
+---Whether one name comes before another: by their bytes.
+---@param name string
+---@param other string
+---@return boolean
+function assumed.name_before(name, other)
+  return name < other
+end
+
+return assumed

@@ -1,0 +1,208 @@
+--- What each operation does to the store: by its name, from checked parameters to a result.
+---
+--- A handler is a function(store, values, now) --> result, or nil and a problem; one that returns a
+--- problem has changed nothing.
+
+local assumed = require "clerk.machines.emulator.assumed"
+local core = require "clerk.machines.core"
+local json = require "clerk.machines.emulator.json"
+local problems = require "clerk.machines.emulator.problems"
+local scopes = require "clerk.machines.emulator.scopes"
+
+local DEFAULT_LIMIT = 10
+local DEFAULT_ORDER = "-created_at"
+local DEFAULT_TOKEN_TTL = 3600
+
+local MACHINE_FIELDS = {
+  "object", "id", "name", "instance_id", "created_at", "updated_at", "default_token_ttl",
+  "scoped_machines", "secret_key",
+}
+
+local Machine = json.shape(MACHINE_FIELDS)
+local MachineList = json.shape { "data", "total_count" }
+local DeletedMachine = json.shape { "object", "id", "deleted" }
+local SecretKey = json.shape { "object", "secret" }
+local Scope = json.shape { "object", "from_machine_id", "to_machine_id", "created_at", "deleted" }
+
+local function bound_of(operation_name, parameter_name)
+  for _, operation in ipairs(core.operations) do
+    for _, row in ipairs(operation.parameters) do
+      if operation.name == operation_name and row.name == parameter_name then
+        return row.max
+      end
+    end
+  end
+end
+
+local MAX_SCOPES = bound_of("create", "scoped_machines")
+
+local function show_alone(machine)
+  return Machine {
+    object = "machine",
+    id = machine.id,
+    name = machine.name,
+    instance_id = machine.instance_id,
+    created_at = machine.created_at,
+    updated_at = machine.updated_at,
+    default_token_ttl = machine.default_token_ttl,
+  }
+end
+
+local function show(machine)
+  local scoped = {}
+  for i, callee in ipairs(machine.scopes) do
+    scoped[i] = show_alone(callee)
+  end
+  local shown = show_alone(machine)
+  shown.scoped_machines = json.array(scoped)
+  return shown
+end
+
+local function show_secret(secret)
+  return SecretKey { object = "machine_secret_key", secret = secret }
+end
+
+local function show_scope(from, to)
+  return Scope { object = "machine_scope", from_machine_id = from.id, to_machine_id = to.id }
+end
+
+local function find(store, id)
+  local machine = store:find(id)
+  if not machine then
+    return nil, problems.machine_not_found(id)
+  end
+  return machine
+end
+
+local function find_scoped(store, ids)
+  local found = {}
+  for i, id in ipairs(ids) do
+    found[i] = store:find(id)
+    if not found[i] then
+      local what = ("`scoped_machines` holds '%s', which is no machine."):format(id)
+      return nil, problems.new(assumed.code.scoped_machine_absent, what, "scoped_machines")
+    end
+  end
+  return found
+end
+
+local function why_no_scope(from, to)
+  if from == to then
+    local what = "A machine takes no scope to itself."
+    return problems.new(assumed.code.scope_to_itself, what, "to_machine_id")
+  elseif scopes.exists(from, to) then
+    return problems.new(assumed.code.scope_exists, "This scope already exists.")
+  elseif #from.scopes >= MAX_SCOPES then
+    local what = ("A machine takes at most %d scopes."):format(MAX_SCOPES)
+    return problems.new(assumed.code.too_many_scopes, what)
+  end
+end
+
+local handlers = {}
+
+function handlers.list(store, values)
+  local order_by = values.order_by or DEFAULT_ORDER
+  local offset, limit = values.offset or 0, values.limit or DEFAULT_LIMIT
+  local page, total_count = store:list(order_by, values.query or "", offset, limit)
+  local data = {}
+  for i, machine in ipairs(page) do
+    data[i] = show(machine)
+  end
+  return MachineList { data = json.array(data), total_count = total_count }
+end
+
+function handlers.create(store, values, now)
+  local scoped, problem = find_scoped(store, values.scoped_machines or {})
+  if not scoped then
+    return nil, problem
+  end
+  local machine = store:create(values.name, values.default_token_ttl or DEFAULT_TOKEN_TTL, now)
+  for _, callee in ipairs(scoped) do
+    scopes.create(machine, callee)
+  end
+  local shown = show(machine)
+  shown.secret_key = machine.secret
+  return shown
+end
+
+function handlers.get(store, values)
+  local machine, problem = find(store, values.machine_id)
+  if not machine then
+    return nil, problem
+  end
+  return show(machine)
+end
+
+function handlers.update(store, values, now)
+  local machine, problem = find(store, values.machine_id)
+  if not machine then
+    return nil, problem
+  end
+  local changes = { name = values.name, default_token_ttl = values.default_token_ttl }
+  store:update(machine, changes, now)
+  return show(machine)
+end
+
+function handlers.delete(store, values)
+  local machine, problem = find(store, values.machine_id)
+  if not machine then
+    return nil, problem
+  end
+  store:delete(machine)
+  return DeletedMachine { object = "machine", id = machine.id, deleted = true }
+end
+
+function handlers.get_secret_key(store, values)
+  local machine, problem = find(store, values.machine_id)
+  if not machine then
+    return nil, problem
+  end
+  return show_secret(machine.secret)
+end
+
+function handlers.rotate_secret_key(store, values, now)
+  local machine, problem = find(store, values.machine_id)
+  if not machine then
+    return nil, problem
+  end
+  return show_secret(store:rotate(machine, values.previous_token_ttl, now))
+end
+
+function handlers.create_scope(store, values, now)
+  local from, from_problem = find(store, values.machine_id)
+  if not from then
+    return nil, from_problem
+  end
+  local to, to_problem = find(store, values.to_machine_id)
+  if not to then
+    return nil, to_problem
+  end
+  local problem = why_no_scope(from, to)
+  if problem then
+    return nil, problem
+  end
+  scopes.create(from, to)
+  local shown = show_scope(from, to)
+  shown.created_at = now
+  return shown
+end
+
+function handlers.delete_scope(store, values)
+  local from, from_problem = find(store, values.machine_id)
+  if not from then
+    return nil, from_problem
+  end
+  local to, to_problem = find(store, values.other_machine_id)
+  if not to then
+    return nil, to_problem
+  end
+  if not scopes.exists(from, to) then
+    return nil, problems.new(assumed.code.scope_absent, "There is no such scope.")
+  end
+  scopes.delete(from, to)
+  local shown = show_scope(from, to)
+  shown.deleted = true
+  return shown
+end
+
+return handlers

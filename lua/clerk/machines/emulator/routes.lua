@@ -1,0 +1,152 @@
+--- Finds what a request asks for: the operation, and the parameters that its URL carries.
+
+local assumed = require "clerk.machines.emulator.assumed"
+local core = require "clerk.machines.core"
+local problems = require "clerk.machines.emulator.problems"
+local text = require "clerk.machines.emulator.text"
+
+local API_PREFIX = "/v1"
+local FAULTS_PATH = "/emulator/faults"
+
+local routes = {}
+
+---@class clerk.machines.emulator.Call
+---@field operation table? a row of core.operations
+---@field control "add_fault"|"clear_faults"|nil what is asked of the emulator itself
+---@field path table<string, string>
+---@field query table<string, string>
+---@field repeated string[] names of query parameters that occur again
+
+local function split(path)
+  local segments = {}
+  for segment in path:gmatch("/([^/]*)") do
+    segments[#segments + 1] = segment
+  end
+  return segments
+end
+
+local table_of_routes = {
+  { method = "POST", segments = split(FAULTS_PATH), control = "add_fault" },
+  { method = "DELETE", segments = split(FAULTS_PATH), control = "clear_faults" },
+}
+for _, operation in ipairs(core.operations) do
+  table_of_routes[#table_of_routes + 1] = {
+    method = operation.method,
+    segments = split(API_PREFIX .. operation.path),
+    operation = operation,
+  }
+end
+
+local function malformed(what)
+  return problems.new("malformed_request_parameters", what)
+end
+
+local function decode_segments(path)
+  local segments = split(path)
+  for i, segment in ipairs(segments) do
+    segments[i] = text.percent_decode(segment)
+    if not segments[i] then
+      return nil, malformed("The path is not percent-encoded UTF-8.")
+    end
+  end
+  return segments
+end
+
+local function decode_pair(piece)
+  local name, value = piece:gsub("%+", " "):match("^([^=]+)=?(.*)$")
+  if name then
+    return text.percent_decode(name), text.percent_decode(value)
+  end
+end
+
+local function decode_query(encoded)
+  local query, repeated = {}, {}
+  if encoded == "" then
+    return query, repeated
+  end
+  for piece in (encoded .. "&"):gmatch("([^&]*)&") do
+    local name, value = decode_pair(piece)
+    if not (name and value) then
+      return nil, malformed("The query is not a well-formed one.")
+    end
+    if query[name] then
+      repeated[#repeated + 1] = name
+    end
+    query[name] = value
+  end
+  return query, repeated
+end
+
+local function path_values(expected, segments)
+  if #expected ~= #segments then
+    return nil
+  end
+  local values = {}
+  for i, segment in ipairs(segments) do
+    local name = expected[i]:match("^{(.*)}$")
+    if segment == "" or not name and segment ~= expected[i] then
+      return nil
+    end
+    if name then
+      values[name] = segment
+    end
+  end
+  return values
+end
+
+local function wrong_method(allowed)
+  local what = "This path does not take that method."
+  local problem = problems.new(assumed.code.wrong_method, what)
+  problem.headers = { allow = table.concat(allowed, ", ") }
+  return problem
+end
+
+local function match(method, segments)
+  local allowed = {}
+  for _, route in ipairs(table_of_routes) do
+    local values = path_values(route.segments, segments)
+    if values and route.method == method then
+      return route, values
+    end
+    if values then
+      allowed[#allowed + 1] = route.method
+    end
+  end
+  if allowed[1] then
+    return nil, wrong_method(allowed)
+  end
+  return nil, problems.new("resource_not_found", "There is nothing at this path.")
+end
+
+---@param method string
+---@param url string absolute, or from the path on
+---@return clerk.machines.emulator.Call?
+---@return clerk.machines.emulator.Problem?
+function routes.find(method, url)
+  local target = url:match("^%a[%w+.-]*://[^/?#]*(.*)$") or url
+  if target:find("[^\33-\126]") or target:find("#", 1, true) then
+    return nil, malformed("The URL holds bytes that must travel percent-encoded.")
+  end
+  local path, encoded_query = target:match("^([^?]*)%??(.*)$")
+  local segments, problem = decode_segments(path)
+  if not segments then
+    return nil, problem
+  end
+  local route, values = match(method, segments)
+  if not route then
+    return nil, values
+  end
+  local query, repeated = decode_query(encoded_query)
+  if not query then
+    return nil, repeated
+  end
+  return {
+    operation = route.operation,
+    control = route.control,
+    path = values,
+    query = query,
+    repeated = repeated,
+  }
+end
+
+return routes

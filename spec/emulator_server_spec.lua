@@ -1,0 +1,386 @@
+-- The emulator over real sockets, with the curl command line as its client.
+
+local certificates = require "clerk.machines.emulator.certificates"
+local core = require "clerk.machines.core"
+local machines = require "clerk.machines"
+local process = require "support.process"
+
+local quote = process.quote
+
+-- The server runs under the Lua of this run. Debian's lua-http for 5.4: see bin/clerk-machines.
+local LUA = jit and "luajit" or "lua5.4"
+local PROGRAM = LUA .. " bin/clerk-machines emulate"
+
+local function write_file(bytes)
+  local name = os.tmpname()
+  local file = assert(io.open(name, "wb"))
+  assert(file:write(bytes))
+  file:close()
+  return name
+end
+
+describe("the emulator's server", function()
+  local server, url, ca_file, files
+
+  local function start(options)
+    server = process.start(PROGRAM .. " " .. (options or ""))
+    url = server:read_line():match("^listening on (https?://%S+/v1)$")
+    ca_file = url:find("^https") and server:read_line():match("^CA certificate: (.+)$") or nil
+  end
+
+  before_each(function()
+    files = {}
+  end)
+
+  after_each(function()
+    if server then
+      assert.equal(0, server:stop())
+      server = nil
+    end
+    for _, file in ipairs(files) do
+      os.remove(file)
+    end
+    process.none_left()
+  end)
+
+  -- Runs curl with more options and URLs; `--write-out` goes to the end of what it prints.
+  local function curl(...)
+    local parts = { "curl -sS -m 10 -H 'Authorization: Bearer sk_test_emulator'" }
+    if ca_file then
+      parts[#parts + 1] = "--cacert " .. quote(ca_file)
+    end
+    return process.run(table.concat(parts, " ") .. " " .. table.concat({ ... }, " "))
+  end
+
+  local function json_body(body)
+    return "-H 'Content-Type: application/json' -d " .. quote(body)
+  end
+
+  local function script_fault(fault)
+    local faults_url = url:gsub("/v1$", "/emulator/faults")
+    local _, answer = curl(json_body(fault), faults_url)
+    assert.is_number(core.decode(answer).pending, answer)
+  end
+
+  local function create(name)
+    local _, answer = curl(json_body(('{"name":"%s"}'):format(name)), url .. "/machines")
+    return core.decode(answer)
+  end
+
+  local function count()
+    local _, answer = curl(url .. "/machines")
+    return core.decode(answer).total_count
+  end
+
+  -- What every protocol has to do alike.
+  local function behaves_alike(version)
+    local function first_line(status)
+      return ("^HTTP/%s %d"):format(version:gsub("%p", "%%%0"), status)
+    end
+
+    it("serves the operations", function()
+      local machine = create("a")
+      local _, answer = curl("-i", url .. "/machines/" .. machine.id)
+      assert.matches(first_line(200), answer)
+      assert.matches("\r\ncontent%-type: application/json\r\n", answer)
+      assert.matches("\r\nclerk%-trace%-id: %x+\r\n", answer)
+      assert.matches("\r\ndate: %a%a%a, %d%d %a%a%a %d%d%d%d %d%d:%d%d:%d%d GMT\r\n", answer)
+      assert.equal(machine.id, core.decode(answer:match("\r\n\r\n(.*)$")).id)
+      local _, deleted = curl("-X DELETE", url .. "/machines/" .. machine.id)
+      assert.is_true(core.decode(deleted).deleted)
+    end)
+
+    it("keeps the connection for the next request", function()
+      local urls = (" -o /dev/null " .. url .. "/machines"):rep(50)
+      local _, connects = curl("-w '%{num_connects}'", urls)
+      assert.equal("1" .. ("0"):rep(49), connects)
+    end)
+
+    it("answers a body that is too large, announced or not, and reads on", function()
+      local large = write_file((" "):rep(3 * 1048576))
+      files[#files + 1] = large
+      local data = "-H 'Content-Type: application/json' --data-binary @" .. large
+      local options = "-o /dev/null -w '%{http_code} ' -H 'Authorization: Bearer sk_test_emulator'"
+      local trust = ca_file and "--cacert " .. ca_file or ""
+      local target = url .. "/machines"
+      for _, headers in ipairs { "", "-H 'Expect:'", "-H 'Transfer-Encoding: chunked'" } do
+        local _, statuses = curl(options, headers, data, target, "--next", options, trust,
+          json_body('{"name":"a"}'), target)
+        assert.equal("413 200 ", statuses)
+      end
+    end)
+
+    it("answers HEAD with a head alone", function()
+      local status, answer = curl("-I", url .. "/machines")
+      assert.equal(0, status)
+      assert.matches(first_line(405), answer)
+    end)
+
+    it("drops the connection without an answer, before or after the change", function()
+      for _, applied in ipairs { "false", "true" } do
+        script_fault(('{"operation":"create","drop":true,"applied":%s}'):format(applied))
+        local data = json_body('{"name":"a"}')
+        local status, answer = curl("-w '%{http_code}'", data, url .. "/machines")
+        assert.is_not.equal(0, status)
+        assert.equal("000", answer)
+        assert.equal(applied == "true" and 1 or 0, count())
+      end
+    end)
+
+    it("cuts an answer short and drops the connection", function()
+      for _, bytes in ipairs { 0, 7, 100000 } do
+        script_fault(('{"truncate":%d,"applied":true}'):format(bytes))
+        local status, answer = curl(url .. "/machines")
+        assert.equal(18, status)
+        assert.equal(('{"data":[],"total_count":0}'):sub(1, bytes), answer)
+      end
+    end)
+
+    it("answers as scripted", function()
+      script_fault([[{"status":502,"body":"<html>","content_type":"text/html","retry_after":3}]])
+      local _, answer = curl("-i", url .. "/machines")
+      assert.matches(first_line(502), answer)
+      assert.matches("\r\nretry%-after: 3\r\n", answer)
+      assert.matches("\r\ncontent%-type: text/html\r\n", answer)
+      assert.matches("\r\n\r\n<html>$", answer)
+      script_fault('{"status":204}')
+      local options = "-o /dev/null -w '%{http_code} %{num_connects} '"
+      local status, codes = curl(options, url .. "/machines", "-o /dev/null", url .. "/machines")
+      assert.equal(0, status)
+      assert.equal("204 1 200 0 ", codes)
+    end)
+
+    it("really waits before a delayed answer, and serves others meanwhile", function()
+      script_fault('{"operation":"list","delay_ms":1000}')
+      local command = "curl -sS -k -o /dev/null -w '%%{time_total}' -H '%s' %s/machines"
+      local slow = process.start(command:format("Authorization: Bearer sk_test_emulator", url))
+      os.execute("sleep 0.1")
+      local _, seconds = curl("-o /dev/null -w '%{time_total}'", url .. "/machines/x")
+      assert.is_true(tonumber(seconds) < 0.9)
+      local status, slow_seconds = slow:wait()
+      assert.equal(0, status)
+      assert.is_true(tonumber(slow_seconds) >= 1)
+    end)
+
+    it("makes a delayed change only if its client has stayed, or it was applied", function()
+      for _, applied in ipairs { "false", "true" } do
+        script_fault(('{"operation":"create","delay_ms":300,"applied":%s}'):format(applied))
+        local status = curl("-m 0.1", json_body('{"name":"a"}'), url .. "/machines")
+        assert.equal(28, status)
+        os.execute("sleep 0.4")
+        assert.equal(applied == "true" and 1 or 0, count())
+      end
+    end)
+  end
+
+  local function serves_the_client()
+    local client
+
+    before_each(function()
+      client = machines.new {
+        secret_key = "sk_test_emulator",
+        base_url = url,
+        ca_file = ca_file,
+        retries = { backoff = { initial_interval = 1 } },
+      }
+    end)
+
+    after_each(function()
+      client:close()
+    end)
+
+    it("serves every operation to the client", function()
+      local b = client:create { name = "b" }
+      local a = client:create { name = "a", scoped_machines = { b.id } }
+      assert.equal(b.id, client:get(a.id).scoped_machines[1].id)
+      assert.equal("c", client:update(a.id, { name = "c" }).name)
+      assert.equal(2, client:list({ order_by = "+name", limit = 1 }).total_count)
+      assert.equal(a.secret_key, client:get_secret_key(a.id).secret)
+      local rotated = client:rotate_secret_key(a.id, { previous_token_ttl = 0 })
+      assert.equal(rotated.secret, client:get_secret_key(a.id).secret)
+      assert.equal(a.id, client:create_scope(b.id, { to_machine_id = a.id }).to_machine_id)
+      assert.is_true(client:delete_scope(b.id, a.id).deleted)
+      assert.is_true(client:delete(a.id).deleted)
+      assert.same({}, client:get(b.id).scoped_machines)
+    end)
+
+    it("shows the client what was scripted", function()
+      local machine = client:create { name = "a" }
+      script_fault('{"status":503,"times":2}')
+      assert.equal(3, select(2, client:get(machine.id)).attempts)
+      local faults = {
+        ['{"drop":true}'] = "connection_lost",
+        ['{"truncate":3,"applied":true}'] = "connection_lost",
+        ['{"delay_ms":5000}'] = "timeout",
+      }
+      for fault, code in pairs(faults) do
+        script_fault(fault)
+        local ok, err = pcall(client.create, client, { name = "b" }, { timeout_ms = 300 })
+        assert.is_false(ok)
+        assert.equal(code, err.code)
+        assert.is_true(err.maybe_applied)
+      end
+      assert.equal(2, client:list().total_count)
+    end)
+  end
+
+  describe("over HTTP", function()
+    before_each(function()
+      start()
+    end)
+
+    behaves_alike("1.1")
+    serves_the_client()
+
+    it("listens on the loopback", function()
+      assert.matches("^http://127%.0%.0%.1:%d+/v1$", url)
+      assert.is_nil(ca_file)
+    end)
+
+    it("asks for the key, to script faults too", function()
+      for _, path in ipairs { "/v1/machines", "/emulator/faults" } do
+        local target = url:gsub("/v1$", path)
+        local _, code = process.run("curl -sS -o /dev/null -w '%{http_code}' " .. target)
+        assert.equal("401", code)
+      end
+    end)
+
+    it("forgets scripted faults when asked to", function()
+      script_fault('{"status":500,"times":5}')
+      local faults_url = url:gsub("/v1$", "/emulator/faults")
+      local _, answer = curl("-X DELETE", faults_url)
+      assert.equal('{"pending":0}', answer)
+      assert.equal(0, count())
+    end)
+
+    it("refuses a fault that it does not understand", function()
+      local faults_url = url:gsub("/v1$", "/emulator/faults")
+      local _, answer = curl("-w '%{http_code}'", json_body('{"states":500}'), faults_url)
+      assert.matches("unknown field 'states'.*422$", answer)
+    end)
+
+    it("joins repeated headers, so that two keys are none", function()
+      local _, code = curl("-o /dev/null -w '%{http_code}'", "-H 'Authorization: Bearer x'",
+        url .. "/machines")
+      assert.equal("401", code)
+    end)
+
+    -- Sends bytes (as printf writes them) and closes the connection.
+    local function send_and_close(bytes)
+      local port = url:match(":(%d+)")
+      local script = ("printf '%s' >/dev/tcp/127.0.0.1/%s"):format(bytes, port)
+      process.run("bash -c " .. quote(script))
+    end
+
+    it("takes an unfinished request for none", function()
+      local head = "POST /v1/machines HTTP/1.1\\r\\nHost: x\\r\\n"
+        .. "Authorization: Bearer sk_test_emulator\\r\\nContent-Type: application/json\\r\\n"
+      local small = head .. "Content-Length: 13\\r\\n\\r\\n"
+      local large = head .. "Content-Length: 9000000\\r\\n\\r\\n%2000000s"
+      local chunked = head .. "Transfer-Encoding: chunked\\r\\n\\r\\nc\\r\\n"
+      local body = [[{"name":"a"}]]
+      for _, bytes in ipairs { head, small, small .. body, chunked .. body, large } do
+        send_and_close(bytes)
+        assert.equal(0, count())
+      end
+      send_and_close(small .. body .. " ")
+      assert.equal(1, count())
+    end)
+
+    it("survives what is no HTTP", function()
+      send_and_close([[\000\377 nonsense\r\n\r\n]])
+      assert.equal(0, count())
+    end)
+
+    it("serves many clients at once", function()
+      local data = json_body('{"name":"m"}')
+      local urls = (" -o /dev/null " .. url .. "/machines"):rep(200)
+      local status = curl("-Z --parallel-max 50", data, urls)
+      assert.equal(0, status)
+      assert.equal(200, count())
+    end)
+  end)
+
+  describe("over HTTPS with HTTP/2", function()
+    before_each(function()
+      start("--tls")
+    end)
+
+    behaves_alike("2")
+    serves_the_client()
+
+    it("is trusted by its CA alone, and under every name of the loopback", function()
+      local port = url:match(":(%d+)/")
+      for _, host in ipairs { "127.0.0.1", "localhost" } do
+        local target = ("https://%s:%s/v1/machines"):format(host, port)
+        local status = curl(target)
+        assert.equal(0, status)
+      end
+      local other_name = ("--resolve example.test:%s:127.0.0.1 https://example.test:%s/"):format(
+        port, port)
+      assert.equal(60, (curl(other_name)))
+      ca_file = nil
+      assert.equal(60, (curl(url .. "/machines")))
+    end)
+
+    it("speaks HTTP/1.1 to a client that wants it", function()
+      local _, version = curl("--http1.1 -o /dev/null -w '%{http_version}'", url .. "/machines")
+      assert.equal("1.1", version)
+      local _, without = curl("--no-alpn -o /dev/null -w '%{http_version}'", url .. "/machines")
+      assert.equal("1.1", without)
+    end)
+
+    it("does not answer plain HTTP", function()
+      local plain = url:gsub("^https", "http")
+      assert.is_not.equal(0, (curl(plain .. "/machines")))
+      assert.equal(0, count())
+    end)
+  end)
+end)
+
+describe("certificates", function()
+  local function verify(made, options)
+    local ca, certificate = write_file(made.ca), write_file(made.certificate)
+    local command = "openssl verify -x509_strict -CAfile %s %s %s"
+    local status, output, errors = process.run(command:format(ca, options or "", certificate))
+    os.remove(ca)
+    os.remove(certificate)
+    return status, output .. errors
+  end
+
+  after_each(process.none_left)
+
+  it("are for the loopback by default, and satisfy a strict verifier", function()
+    local made = certificates.new()
+    for _, option in ipairs { "hostname localhost", "ip 127.0.0.1", "ip ::1" } do
+      assert.equal(0, (verify(made, "-verify_" .. option)))
+    end
+    assert.is_not.equal(0, (verify(made, "-verify_hostname example.test")))
+    assert.matches("^%-%-%-%-%-BEGIN PRIVATE KEY", made.key)
+  end)
+
+  it("can be for any host", function()
+    local made = certificates.new { hosts = { "example.test", "10.1.2.3" } }
+    assert.equal(0, (verify(made, "-verify_hostname example.test")))
+    assert.equal(0, (verify(made, "-verify_ip 10.1.2.3")))
+    assert.is_not.equal(0, (verify(made, "-verify_hostname localhost")))
+  end)
+
+  it("can be of the past or the future", function()
+    local now = os.time()
+    local _, expired = verify(certificates.new { not_before = now - 20, not_after = now - 10 })
+    assert.matches("certificate has expired", expired)
+    local _, early = verify(certificates.new { not_before = now + 3600 })
+    assert.matches("certificate is not yet valid", early)
+  end)
+
+  it("differ each time", function()
+    assert.is_not.equal(certificates.new().ca, certificates.new().ca)
+  end)
+
+  it("refuse an unknown option by its name", function()
+    assert.error_matches(function()
+      certificates.new { names = {} }
+    end, "unknown field 'names'")
+  end)
+end)
