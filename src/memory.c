@@ -15,8 +15,7 @@ void clerk_wipe_string(char *string) {
   free(string);
 }
 
-/* Not realloc, which may leave a copy of the bytes behind; and not malloc, whose block may hold
-*what
+/* Not realloc, which may leave a copy of the bytes behind; and zeroed, for a block may hold what
 ** somebody else did not wipe. */
 static bool grow(clerk_buffer *buffer, size_t needed) {
   size_t capacity = buffer->capacity ? buffer->capacity : 256;

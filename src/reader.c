@@ -16,8 +16,8 @@ enum {
 };
 
 void clerk_reader_init(clerk_reader *reader, clerk_text input) {
-  *reader =
-      (clerk_reader){.start = input.bytes, .at = input.bytes, .end = input.bytes + input.length};
+  const char *start = input.bytes ? input.bytes : "";
+  *reader = (clerk_reader){.start = start, .at = start, .end = start + input.length};
 }
 
 static clerk_token broken(clerk_reader *reader, const char *at, const char *problem) {
