@@ -109,7 +109,7 @@ describe("The types of what is handed in and out", function()
     local seen = { events = {}, request = {} }
     local client = machines.new {
       secret_key = "sk_test",
-      retries = { backoff = { initial_interval = 0, max_elapsed_time = 1 } },
+      retries = { backoff = { initial_interval = 0, max_elapsed_time = 50 } },
       on_event = function(event)
         for name in pairs(event) do seen.events[name] = true end
       end,
