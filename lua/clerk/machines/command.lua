@@ -116,13 +116,14 @@ local commands = { emulate = emulate }
 
 local function show_version()
   io.stdout:write(PROGRAM, " ", need_core().version, "\n")
-  os.exit(SUCCEEDED)
+  return SUCCEEDED
 end
 
 local function new_parser()
   local argparse = need("argparse", "install argparse (Debian: lua-argparse)")
   local parser = argparse(PROGRAM, "Work with Clerk machines."):command_target("command")
-  parser:flag("--version", "Show the version and exit."):action(show_version)
+  parser:require_command(false)
+  parser:flag("--version", "Show the version and exit.")
   for name, row in pairs(commands) do
     local subparser = parser:command(name, row.summary):epilog(row.epilog)
     row.declare(subparser)
@@ -130,11 +131,19 @@ local function new_parser()
   return parser
 end
 
+local function complain(problem)
+  say(("%s (see %s --help)"):format(problem:gsub("\n", ". "), PROGRAM))
+  return MISUSED
+end
+
 local function run(arguments)
   local ok, parsed = new_parser():pparse(arguments)
   if not ok then
-    say(("%s (see %s --help)"):format(parsed:gsub("\n", ". "), PROGRAM))
-    return MISUSED
+    return complain(parsed)
+  elseif parsed.version then
+    return show_version()
+  elseif not parsed.command then
+    return complain("a command is required")
   end
   return commands[parsed.command].run(parsed)
 end
