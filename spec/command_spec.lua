@@ -132,10 +132,12 @@ describe("clerk-machines", function()
 
     it("or says how to build", function()
       copy_checkout()
-      local status, output, errors = run("emulate")
-      assert.equal(1, status)
-      assert.equal("", output)
-      assert_one_line(errors, "module 'clerk.machines.core' not found; build it: cmake %-S")
+      for _, arguments in ipairs { "emulate", "--version" } do
+        local status, output, errors = run(arguments)
+        assert.equal(1, status)
+        assert.equal("", output)
+        assert_one_line(errors, "module 'clerk.machines.core' not found; build it: cmake %-S")
+      end
     end)
 
     it("or says which library is missing", function()
