@@ -83,6 +83,19 @@ describe("What CMake installs", function()
 end)
 
 describe("The module", function()
+  it("sets no global, prints nothing and changes no library, however it is used", function()
+    local program = [[
+      local before = {}
+      for name in pairs(_G) do before[name] = true end
+      for name in pairs(string) do before["string." .. name] = true end
+    ]] .. USE .. [[
+      require "clerk.machines.safe"
+      for name in pairs(_G) do assert(before[name], name) end
+      for name in pairs(string) do assert(before["string." .. name], name) end
+    ]]
+    assert.equal(machines.version .. " a", run(lua .. " -e " .. process.quote(program)))
+  end)
+
   it("exports nothing but its opener", function()
     local symbols = run(("nm -D --defined-only build/%s/clerk/machines/core.so"):format(lua))
     assert.equal("luaopen_clerk_machines_core", symbols:match "^%x+ T ([%w_]+)\n$")
