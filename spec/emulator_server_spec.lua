@@ -100,7 +100,8 @@ describe("the emulator's server", function()
       local large = write_file((" "):rep(3 * 1048576))
       files[#files + 1] = large
       local data = "-H 'Content-Type: application/json' --data-binary @" .. large
-      local options = "-o /dev/null -w '%{http_code} ' -H 'Authorization: Bearer sk_test_emulator'"
+      local options = "-m 10 -o /dev/null -w '%{http_code} '"
+        .. " -H 'Authorization: Bearer sk_test_emulator'"
       local trust = ca_file and "--cacert " .. ca_file or ""
       local target = url .. "/machines"
       for _, headers in ipairs { "", "-H 'Expect:'", "-H 'Transfer-Encoding: chunked'" } do

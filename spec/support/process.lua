@@ -2,11 +2,11 @@
 --
 --   local server = process.start("env PORT=0 some-server --flag", { errors = "/a/file" })
 --   server:read_line()           --> the next line it printed, nil at its end
---   server:signal "TERM"
+--   server:signal("TERM")
 --   server:wait()                --> exit status, what it printed and was not read
 --   server:stop()                --> asks it to end, then waits
 --   after_each(process.none_left)
-
+--
 -- Each process leads a group of its own, so that what it starts is found and ended as well.
 
 local PATIENCE_SECONDS = 10
@@ -45,13 +45,24 @@ local function is_running(pid)
   return file ~= nil
 end
 
-local function is_group_running(pid)
-  local status = os.execute(("kill -0 -- -%d 2>/dev/null"):format(pid))
-  return status == true or status == 0
+-- Not asked by signal 0, which zombies receive too: whoever adopted them may never bury them.
+local function is_group_running(group)
+  local found = false
+  local listing = io.popen("cat /proc/[0-9]*/stat 2>/dev/null")
+  for line in listing:lines() do
+    local state, its_group = line:match("^.*%) (%a) %d+ (%d+)")
+    found = found or tonumber(its_group) == group and state ~= "Z"
+  end
+  listing:close()
+  return found
 end
 
--- The inner shell tells its number and becomes the command; the outer one stays to keep the status,
--- which LuaJIT's `close` does not tell, and is kept from announcing how its child ended. A sanitizer
+local function signal_group(group, name)
+  os.execute(("kill -s %s -- -%d 2>/dev/null"):format(name, group))
+end
+
+-- The inner shell tells its number and becomes the command; the outer one stays to keep the status
+-- (LuaJIT's `close` does not tell it) and is kept from announcing how its child ended. A sanitizer
 -- that was loaded into this process is not for its children.
 local WRAPPER = "exec 3>&2 2>/dev/null; unset LD_PRELOAD; setsid sh -c %s; echo $? >%s"
 
@@ -77,32 +88,34 @@ function Process:read_line()
   return self.pipe:read("*l")
 end
 
+---Signals it and what it started.
 ---@param name string "TERM", "INT", …
 function Process:signal(name)
-  os.execute(("kill -%s %d 2>/dev/null"):format(name, self.pid))
+  signal_group(self.pid, name)
 end
 
-local function ends_in_time(predicate, pid)
-  for _ = 1, PATIENCE_SECONDS / POLL_SECONDS do
-    if not predicate(pid) then
-      return true
+local function ends_within(seconds, predicate, pid)
+  local deadline = os.time() + seconds
+  while predicate(pid) do
+    if os.time() > deadline then
+      return false
     end
     os.execute("sleep " .. POLL_SECONDS)
   end
-  return false
+  return true
 end
 
 -- Ends what is left of it; says what was wrong.
 local function end_group(self)
-  local problem = not ends_in_time(is_running, self.pid) and "did not end: "
-    or not ends_in_time(is_group_running, self.pid) and "left a process behind: "
+  local problem = not ends_within(PATIENCE_SECONDS, is_running, self.pid) and "did not end: "
+    or not ends_within(1, is_group_running, self.pid) and "left a process behind: "
   if problem then
-    os.execute(("kill -KILL -- -%d 2>/dev/null"):format(self.pid))
+    signal_group(self.pid, "KILL")
     return problem .. self.command
   end
 end
 
----Waits for its end; raises, and kills it, when it or what it started has not ended in ten seconds.
+---Waits for its end; raises when it takes more than ten seconds, or leaves a process behind.
 ---@return integer status
 ---@return string output what was left of its standard output
 function Process:wait()

@@ -42,7 +42,7 @@ end
 
 ---@param request clerk.machines.emulator.Request
 ---@param secret_key string
----@param rate table counts the calls of operations
+---@param rate clerk.machines.emulator.Rate counts the calls of operations
 ---@param now integer ms
 ---@return clerk.machines.emulator.Call?
 ---@return clerk.machines.emulator.Problem?

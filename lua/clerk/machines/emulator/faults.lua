@@ -44,6 +44,7 @@ local function gives_answer(fault)
   return false
 end
 
+---@class clerk.machines.emulator.Faults
 local Faults = {}
 Faults.__index = Faults
 

@@ -2,12 +2,14 @@
 
 local WINDOW_MS = 10000
 
+---@class clerk.machines.emulator.Rate
 local Rate = {}
 Rate.__index = Rate
 
 local rate = {}
 
 ---@param limit integer? requests in ten seconds; unlimited without
+---@return clerk.machines.emulator.Rate
 function rate.new(limit)
   return setmetatable({ limit = limit or math.huge, count = 0, window_ends = -math.huge }, Rate)
 end

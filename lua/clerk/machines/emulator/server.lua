@@ -1,7 +1,6 @@
 --- Serves an emulator over HTTP/1.1 and, with TLS, over HTTP/2.
 
 local cqueues = require "cqueues"
-local cqueues_errno = require "cqueues.errno"
 local cqueues_signal = require "cqueues.signal"
 local http_headers = require "http.headers"
 local http_server = require "http.server"
@@ -12,13 +11,13 @@ local x509 = require "openssl.x509"
 local assumed = require "clerk.machines.emulator.assumed"
 local certificates = require "clerk.machines.emulator.certificates"
 local fields = require "clerk.machines.emulator.fields"
+require "clerk.machines.emulator.http2"
 
 local DEFAULT_HOST = "127.0.0.1"
 local LOOPBACK = { "localhost", "127.0.0.1", "::1" }
 local REQUEST_SECONDS = 10
 local ANSWER_SECONDS = 10
 local IDLE_SECONDS = 120
-local LOOK_SECONDS = 0.05
 local MAX_READ_BYTES = 16 * assumed.max_body_bytes
 
 local BODILESS = { [204] = true, [304] = true }
@@ -61,30 +60,25 @@ local function give_up(stream)
   drop(stream)
 end
 
--- lua-http 0.4 may overlook the end of an HTTP/2 frame that TLS has buffered: look for it then.
-local function next_chunk(stream, deadline)
-  repeat
-    local chunk, _, errno = stream:get_next_chunk(LOOK_SECONDS)
-    if errno ~= cqueues_errno.ETIMEDOUT then
-      return chunk
-    end
-    if stream.connection.version == 2 then
-      stream.connection:step(0)
-    end
-  until cqueues.monotime() > deadline
+local function chunks(stream)
+  local deadline = cqueues.monotime() + REQUEST_SECONDS
+  return function()
+    local left = math.max(0, deadline - cqueues.monotime())
+    return (stream:get_next_chunk(left))
+  end
 end
 
 -- An answer to a body that is too large arrives only when the body was read, but it is not kept.
 local function read_body(stream)
   local parts, length = {}, 0
-  local deadline = cqueues.monotime() + REQUEST_SECONDS
-  local chunk = next_chunk(stream, deadline)
-  while chunk and length <= MAX_READ_BYTES do
+  for chunk in chunks(stream) do
     if length <= assumed.max_body_bytes then
       parts[#parts + 1] = chunk
     end
     length = length + #chunk
-    chunk = next_chunk(stream, deadline)
+    if length > MAX_READ_BYTES then
+      break
+    end
   end
   if stream.state == "half closed (remote)" then
     return table.concat(parts)
