@@ -1,4 +1,5 @@
-/* JSON numbers: exact 64-bit integers, correctly rounded doubles, in every locale. */
+/* JSON numbers: exact 64-bit integers, correctly rounded doubles, in every
+ * locale. */
 #include "number.h"
 
 #include <stdio.h>
@@ -13,13 +14,17 @@ static const char *skip_digits(const char *at, const char *end) {
   return at;
 }
 
+/* Any number of so many digits fits 64 bits. */
+enum { DIGITS_THAT_FIT = 18 };
+
 /* Reads digits as an integer of the given sign; false when it does not fit. */
 static bool to_integer(const char *at, const char *end, bool negative, int64_t *integer) {
   const uint64_t limit = negative ? (uint64_t)INT64_MAX + 1 : (uint64_t)INT64_MAX;
   uint64_t value = 0;
+  bool must_check = end - at > DIGITS_THAT_FIT;
   for (; at < end; at++) {
     unsigned digit = (unsigned)(*at - '0');
-    if (value > (limit - digit) / 10) return false;
+    if (must_check && value > (limit - digit) / 10) return false;
     value = value * 10 + digit;
   }
   *integer = negative ? (int64_t)(0 - value) : (int64_t)value;
@@ -56,7 +61,8 @@ clerk_number clerk_number_scan(const char *start, const char *end) {
   return number;
 }
 
-/* No double needs more significant digits to be rounded; a nonzero rest counts as one digit more.
+/* No double needs more significant digits to be rounded; a nonzero rest counts
+ * as one digit more.
  */
 enum { SIGNIFICANT_DIGITS = 768, EXPONENT_LIMIT = 100000000 };
 
@@ -87,7 +93,8 @@ static long read_exponent(const char *at, const char *end) {
   return negative ? -exponent : exponent;
 }
 
-/* strtod reads the locale's decimal point; digits with an exponent have none. */
+/* strtod reads the locale's decimal point; digits with an exponent have none.
+ */
 double clerk_number_to_double(const clerk_number *number) {
   decimal value = {.length = 0};
   bool negative = *number->start == '-', fraction = false;

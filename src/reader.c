@@ -10,7 +10,8 @@ enum {
   EXPECTS_VALUE,         /* after a key, and at the start */
   EXPECTS_FIRST_ELEMENT, /* after [ */
   EXPECTS_FIRST_KEY,     /* after { */
-  EXPECTS_MORE,          /* after an element or a member: a comma or the end of the container */
+  EXPECTS_MORE,          /* after an element or a member: a comma or the end of the
+                            container */
   EXPECTS_END,           /* after the outermost value */
   EXPECTS_NOTHING        /* broken: stays so */
 };
@@ -32,7 +33,8 @@ const char *clerk_reader_problem(const clerk_reader *reader, size_t *offset) {
   return reader->problem;
 }
 
-/* ------------------------------------------------------------------ containers */
+/* ------------------------------------------------------------------ containers
+ */
 
 static bool in_object(const clerk_reader *reader) {
   unsigned level = reader->depth - 1;
@@ -65,13 +67,15 @@ static clerk_token close_container(clerk_reader *reader) {
 
 /* ------------------------------------------------------------------ strings */
 
-/* Whether one of the eight bytes is a control byte, a quote, a backslash or not ASCII: the usual
-** arithmetic on eight bytes at once, where a byte's high bit tells that a test holds for it. */
-static bool has_special(uint64_t bytes) {
+/* Marks, by their high bits, which of eight bytes are control bytes, quotes,
+ *backslashes or not ASCII:
+ ** the usual arithmetic on eight bytes at once, exact up to the lowest byte that
+ *is marked. */
+static uint64_t special_bytes(uint64_t bytes) {
   const uint64_t ones = 0x0101010101010101U, highs = 0x8080808080808080U;
   uint64_t quote = bytes ^ ones * '"', backslash = bytes ^ ones * '\\';
   uint64_t control = bytes - ones * 0x20;
-  return ((control | (quote - ones) | (backslash - ones) | bytes) & highs) != 0;
+  return (control | (quote - ones) | (backslash - ones) | bytes) & highs;
 }
 
 static bool is_plain(unsigned char byte) {
@@ -82,7 +86,13 @@ static const char *skip_plain(const char *at, const char *end) {
   uint64_t bytes;
   for (; end - at >= (ptrdiff_t)sizeof bytes; at += sizeof bytes) {
     memcpy(&bytes, at, sizeof bytes);
-    if (has_special(bytes)) break;
+    uint64_t special = special_bytes(bytes);
+    if (special == 0) continue;
+#if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return at + __builtin_ctzll(special) / 8;
+#else
+    break;
+#endif
   }
   while (at < end && is_plain((unsigned char)*at)) at++;
   return at;
@@ -114,7 +124,8 @@ static bool is_low_surrogate(int unit) {
   return unit >= 0xDC00 && unit <= 0xDFFF;
 }
 
-/* The length of the \u escape (or pair of them) at the backslash `at`, or 0 when it is malformed.
+/* The length of the \u escape (or pair of them) at the backslash `at`, or 0
+ * when it is malformed.
  */
 static size_t unicode_escape(const char *at, const char *end) {
   int unit = code_unit(at + 2, end);
@@ -130,7 +141,8 @@ static size_t escape_length(const char *at, const char *end) {
   return at[1] != '\0' && strchr("\"\\/bfnrt", at[1]) ? 2 : 0;
 }
 
-/* Reads the string at the quote; sets `string` and `escaped`; leaves `at` behind it. */
+/* Reads the string at the quote; sets `string` and `escaped`; leaves `at`
+ * behind it. */
 static bool read_string(clerk_reader *reader) {
   const char *start = reader->at + 1, *end = reader->end, *at = start;
   reader->escaped = false;
@@ -153,7 +165,8 @@ static bool read_string(clerk_reader *reader) {
   return true;
 }
 
-/* Writes what the escape at the backslash `*at` stands for, and moves `*at` behind it. */
+/* Writes what the escape at the backslash `*at` stands for, and moves `*at`
+ * behind it. */
 static size_t write_escape(const char **at, const char *end, char *out) {
   static const char letters[] = "bfnrt", controls[] = "\b\f\n\r\t";
   char letter = (*at)[1];
@@ -256,7 +269,8 @@ static clerk_token incomplete(clerk_reader *reader) {
   return broken(reader, reader->at, "the document is not complete");
 }
 
-/* After an element or a member: the end of the container, or a comma and what follows it. */
+/* After an element or a member: the end of the container, or a comma and what
+ * follows it. */
 static clerk_token read_more(clerk_reader *reader) {
   bool object = in_object(reader);
   if (*reader->at == (object ? '}' : ']')) return close_container(reader);
