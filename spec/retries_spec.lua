@@ -358,6 +358,7 @@ describe("Retry-After", function()
   end
 
   for _, nonsense in ipairs {
+    "Sun, 6 Nov 1994 08:49:37 GMT",
     "", " ", "-1", "+1", "1.5", "1e3", "0x10", "1s", "5 seconds", "soon", "now", "never", "NaN",
     "inf", "1,2", "1 2", "1;2", "\1", "Sunday", "06 Nov 1994", "1994-11-06T08:49:37Z",
     "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49:37 PST", "Sun, 06 Nov 1994 08:49:37 +0000",

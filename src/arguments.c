@@ -137,13 +137,9 @@ static bool is_tab_or_visible(clerk_text value) {
   return true;
 }
 
-static char lower(char c) {
-  return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-}
-
 static bool is_same_name(clerk_text name, const char *other) {
   for (size_t i = 0; i < name.length; i++)
-    if (lower(name.bytes[i]) != other[i]) return false;
+    if (clerk_ascii_lower(name.bytes[i]) != other[i]) return false;
   return other[name.length] == '\0';
 }
 

@@ -1,13 +1,17 @@
 /*
 ** The core of clerk.machines: Clerk's nine machine operations as requests and verdicts.
 **
-** A host checks and builds a request, moves the bytes by whatever means it has, and asks what the
-** answer means and whether to try again. Nothing here performs I/O, reads a clock, draws a random
-** number or keeps state outside of the structs that the caller owns, so all of it may be used from
-** any thread as long as one struct is used by one thread at a time.
+** A host checks and builds a request, moves the bytes by whatever means it has, and asks what
+** the answer means and whether to try again. Nothing here performs I/O, reads a clock, draws a
+** random number or keeps state outside of the structs that the caller owns, so all of it may be
+** used from any thread as long as one struct is used by one thread at a time.
 **
-** Text is passed as bytes and length; the byte after the last must exist and be NUL, as it does in
-** C literals and Lua strings. Times are milliseconds on one monotonic clock of the caller's choice.
+** Text is passed as bytes and length; the byte after the last must exist and be NUL, as it does
+** in C literals and Lua strings, except behind a JSON document. Times are milliseconds on one
+** monotonic clock of the caller's choice. Pointers are never NULL where nothing says that they
+** may be, and what they point to is not kept after the call.
+**
+** examples/get_machine.c is a whole program.
 */
 #ifndef CLERK_H
 #define CLERK_H
@@ -31,7 +35,10 @@ typedef enum clerk_status {
   CLERK_NO_MEMORY /* nothing is kept and nothing leaks */
 } clerk_status;
 
-/* What is wrong with an argument: one sentence that names it and holds no secret. */
+/*
+** What is wrong with an argument: one sentence that names it and holds no secret. Written with
+** CLERK_REFUSED and only then.
+*/
 typedef struct clerk_problem {
   char message[256];
 } clerk_problem;
@@ -77,6 +84,10 @@ const clerk_operation *clerk_find_operation(const char *name);
 /* The index of the parameter of that name in operation->parameters, or -1. */
 int clerk_find_parameter(const clerk_operation *operation, const char *name);
 
+/* Whether the operation has parameters in a JSON body, which it then has even when none is given.
+ */
+bool clerk_takes_body(const clerk_operation *operation);
+
 /* Whether the operation changes something at the server: all but GET. */
 bool clerk_is_change(const clerk_operation *operation);
 
@@ -84,7 +95,7 @@ bool clerk_is_change(const clerk_operation *operation);
 
 /* The value of one parameter; which member counts is told by the parameter's type. */
 typedef struct clerk_value {
-  bool given;
+  bool given;              /* false: absent, and nothing else counts */
   int64_t integer;         /* CLERK_INTEGER */
   clerk_text text;         /* CLERK_STRING, CLERK_MACHINE_ID */
   const clerk_text *items; /* CLERK_MACHINE_IDS */
@@ -92,8 +103,8 @@ typedef struct clerk_value {
 } clerk_value;
 
 /*
-** Checks values[i] against operation->parameters[i]: presence, UTF-8, IDs, allowed values and, when
-** `check_bounds`, the bounds of numbers and lengths. CLERK_OK or CLERK_REFUSED.
+** Checks values[i] against operation->parameters[i], one for each: presence, UTF-8, IDs, allowed
+** values and, when `check_bounds`, the bounds of numbers and lengths. CLERK_OK or CLERK_REFUSED.
 */
 clerk_status clerk_check_arguments(const clerk_operation *operation, const clerk_value values[],
                                    bool check_bounds, clerk_problem *problem);
@@ -126,11 +137,11 @@ typedef struct clerk_header {
 
 enum { CLERK_REQUEST_HEADERS_MAX = 5 };
 
-/* A request to send as it is. Zero it before the first use. */
+/* A request to send as it is. Zero it before the first use; clerk_request_free ends it. */
 typedef struct clerk_request {
   const char *method;                              /* static */
   char *url;                                       /* owned */
-  char *body;                                      /* owned by cJSON's allocator; NULL: none */
+  char *body;                                      /* owned, from cJSON's allocator; NULL: none */
   clerk_header headers[CLERK_REQUEST_HEADERS_MAX]; /* values owned; authorization first */
   size_t header_count;
 } clerk_request;
@@ -142,13 +153,17 @@ typedef struct clerk_settings {
 } clerk_settings;
 
 /*
-** Builds the request for values that passed clerk_check_arguments. It has no key yet: see
-** clerk_request_authorize. CLERK_OK or CLERK_NO_MEMORY; on success the caller owns `request`.
+** Builds the request, which must be zero, for values that passed clerk_check_arguments. It has
+** no key yet: see clerk_request_authorize. CLERK_OK, and the caller owns what is in it, or
+** CLERK_NO_MEMORY, and it is zero again.
 */
 clerk_status clerk_request_build(clerk_request *request, const clerk_operation *operation,
                                  const clerk_value values[], const clerk_settings *settings);
 
-/* Sets, or replaces and wipes, the secret key (RFC 6750 bearer) that was checked before. */
+/*
+** Sets, or replaces and wipes, the secret key (RFC 6750 bearer), which clerk_check_secret_key let
+** pass. CLERK_OK or CLERK_NO_MEMORY, and the key is what it was.
+*/
 clerk_status clerk_request_authorize(clerk_request *request, clerk_text key);
 
 /* Wipes and frees what the request owns and zeroes it; a zeroed request is fine. */
@@ -180,6 +195,7 @@ typedef enum clerk_token {
 ** 64 bits is an integer, every other number a float (infinite when it is too large for a double).
 */
 typedef struct clerk_reader {
+  /* of the latest token: */
   clerk_text string; /* of STRING and KEY: the bytes between the quotes, within the input */
   bool escaped;      /* ... and whether they hold escapes: then see clerk_reader_unescape */
   int64_t integer;   /* of INTEGER */
@@ -192,10 +208,10 @@ typedef struct clerk_reader {
   uint8_t is_object[CLERK_DEPTH_MAX / 8];
 } clerk_reader;
 
-/* Begins to read `input`, which must outlive the reader. */
+/* Begins to read `input`, which must outlive the reader; an absent one is like an empty one. */
 void clerk_reader_init(clerk_reader *reader, clerk_text input);
 
-/* The next token. */
+/* The next token. END and BROKEN are the last: they come again and again. */
 clerk_token clerk_reader_next(clerk_reader *reader);
 
 /* Writes the latest STRING or KEY to `out` (at least string.length bytes); returns the length. */
@@ -215,10 +231,10 @@ typedef struct clerk_shape {
   bool *pending;   /* private */
 } clerk_shape;
 
-/* Notes the token that `reader` has just returned. */
+/* Notes the token that `reader` has just returned: each one, for who reads the body himself. */
 void clerk_shape_note(clerk_shape *shape, const clerk_reader *reader, clerk_token token);
 
-/* Reads a whole body for its shape alone. */
+/* Reads a whole body for its shape alone; an absent one is like an empty one. */
 clerk_shape clerk_shape_of(clerk_text body);
 
 typedef enum clerk_judgement {
@@ -238,6 +254,7 @@ const char *clerk_judgement_name(clerk_judgement judgement);
 
 /* ------------------------------------------------------------------ failures */
 
+/* Why there is no complete answer. The first four may pass and can be tried again. */
 typedef enum clerk_failure {
   CLERK_DNS_FAILED,
   CLERK_CONNECT_FAILED,
@@ -245,8 +262,8 @@ typedef enum clerk_failure {
   CLERK_TIMEOUT,
   CLERK_TLS_FAILED,
   CLERK_RESPONSE_TOO_LARGE,
-  CLERK_BAD_RESPONSE,
-  CLERK_CANCELLED
+  CLERK_BAD_RESPONSE, /* no HTTP, or broken on its way */
+  CLERK_CANCELLED     /* by the host */
 } clerk_failure;
 
 /* The name of a failure, such as "dns_failed". Static. */
@@ -257,18 +274,26 @@ bool clerk_find_failure(const char *name, clerk_failure *failure);
 
 /* ------------------------------------------------------------------ retries */
 
-/* Seconds to wait by a Retry-After value (RFC 9110, 10.2.3): a number, or a date judged against the
-** answer's `date` header. False for nonsense, and for a date without a date to judge it by. */
+/*
+** Seconds to wait, at least 0, by a Retry-After value (RFC 9110, 10.2.3): a number, or a date
+** judged against the answer's Date header. Either may be NULL: not there. False, with `seconds`
+** as it was, for nonsense, and for a date without a date to judge it by.
+*/
 bool clerk_parse_retry_after(const char *retry_after, const char *date, int64_t *seconds);
 
 enum { CLERK_STATUS_MAX = 599 };
 
+/*
+** When to try again, and after how long. A zeroed one never does. Times are from 0 to 10^15 ms, and
+** mean what Clerk's own SDKs mean by these names: usual are 500, 60000, 1.5 and 60000, connection
+** errors, "5XX" and "429".
+*/
 typedef struct clerk_retry_policy {
   bool backoff; /* false: never try again */
   double initial_interval_ms;
   double max_interval_ms;
-  double exponent;
-  int64_t max_elapsed_ms; /* a wait that would pass it is not begun */
+  double exponent;        /* at least 1 */
+  int64_t max_elapsed_ms; /* of the whole call; a wait that would pass it is not begun */
   bool retry_connection_errors;
   bool repeat_unsafe;                         /* treat POST like the other methods */
   uint8_t statuses[CLERK_STATUS_MAX / 8 + 1]; /* one bit each; see clerk_retry_on */
@@ -277,7 +302,7 @@ typedef struct clerk_retry_policy {
 /* Adds a status ("429") or a class of them ("5XX") to the policy; false when it is neither. */
 bool clerk_retry_on(clerk_retry_policy *policy, const char *status);
 
-/* One call through all its attempts. */
+/* One call through all its attempts: begun by clerk_retry_start, then to be read only. */
 typedef struct clerk_retry {
   const clerk_operation *operation;
   clerk_retry_policy policy;
@@ -293,7 +318,7 @@ typedef struct clerk_attempt {
   clerk_judgement judgement; /* with a response: how it was judged, */
   int status;                /* its status, */
   bool has_retry_after;      /* whether it asked to wait, */
-  int64_t retry_after_s;     /* and for how long */
+  int64_t retry_after_s;     /* and for how long, as clerk_parse_retry_after tells */
   clerk_failure failure;     /* without: why, */
   bool sent;                 /* and whether any byte of the request may have left */
 } clerk_attempt;
@@ -302,18 +327,23 @@ typedef enum clerk_outcome { CLERK_DONE, CLERK_FAILED, CLERK_AGAIN } clerk_outco
 
 typedef struct clerk_verdict {
   clerk_outcome outcome;
-  int64_t wait_ms;  /* before the next attempt (CLERK_AGAIN) */
-  int64_t pause_ms; /* after a 429: nobody should use this key for so long; else 0 */
+  int64_t wait_ms; /* what the host waits before the next attempt (CLERK_AGAIN) */
+  int64_t
+      pause_ms; /* after a 429: nobody should use this key for so long, an hour at most; else 0 */
 } clerk_verdict;
 
-/* Begins a call at `now_ms`. `deadline_ms` bounds the whole call, 0: nothing does. */
+/*
+** Begins a call at `now_ms`, by a copy of the policy. `deadline_ms` bounds the whole call, from
+** 1 to 10^15 after its start; 0: nothing does.
+*/
 void clerk_retry_start(clerk_retry *retry, const clerk_operation *operation,
                        const clerk_retry_policy *policy, int64_t deadline_ms, int64_t now_ms);
 
 /*
-** Judges an attempt that ended at `now_ms`; `random` in [0, 1) spreads the waits. GET, PATCH and
-** DELETE are tried again after the policy's statuses and after repeatable failures; POST only after
-** a 429 or when nothing of it was sent, unless the policy says repeat_unsafe.
+** Judges an attempt that ended at `now_ms`, each one once; `random` in [0, 1) spreads the waits.
+** GET, PATCH and DELETE are tried again after the policy's statuses and after repeatable
+** failures; POST only after a 429 or when nothing of it was sent, unless the policy says
+** repeat_unsafe.
 */
 clerk_verdict clerk_retry_judge(clerk_retry *retry, const clerk_attempt *attempt, int64_t now_ms,
                                 double random);

@@ -11,11 +11,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "utf8.h"
+
 #if LIBCURL_VERSION_NUM < 0x075000
 #error "clerk.machines needs libcurl 7.80 or newer"
 #endif
 
-enum { HEAD_LIMIT = 256 * 1024 };
+#define SET(easy, option, value) (curl_easy_setopt(easy, option, value) == CURLE_OK)
+
+enum { HEAD_LIMIT = 256 * 1024, RESERVE_LIMIT = 16 * 1024 * 1024 };
 
 /* ------------------------------------------------------------------ failures */
 
@@ -120,11 +124,20 @@ static size_t receive_head(char *line, size_t one, size_t length, void *user) {
   return is_kept ? length : 0;
 }
 
+/* What the server announces is reserved at once, within reason: to grow is to copy and to wipe. */
+static bool reserve_body(clerk_transfer *transfer) {
+  curl_off_t announced = 0;
+  curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
+  if (announced <= 0 || announced > RESERVE_LIMIT) return true;
+  return clerk_buffer_reserve(&transfer->body, (size_t)announced);
+}
+
 static size_t receive_body(char *bytes, size_t one, size_t length, void *user) {
   clerk_transfer *transfer = user;
   (void)one;
   transfer->is_too_large = length > transfer->body_limit - transfer->body.length;
   if (transfer->is_too_large) return 0;
+  if (!transfer->body.bytes && !reserve_body(transfer)) return 0;
   return clerk_buffer_append(&transfer->body, bytes, length) ? length : 0;
 }
 
@@ -191,13 +204,11 @@ static clerk_status choose_certificates(clerk_curl *curl, const char *ca_file,
   return ca_file ? load_ca_file(curl, ca_file, info->cainfo, problem) : CLERK_OK;
 }
 
-static void set_certificates(const clerk_curl *curl, CURL *easy) {
-  curl_easy_setopt(easy, CURLOPT_CAPATH, curl->ca_dir);
-  if (curl->ca_dir) curl_easy_setopt(easy, CURLOPT_CAINFO, curl->ca_file);
-  if (curl->ca_bundle.length > 0) {
-    struct curl_blob blob = {curl->ca_bundle.bytes, curl->ca_bundle.length, CURL_BLOB_NOCOPY};
-    curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
-  }
+static bool set_certificates(const clerk_curl *curl, CURL *easy) {
+  struct curl_blob blob = {curl->ca_bundle.bytes, curl->ca_bundle.length, CURL_BLOB_NOCOPY};
+  return SET(easy, CURLOPT_CAPATH, curl->ca_dir) &&
+         (!curl->ca_dir || SET(easy, CURLOPT_CAINFO, curl->ca_file)) &&
+         (blob.len == 0 || SET(easy, CURLOPT_CAINFO_BLOB, &blob));
 }
 
 /* ------------------------------------------------------------------ one client's connections */
@@ -208,6 +219,33 @@ static void init_libcurl(void) {
   libcurl_is_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == 0;
 }
 
+/* Checked here because libcurl's own words for a bad one may quote it, its password included. */
+static bool is_proxy(const char *proxy) {
+  static const char *const schemes[] = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"};
+  char *scheme = NULL;
+  bool is_known = false;
+  CURLU *url = curl_url();
+  if (url && curl_url_set(url, CURLUPART_URL, proxy,
+                          CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME) == CURLUE_OK)
+    curl_url_get(url, CURLUPART_SCHEME, &scheme, 0);
+  for (size_t i = 0; scheme && i < sizeof schemes / sizeof *schemes; i++)
+    is_known = is_known || strcmp(scheme, schemes[i]) == 0;
+  curl_free(scheme);
+  curl_url_cleanup(url);
+  return is_known;
+}
+
+static clerk_status keep_proxy(clerk_curl *curl, const char *proxy, clerk_problem *problem) {
+  if (!proxy) return CLERK_OK;
+  if (!is_proxy(proxy)) {
+    snprintf(problem->message, sizeof problem->message,
+             "proxy must be an URL of http, https or socks, such as http://127.0.0.1:3128");
+    return CLERK_REFUSED;
+  }
+  curl->proxy = strdup(proxy);
+  return curl->proxy ? CLERK_OK : CLERK_NO_MEMORY;
+}
+
 clerk_status clerk_curl_init(clerk_curl *curl, const clerk_curl_options *options,
                              clerk_problem *problem) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -216,10 +254,7 @@ clerk_status clerk_curl_init(clerk_curl *curl, const clerk_curl_options *options
   curl->pid = getpid();
   curl->max_connections = options->max_connections;
   clerk_status status = choose_certificates(curl, options->ca_file, problem);
-  if (status == CLERK_OK && options->proxy) {
-    curl->proxy = strdup(options->proxy);
-    if (!curl->proxy) status = CLERK_NO_MEMORY;
-  }
+  if (status == CLERK_OK) status = keep_proxy(curl, options->proxy, problem);
   if (status != CLERK_OK) clerk_curl_close(curl);
   return status;
 }
@@ -347,77 +382,77 @@ static void free_header_lines(clerk_transfer *transfer) {
   transfer->header_lines = NULL;
 }
 
-static void set_protocols(CURL *easy) {
-#if LIBCURL_VERSION_NUM >= 0x075500
-  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-  curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
+/* HTTP/2 is a wish, which a libcurl without it refuses; all else is needed. */
+static bool set_protocols(CURL *easy) {
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-  curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+#if LIBCURL_VERSION_NUM >= 0x075500
+  bool is_set = SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+  bool is_set = SET(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+  return is_set && SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 }
 
 /* A key for loopback must not travel to a proxy that somebody set for the outside. */
-static void set_proxy(const clerk_curl *curl, CURL *easy, const char *url) {
-  if (curl->proxy)
-    curl_easy_setopt(easy, CURLOPT_PROXY, curl->proxy);
-  else if (clerk_is_loopback(url))
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
-  curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+static bool set_proxy(const clerk_curl *curl, CURL *easy, const char *url) {
+  bool is_direct = !curl->proxy && clerk_is_loopback(url);
+  return SET(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) && SET(easy, CURLOPT_PROXY, curl->proxy) &&
+         (!is_direct || SET(easy, CURLOPT_NOPROXY, "*"));
 }
 
-static void set_limits(CURL *easy, const clerk_curl_request *request) {
-  curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, request->timeout_ms);
-  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, request->connect_timeout_ms);
-  curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)request->max_response_bytes);
-  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+static bool set_limits(CURL *easy, const clerk_curl_request *request) {
 #if LIBCURL_VERSION_NUM >= 0x075700
-  curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+  if (!SET(easy, CURLOPT_QUICK_EXIT, 1L)) return false;
 #endif
+  return SET(easy, CURLOPT_TIMEOUT_MS, request->timeout_ms) &&
+         SET(easy, CURLOPT_CONNECTTIMEOUT_MS, request->connect_timeout_ms) &&
+         SET(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)request->max_response_bytes) &&
+         SET(easy, CURLOPT_NOSIGNAL, 1L);
 }
 
-static void set_callbacks(CURL *easy, clerk_transfer *transfer) {
-  curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
-  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
-  curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-  curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, before_send);
-  curl_easy_setopt(easy, CURLOPT_PREREQDATA, transfer);
-  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, receive_head);
-  curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
-  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive_body);
-  curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+static bool set_callbacks(CURL *easy, clerk_transfer *transfer) {
+  return SET(easy, CURLOPT_PRIVATE, transfer) && SET(easy, CURLOPT_ERRORBUFFER, transfer->error) &&
+         SET(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket) &&
+         SET(easy, CURLOPT_PREREQFUNCTION, before_send) &&
+         SET(easy, CURLOPT_PREREQDATA, transfer) &&
+         SET(easy, CURLOPT_HEADERFUNCTION, receive_head) &&
+         SET(easy, CURLOPT_HEADERDATA, transfer) &&
+         SET(easy, CURLOPT_WRITEFUNCTION, receive_body) && SET(easy, CURLOPT_WRITEDATA, transfer);
 }
 
-/* Options that cannot fail but for memory are not checked one by one: the last ones of that kind,
-** which hold the request, are. */
+static bool set_body(CURL *easy, const clerk_buffer *body) {
+  return !body->bytes || (SET(easy, CURLOPT_POSTFIELDS, body->bytes) &&
+                          SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->length));
+}
+
+/* To wait for a connection to share pays with HTTP/2; on plain HTTP it only costs time. */
 static bool set_request(CURL *easy, const clerk_transfer *transfer,
                         const clerk_curl_request *request) {
-  if (transfer->upload.bytes) {
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, transfer->upload.bytes);
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)transfer->upload.length);
-  }
-  curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->header_lines);
-  curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-  return curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate") == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method) == CURLE_OK &&
-         curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK;
+  long may_share = strncmp(request->url, "https:", 6) == 0;
+  return set_body(easy, &transfer->upload) && SET(easy, CURLOPT_PIPEWAIT, may_share) &&
+         SET(easy, CURLOPT_HTTPHEADER, transfer->header_lines) &&
+         SET(easy, CURLOPT_PATH_AS_IS, 1L) && SET(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate") &&
+         SET(easy, CURLOPT_CUSTOMREQUEST, request->method) && SET(easy, CURLOPT_URL, request->url);
+}
+
+/* An option that is not set, for want of memory, must not let a request go: it could be the proxy.
+ */
+static bool set_all(const clerk_curl *curl, CURL *easy, clerk_transfer *transfer,
+                    const clerk_curl_request *request) {
+  return set_protocols(easy) && set_proxy(curl, easy, request->url) &&
+         set_certificates(curl, easy) && set_limits(easy, request) &&
+         set_callbacks(easy, transfer) && set_request(easy, transfer, request);
 }
 
 clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
                               const clerk_curl_request *request) {
+  if (curl->pid == 0) return CLERK_REFUSED;
   leave_to_parent(curl);
   if (!open_multi(curl)) return CLERK_NO_MEMORY;
   CURL *easy = take_handle(curl);
   if (!easy) return CLERK_NO_MEMORY;
   transfer->body_limit = request->max_response_bytes;
-  set_protocols(easy);
-  set_proxy(curl, easy, request->url);
-  set_certificates(curl, easy);
-  set_limits(easy, request);
-  set_callbacks(easy, transfer);
-  /* wait to share a connection of HTTP/2; on plain HTTP waiting only costs time */
-  curl_easy_setopt(easy, CURLOPT_PIPEWAIT, strncmp(request->url, "https:", 6) == 0 ? 1L : 0L);
-  if (!set_request(easy, transfer, request) ||
+  if (!set_all(curl, easy, transfer, request) ||
       curl_multi_add_handle(curl->multi, easy) != CURLM_OK) {
     curl_easy_cleanup(easy);
     return CLERK_NO_MEMORY;
@@ -453,28 +488,27 @@ static void conclude(clerk_curl *curl, clerk_transfer *transfer, CURLcode code) 
   release(curl, transfer);
 }
 
-static void conclude_finished(clerk_curl *curl) {
+/* Moves what can move; whether a transfer is finished by that. */
+static bool perform(clerk_curl *curl) {
   CURLMsg *message;
+  bool is_one_finished = false;
   int left;
+  curl_multi_perform(curl->multi, &left);
   while ((message = curl_multi_info_read(curl->multi, &left)) != NULL) {
     clerk_transfer *transfer;
     CURLcode code = message->data.result; /* gone once the handle is removed */
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
     conclude(curl, transfer, code);
+    is_one_finished = true;
   }
+  return is_one_finished;
 }
 
 void clerk_curl_step(clerk_curl *curl, int wait_ms) {
-  int running;
   leave_to_parent(curl);
-  if (!curl->transfers) return;
-  if (wait_ms > 0) curl_multi_poll(curl->multi, NULL, 0, wait_ms, NULL);
-  curl_multi_perform(curl->multi, &running);
-  conclude_finished(curl);
-}
-
-static char lower(char c) {
-  return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  if (!curl->transfers || perform(curl) || wait_ms <= 0) return;
+  curl_multi_poll(curl->multi, NULL, 0, wait_ms, NULL);
+  perform(curl);
 }
 
 static clerk_text trim(const char *start, const char *end) {
@@ -492,7 +526,7 @@ bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, cler
     *position = (size_t)(end - transfer->head.bytes) + 1;
     char *colon = memchr(line, ':', (size_t)(end - line));
     if (!colon || colon == line) continue;
-    for (char *c = line; c < colon; c++) *c = lower(*c);
+    for (char *c = line; c < colon; c++) *c = clerk_ascii_lower(*c);
     *name = (clerk_text){line, (size_t)(colon - line)};
     *value = trim(colon + 1, end);
     return true;

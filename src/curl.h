@@ -17,7 +17,7 @@
 
 typedef struct clerk_transfer clerk_transfer;
 
-/* Zero it before clerk_curl_init. All members are private. */
+/* Zero it before clerk_curl_init; clerk_curl_close ends it. All members are private. */
 typedef struct clerk_curl {
   CURLM *multi; /* made when first needed */
   CURL *spare;  /* an idle handle, which keeps TLS sessions */
@@ -31,16 +31,22 @@ typedef struct clerk_curl {
 } clerk_curl;
 
 typedef struct clerk_curl_options {
-  const char *ca_file; /* PEM file of further certificate authorities, or NULL */
-  const char *proxy;   /* proxy URL, or NULL: the environment's, as libcurl reads it */
-  long max_connections;
+  const char *ca_file;  /* PEM file of further certificate authorities, or NULL */
+  const char *proxy;    /* proxy URL, or NULL: the environment's, as libcurl reads it */
+  long max_connections; /* kept for later, at least 1; does not bound the transfers under way */
 } clerk_curl_options;
 
-/* CLERK_OK, CLERK_REFUSED when ca_file cannot be read, or CLERK_NO_MEMORY. */
+/*
+** Copies the options. CLERK_OK, CLERK_REFUSED when ca_file cannot be read, or CLERK_NO_MEMORY;
+** unless it is CLERK_OK, the struct is zero again. Runs curl_global_init, once in a process.
+*/
 clerk_status clerk_curl_init(clerk_curl *curl, const clerk_curl_options *options,
                              clerk_problem *problem);
 
-/* Ends every transfer as cancelled, closes the connections and zeroes the struct. */
+/*
+** Finishes every transfer under way as cancelled (its owner ends it as ever), closes the
+** connections and zeroes the struct; a zeroed one is fine.
+*/
 void clerk_curl_close(clerk_curl *curl);
 
 /* Zero it before its first use. Only the members named public are for others. */
@@ -48,9 +54,9 @@ struct clerk_transfer {
   bool is_finished;      /* public: the rest of the public members counts from then on */
   bool has_response;     /* public */
   int status;            /* public: with a response */
-  clerk_buffer body;     /* public: with a response; see also clerk_transfer_next_header */
+  clerk_buffer body;     /* public: with a response, unpacked; its bytes are NULL when empty */
   clerk_failure failure; /* public: without a response */
-  const char *message;   /* public: without a response; static or within the transfer */
+  const char *message;   /* public: without a response, a sentence; gone with the transfer */
   bool sent;             /* public: without a response, whether a byte may have left */
 
   clerk_curl *owner;
@@ -67,7 +73,7 @@ struct clerk_transfer {
   char error[CURL_ERROR_SIZE];
 };
 
-/* Adds a header line to a transfer that is not started yet. CLERK_OK or CLERK_NO_MEMORY. */
+/* Adds a copy of a header to a transfer that is not started yet. CLERK_OK or CLERK_NO_MEMORY. */
 clerk_status clerk_transfer_add_header(clerk_transfer *transfer, const char *name,
                                        const char *value);
 
@@ -77,21 +83,29 @@ clerk_status clerk_transfer_set_body(clerk_transfer *transfer, clerk_text body);
 typedef struct clerk_curl_request {
   const char *method;
   const char *url;
-  long timeout_ms;
-  long connect_timeout_ms;
-  size_t max_response_bytes; /* of the unpacked body */
+  long timeout_ms;           /* of the transfer, at least 1 */
+  long connect_timeout_ms;   /* of its connection, at least 1 */
+  size_t max_response_bytes; /* of the unpacked body, at least 1; a larger one ends the transfer */
 } clerk_curl_request;
 
-/* Starts a transfer, which then belongs to `curl`. CLERK_OK or CLERK_NO_MEMORY. */
+/*
+** Starts a transfer, once, by a copy of the request. It stays the caller's, who keeps it where
+** it is until clerk_transfer_end. CLERK_OK; or CLERK_NO_MEMORY, or CLERK_REFUSED when `curl` is
+** closed: not started, but to be ended too.
+*/
 clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
                               const clerk_curl_request *request);
 
-/* Moves what can move; waits at most `wait_ms` for something that can. */
+/*
+** Moves what can move; waits at most `wait_ms` for something that can. To be called until the
+** transfers are finished; how they fail stands in them.
+*/
 void clerk_curl_step(clerk_curl *curl, int wait_ms);
 
 /*
-** Walks over the answer's headers: begin with *position 0. The name is in lower case. False after
-** the last one.
+** Walks over the answer's headers: begin with *position 0. The name is in lower case. A name may
+** come more than once. No NUL follows either text; both are gone with the transfer. False after
+** the last.
 */
 bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, clerk_text *name,
                                 clerk_text *value);

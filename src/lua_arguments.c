@@ -1,5 +1,4 @@
 /* Arguments of an operation: Lua values into the core's. */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -96,8 +95,10 @@ static clerk_status read_path(lua_State *L, const clerk_operation *operation, in
 static clerk_status check_names(lua_State *L, const clerk_operation *operation, int params,
                                 clerk_problem *problem) {
   for (lua_pushnil(L); lua_next(L, params); lua_pop(L, 1)) {
-    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
-    int i = name ? clerk_find_parameter(operation, name) : -1;
+    size_t length = 0;
+    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &length) : NULL;
+    bool is_whole = name && strlen(name) == length;
+    int i = is_whole ? clerk_find_parameter(operation, name) : -1;
     if (i >= 0 && operation->parameters[i].place != CLERK_PATH) continue;
     if (name)
       snprintf(problem->message, sizeof problem->message, "%.64s is no parameter of %s", name,
@@ -125,18 +126,12 @@ static clerk_status read_params(lua_State *L, const clerk_operation *operation, 
   return status;
 }
 
-static bool takes_body(const clerk_operation *operation) {
-  for (int i = 0; operation->parameters[i].name; i++)
-    if (operation->parameters[i].place == CLERK_BODY) return true;
-  return false;
-}
-
 clerk_status clerk_lua_read_arguments(lua_State *L, const clerk_operation *operation, int params,
                                       clerk_value values[], clerk_problem *problem) {
   luaL_checkstack(L, 2 * CLERK_PARAMETERS_MAX + 8, "arguments");
   clerk_status status = read_path(L, operation, params + 1, values, problem);
   if (status != CLERK_OK) return status;
   if (lua_istable(L, params)) return read_params(L, operation, params, values, problem);
-  if (lua_isnil(L, params) && !takes_body(operation)) return CLERK_OK;
+  if (lua_isnil(L, params) && !clerk_takes_body(operation)) return CLERK_OK;
   return refuse(L, params, "params", "a table", problem);
 }

@@ -40,6 +40,9 @@ bool clerk_lua_integer(lua_State *L, int index, int64_t *integer);
 
 void clerk_lua_push_integer(lua_State *L, int64_t integer);
 
+/* Sets a string field of the table on top of the stack; a NULL value leaves it absent. */
+void clerk_lua_set_string(lua_State *L, const char *name, const char *value);
+
 /*
 ** lua_arguments.c: reads the arguments of an operation, of which `params` is at that index and the
 ** path parameters behind it. What `values` point to is anchored by the stack.
@@ -55,8 +58,7 @@ typedef struct clerk_lua_decoding {
 
 /*
 ** lua_json.c: reads a document and pushes its value; notes its shape. False, with nothing pushed
-*and
-** the problem in the reader, when it is malformed.
+** and the problem in the reader, when it is malformed.
 */
 bool clerk_lua_decode(lua_State *L, clerk_reader *reader, const clerk_lua_decoding *decoding,
                       clerk_shape *shape);

@@ -133,6 +133,12 @@ static void push_headers(lua_State *L, const clerk_request *request) {
   lua_pop(L, 1);
 }
 
+/* call:url() */
+static int call_url(lua_State *L) {
+  lua_pushstring(L, check_call(L)->request.url);
+  return 1;
+}
+
 /* call:request(secret_key) -> { method, url, headers, body } | nil, problem */
 static int call_request(lua_State *L) {
   call *c = check_call(L);
@@ -155,12 +161,12 @@ static int call_request(lua_State *L) {
 
 /* ------------------------------------------------------------------ judging */
 
-/* A header's value as a string within the headers, or NULL. */
-static const char *header(lua_State *L, int response, const char *name) {
-  lua_getfield(L, response, "headers");
-  const char *value = lua_istable(L, -1) ? clerk_lua_field(L, lua_gettop(L), name) : NULL;
-  lua_pop(L, 1);
-  return value;
+/* The string field of the table at `index`, or NULL; stays on the stack, which alone may anchor it:
+** the table is a transport's and may have an __index. */
+static const char *keep_field(lua_State *L, int index, const char *name) {
+  if (!lua_istable(L, index)) return NULL;
+  lua_getfield(L, index, name);
+  return lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
 }
 
 /* What makes the response of a transport unusable, or NULL. */
@@ -169,21 +175,22 @@ static const char *read_response(lua_State *L, int response, clerk_attempt *atte
   int64_t status;
   if (!lua_istable(L, response)) return "the transport returned neither response nor failure";
   lua_getfield(L, response, "status");
-  bool is_status = clerk_lua_integer(L, -1, &status) && status >= 100 && status <= 599;
+  bool is_status = clerk_lua_integer(L, -1, &status) && status >= 100 && status <= 999;
   lua_getfield(L, response, "body");
   *body = (clerk_text){"", 0};
   if (lua_type(L, -1) == LUA_TSTRING) *body = clerk_lua_text(L, -1);
   bool is_body = lua_isnil(L, -1) || lua_type(L, -1) == LUA_TSTRING;
   lua_getfield(L, response, "headers");
   bool is_headers = lua_isnil(L, -1) || lua_istable(L, -1);
-  lua_pop(L, 3);
+  int headers = lua_gettop(L);
   if (!is_status) return "the transport returned a response without a valid status";
   if (!is_body) return "the transport returned a response whose body is no string";
   if (!is_headers) return "the transport returned a response whose headers are no table";
   attempt->has_response = true;
   attempt->status = (int)status;
-  attempt->has_retry_after = clerk_parse_retry_after(
-      header(L, response, "retry-after"), header(L, response, "date"), &attempt->retry_after_s);
+  attempt->has_retry_after =
+      clerk_parse_retry_after(keep_field(L, headers, "retry-after"), keep_field(L, headers, "date"),
+                              &attempt->retry_after_s);
   return NULL;
 }
 
@@ -192,19 +199,14 @@ static const char *read_failure(lua_State *L, int failure, clerk_attempt *attemp
   attempt->failure = CLERK_BAD_RESPONSE;
   attempt->sent = true;
   if (!lua_istable(L, failure)) return "the transport returned neither response nor failure";
-  const char *code = clerk_lua_field(L, failure, "code");
+  const char *code = keep_field(L, failure, "code");
   if (!code || !clerk_find_failure(code, &attempt->failure))
     return "the transport returned a failure with an unknown code";
   lua_getfield(L, failure, "sent");
   attempt->sent = lua_isnil(L, -1) || lua_toboolean(L, -1); /* who does not tell may have sent */
   lua_pop(L, 1);
-  const char *message = clerk_lua_field(L, failure, "message");
+  const char *message = keep_field(L, failure, "message");
   return message ? message : clerk_failure_name(attempt->failure);
-}
-
-static void set_string(lua_State *L, const char *name, const char *value) {
-  lua_pushstring(L, value);
-  lua_setfield(L, -2, name);
 }
 
 static void set_integer(lua_State *L, const char *name, int64_t value) {
@@ -245,25 +247,25 @@ static void judge_response(lua_State *L, call *c, clerk_attempt *attempt, clerk_
   attempt->judgement = clerk_judge(c->operation, attempt->status, &shape);
   if (attempt->judgement == CLERK_SUCCESS) return;
   if (attempt->judgement == CLERK_API_ERRORS) {
-    set_string(L, "type", "ClerkErrors");
+    clerk_lua_set_string(L, "type", "ClerkErrors");
     return;
   }
-  set_string(L, "type", "SDKError");
-  set_string(L, "code", clerk_judgement_name(attempt->judgement));
+  clerk_lua_set_string(L, "type", "SDKError");
+  clerk_lua_set_string(L, "code", clerk_judgement_name(attempt->judgement));
   push_unusable_message(L, attempt, &reader);
   lua_setfield(L, verdict, "message");
 }
 
 static void judge_failure(lua_State *L, const clerk_attempt *attempt, const char *message) {
-  set_string(L, "type", "TransportError");
-  set_string(L, "code", clerk_failure_name(attempt->failure));
-  set_string(L, "message", message);
+  clerk_lua_set_string(L, "type", "TransportError");
+  clerk_lua_set_string(L, "code", clerk_failure_name(attempt->failure));
+  clerk_lua_set_string(L, "message", message);
 }
 
 static void set_verdict(lua_State *L, const call *c, const clerk_attempt *attempt,
                         clerk_verdict verdict) {
   static const char *const outcomes[] = {"done", "failed", "again"};
-  set_string(L, "outcome", outcomes[verdict.outcome]);
+  clerk_lua_set_string(L, "outcome", outcomes[verdict.outcome]);
   if (verdict.outcome == CLERK_AGAIN) set_integer(L, "wait_ms", verdict.wait_ms);
   if (verdict.pause_ms > 0) set_integer(L, "pause_ms", verdict.pause_ms);
   if (attempt->has_retry_after) set_integer(L, "retry_after", attempt->retry_after_s);
@@ -317,13 +319,10 @@ static int call_gc(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg call_methods[] = {{"start", call_start},
-                                        {"request", call_request},
-                                        {"receive", call_receive},
-                                        {"may_wait", call_may_wait},
-                                        {"time_left", call_time_left},
-                                        {"__gc", call_gc},
-                                        {NULL, NULL}};
+static const luaL_Reg call_methods[] = {{"start", call_start},       {"url", call_url},
+                                        {"request", call_request},   {"receive", call_receive},
+                                        {"may_wait", call_may_wait}, {"time_left", call_time_left},
+                                        {"__gc", call_gc},           {NULL, NULL}};
 
 void clerk_lua_push_result_metatable(lua_State *L) {
   luaL_getmetatable(L, RESULT);

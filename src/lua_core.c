@@ -71,16 +71,16 @@ void clerk_lua_push_integer(lua_State *L, int64_t integer) {
 #endif
 }
 
+void clerk_lua_set_string(lua_State *L, const char *name, const char *value) {
+  lua_pushstring(L, value);
+  lua_setfield(L, -2, name);
+}
+
 /* ------------------------------------------------------------------ the table of operations */
 
 static void set_bound(lua_State *L, const char *name, int64_t bound) {
   if (bound == INT64_MIN || bound == INT64_MAX) return;
   clerk_lua_push_integer(L, bound);
-  lua_setfield(L, -2, name);
-}
-
-static void set_string(lua_State *L, const char *name, const char *value) {
-  lua_pushstring(L, value);
   lua_setfield(L, -2, name);
 }
 
@@ -103,9 +103,9 @@ static void push_parameter(lua_State *L, const clerk_parameter *parameter) {
   static const char *const places[] = {"path", "query", "body"};
   static const char *const types[] = {"string", "integer", "machine_id", "machine_ids"};
   lua_newtable(L);
-  set_string(L, "name", parameter->name);
-  set_string(L, "place", places[parameter->place]);
-  set_string(L, "type", types[parameter->type]);
+  clerk_lua_set_string(L, "name", parameter->name);
+  clerk_lua_set_string(L, "place", places[parameter->place]);
+  clerk_lua_set_string(L, "type", types[parameter->type]);
   set_boolean(L, "required", parameter->required);
   set_bound(L, "min", parameter->min);
   set_bound(L, "max", parameter->max);
@@ -114,10 +114,10 @@ static void push_parameter(lua_State *L, const clerk_parameter *parameter) {
 
 static void push_operation(lua_State *L, const clerk_operation *operation) {
   lua_newtable(L);
-  set_string(L, "name", operation->name);
-  set_string(L, "summary", operation->summary);
-  set_string(L, "method", operation->method);
-  set_string(L, "path", operation->path);
+  clerk_lua_set_string(L, "name", operation->name);
+  clerk_lua_set_string(L, "summary", operation->summary);
+  clerk_lua_set_string(L, "method", operation->method);
+  clerk_lua_set_string(L, "path", operation->path);
   set_boolean(L, "answers_secret", operation->answers_secret);
   lua_newtable(L);
   for (int i = 0; operation->parameters[i].name; i++) {
@@ -218,7 +218,7 @@ int luaopen_clerk_machines_core(lua_State *L) {
   clerk_lua_register_curl(L);
   lua_newtable(L);
   luaL_setfuncs(L, functions, 0);
-  set_string(L, "version", clerk_version());
+  clerk_lua_set_string(L, "version", clerk_version());
   lua_pushlightuserdata(L, NULL);
   lua_setfield(L, -2, "null");
   push_operations(L);

@@ -14,7 +14,8 @@ static clerk_transfer *check_transfer(lua_State *L) {
 }
 
 static void check_status(lua_State *L, clerk_status status) {
-  if (status != CLERK_OK) clerk_lua_refuse(L, status, NULL);
+  if (status == CLERK_NO_MEMORY) luaL_error(L, "not enough memory");
+  if (status == CLERK_REFUSED) luaL_error(L, "the transport is closed");
 }
 
 static lua_Integer integer_field(lua_State *L, int index, const char *name) {
@@ -140,7 +141,8 @@ static int transfer_take(lua_State *L) {
   return results;
 }
 
-static int transfer_gc(lua_State *L) {
+/* transfer:cancel(): stops it if it is under way; nothing else can be done with it then */
+static int transfer_end(lua_State *L) {
   clerk_transfer_end(check_transfer(L));
   return 0;
 }
@@ -152,8 +154,9 @@ static const luaL_Reg curl_methods[] = {{"start", curl_start},
                                         {NULL, NULL}};
 
 static const luaL_Reg transfer_methods[] = {{"is_finished", transfer_is_finished},
+                                            {"cancel", transfer_end},
                                             {"take", transfer_take},
-                                            {"__gc", transfer_gc},
+                                            {"__gc", transfer_end},
                                             {NULL, NULL}};
 
 void clerk_lua_register_curl(lua_State *L) {

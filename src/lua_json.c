@@ -3,36 +3,32 @@
 
 #include "lua_binding.h"
 
-/* A table is made with room for as many members as its elder sibling had; but at most this many,
-** so that a hostile body cannot have much more memory reserved than it fills. */
-enum { ROOM_MAX = 8 };
+/* A table is made with room for as many members as the latest of its depth has, so that a hostile
+** body cannot have much more memory reserved than it fills; the first object, for a machine's. */
+enum { FIRST_ROOM = 8, ROOM_MAX = 512 };
 
-/*
-** Siblings have the same keys, and many the same values: a string that is the same as the one at
-*its
-** place in the elder sibling is not made, hashed and looked up again. A place remembers the bytes
-*of
-** its last string and, once they came twice, the string itself in the table of memories.
-*/
-enum { PLACE_DEPTHS = 8, PLACE_MEMBERS = 16, PLACES = 2 * PLACE_DEPTHS * PLACE_MEMBERS };
+/* A key comes again in every sibling, and often with the same string as its value. So what was read
+** last under a hash of the key is kept, on the Lua stack, and not made anew. */
+enum { KEPT_MAX = 32 };
 
-typedef struct place {
-  clerk_text bytes; /* within the input */
-  bool is_kept;
-} place;
+typedef struct kept_string {
+  clerk_text raw; /* in the document */
+  bool is_on_stack;
+} kept_string;
 
 typedef struct decoder {
   lua_State *L;
   clerk_reader *reader;
   const clerk_lua_decoding *decoding;
-  int count[CLERK_DEPTH_MAX + 1]; /* elements or members so far, by depth */
-  unsigned char room[CLERK_DEPTH_MAX + 1];
+  unsigned deepest;               /* depth so far */
+  int count[CLERK_DEPTH_MAX + 1]; /* elements or members of the latest container of each depth */
   bool is_object[CLERK_DEPTH_MAX + 1];
-  int memories;         /* stack index; nil until there is one */
-  place places[PLACES]; /* of keys and values, by depth and member */
+  kept_string kept[2 * KEPT_MAX]; /* keys, then values */
+  int kept_base;                  /* stack index of the first one */
+  int key;                        /* where the latest key is kept */
 } decoder;
 
-static void push_new_string(decoder *d) {
+static void push_new_string(const decoder *d) {
   const clerk_text raw = d->reader->string;
   char local[256];
   if (!d->reader->escaped) {
@@ -46,53 +42,60 @@ static void push_new_string(decoder *d) {
   }
 }
 
-static bool is_same(clerk_text a, clerk_text b) {
-  return a.length == b.length && a.bytes && memcmp(a.bytes, b.bytes, b.length) == 0;
+static bool is_same_text(clerk_text a, clerk_text b) {
+  return a.bytes && a.length == b.length && memcmp(a.bytes, b.bytes, a.length) == 0;
 }
 
-static int place_of_string(const decoder *d, bool is_key) {
-  int depth = (int)d->reader->depth % PLACE_DEPTHS;
-  int member = d->count[d->reader->depth] % PLACE_MEMBERS;
-  return (depth * PLACE_MEMBERS + member) * 2 + is_key;
-}
-
-/* Remembers the string on top of the stack. */
-static void keep(decoder *d, int index) {
-  if (lua_isnil(d->L, d->memories)) {
-    lua_createtable(d->L, PLACES, 0);
-    lua_replace(d->L, d->memories);
+/* Only a string that comes twice in a row is worth its place on the stack. */
+static void push_kept_string(decoder *d, int place) {
+  const clerk_text raw = d->reader->string;
+  kept_string *kept = &d->kept[place];
+  bool is_same = is_same_text(kept->raw, raw);
+  if (is_same && kept->is_on_stack) {
+    lua_pushvalue(d->L, d->kept_base + place);
+    return;
   }
+  push_new_string(d);
+  *kept = (kept_string){raw, is_same};
+  if (!is_same) return;
   lua_pushvalue(d->L, -1);
-  lua_rawseti(d->L, d->memories, index + 1);
+  lua_replace(d->L, d->kept_base + place);
 }
 
-static void push_string(decoder *d, bool is_key) {
-  int index = place_of_string(d, is_key);
-  place *last = &d->places[index];
-  if (!is_same(last->bytes, d->reader->string)) {
-    *last = (place){d->reader->string, false};
+static void push_key(decoder *d) {
+  const clerk_text raw = d->reader->string;
+  size_t first = raw.length > 0 ? (unsigned char)*raw.bytes : 0;
+  d->key = (int)((raw.length + 5 * first) % KEPT_MAX);
+  push_kept_string(d, d->key);
+}
+
+static void push_string(decoder *d) {
+  if (d->reader->depth > 0 && d->is_object[d->reader->depth])
+    push_kept_string(d, KEPT_MAX + d->key);
+  else
     push_new_string(d);
-  } else if (last->is_kept) {
-    lua_rawgeti(d->L, d->memories, index + 1);
-  } else {
-    last->is_kept = true;
-    push_new_string(d);
-    keep(d, index);
+}
+
+static int room_for(decoder *d, bool is_object) {
+  unsigned depth = d->reader->depth;
+  if (depth > d->deepest) {
+    d->deepest = depth;
+    return is_object ? FIRST_ROOM : 0;
   }
+  if (d->is_object[depth] != is_object) return 0;
+  return d->count[depth] < ROOM_MAX ? d->count[depth] : ROOM_MAX;
 }
 
 static void push_container(decoder *d, bool is_object) {
-  unsigned depth = d->reader->depth;
+  int room = room_for(d, is_object);
   luaL_checkstack(d->L, 4, "JSON");
-  lua_createtable(d->L, 0, is_object ? d->room[depth] : 0);
-  d->is_object[depth] = is_object;
-  d->count[depth] = 0;
+  lua_createtable(d->L, is_object ? 0 : room, is_object ? room : 0);
+  d->is_object[d->reader->depth] = is_object;
+  d->count[d->reader->depth] = 0;
 }
 
-/* A container is complete and on top of the stack. */
-static void finish_object(decoder *d) {
-  int count = d->count[d->reader->depth + 1];
-  d->room[d->reader->depth + 1] = (unsigned char)(count < ROOM_MAX ? count : ROOM_MAX);
+/* The object is complete and on top of the stack. */
+static void finish_object(const decoder *d) {
   if (d->decoding->object_metatable == 0) return;
   lua_pushvalue(d->L, d->decoding->object_metatable);
   lua_setmetatable(d->L, -2);
@@ -114,8 +117,8 @@ static bool push_token(decoder *d, clerk_token token) {
     case CLERK_TOKEN_TRUE: lua_pushboolean(d->L, 1); return true;
     case CLERK_TOKEN_INTEGER: clerk_lua_push_integer(d->L, d->reader->integer); return true;
     case CLERK_TOKEN_FLOAT: lua_pushnumber(d->L, d->reader->number); return true;
-    case CLERK_TOKEN_STRING: push_string(d, false); return true;
-    case CLERK_TOKEN_KEY: push_string(d, true); return false;
+    case CLERK_TOKEN_STRING: push_string(d); return true;
+    case CLERK_TOKEN_KEY: push_key(d); return false;
     case CLERK_TOKEN_ARRAY: push_container(d, false); return false;
     case CLERK_TOKEN_OBJECT: push_container(d, true); return false;
     case CLERK_TOKEN_OBJECT_END: finish_object(d); return true;
@@ -123,8 +126,7 @@ static bool push_token(decoder *d, clerk_token token) {
   }
 }
 
-/* Moves the value on top of the stack into the container that it belongs to, if
- * any. */
+/* Moves the value on top of the stack into the container that it belongs to, if any. */
 static void store(decoder *d) {
   unsigned depth = d->reader->depth;
   if (depth == 0) return;
@@ -137,16 +139,16 @@ static void store(decoder *d) {
 
 bool clerk_lua_decode(lua_State *L, clerk_reader *reader, const clerk_lua_decoding *decoding,
                       clerk_shape *shape) {
-  decoder d = {.L = L, .reader = reader, .decoding = decoding};
   int top = lua_gettop(L);
-  luaL_checkstack(L, 6, "JSON");
-  lua_pushnil(L);
-  d.memories = top + 1;
+  decoder d = {.L = L, .reader = reader, .decoding = decoding, .kept_base = top + 1};
+  luaL_checkstack(L, 2 * KEPT_MAX + 4, "JSON");
+  lua_settop(L, top + 2 * KEPT_MAX);
   for (;;) {
     clerk_token token = clerk_reader_next(reader);
     clerk_shape_note(shape, reader, token);
     if (token == CLERK_TOKEN_END) {
-      lua_remove(L, d.memories);
+      lua_replace(L, top + 1);
+      lua_settop(L, top + 1);
       return true;
     }
     if (token == CLERK_TOKEN_BROKEN) {
@@ -157,8 +159,7 @@ bool clerk_lua_decode(lua_State *L, clerk_reader *reader, const clerk_lua_decodi
   }
 }
 
-/* core.decode(bytes [, object_metatable [, keep_null]]) -> value | nil,
- * message, offset */
+/* core.decode(bytes [, object_metatable [, keep_null]]) -> value | nil, message, offset */
 int clerk_lua_json_decode(lua_State *L) {
   clerk_reader reader;
   clerk_shape shape = {0};

@@ -33,10 +33,14 @@ static bool grow(clerk_buffer *buffer, size_t needed) {
   return true;
 }
 
-bool clerk_buffer_append(clerk_buffer *buffer, const char *bytes, size_t length) {
+bool clerk_buffer_reserve(clerk_buffer *buffer, size_t length) {
   if (length >= SIZE_MAX - buffer->length) return false;
   size_t needed = buffer->length + length + 1;
-  if (needed > buffer->capacity && !grow(buffer, needed)) return false;
+  return needed <= buffer->capacity || grow(buffer, needed);
+}
+
+bool clerk_buffer_append(clerk_buffer *buffer, const char *bytes, size_t length) {
+  if (!clerk_buffer_reserve(buffer, length)) return false;
   if (length) memcpy(buffer->bytes + buffer->length, bytes, length);
   buffer->length += length;
   buffer->bytes[buffer->length] = '\0';

@@ -1,4 +1,4 @@
-/* Memory that is wiped before it is given back. Internal to src/. */
+/* Memory that is wiped before it is given back. Internal to src/, but for what curl.h shows. */
 #ifndef CLERK_MEMORY_H
 #define CLERK_MEMORY_H
 
@@ -18,6 +18,10 @@ typedef struct clerk_buffer {
   size_t length;
   size_t capacity;
 } clerk_buffer;
+
+/* Makes room for so many further bytes; false, with the buffer as it was, when there is no memory.
+ */
+bool clerk_buffer_reserve(clerk_buffer *buffer, size_t length);
 
 /* Appends; false, with the buffer as it was, when there is no memory. */
 bool clerk_buffer_append(clerk_buffer *buffer, const char *bytes, size_t length);

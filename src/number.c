@@ -1,5 +1,4 @@
-/* JSON numbers: exact 64-bit integers, correctly rounded doubles, in every
- * locale. */
+/* JSON numbers: exact 64-bit integers, correctly rounded doubles, in every locale. */
 #include "number.h"
 
 #include <stdio.h>
@@ -14,19 +13,14 @@ static const char *skip_digits(const char *at, const char *end) {
   return at;
 }
 
-/* Any number of so many digits fits 64 bits. */
-enum { DIGITS_THAT_FIT = 18 };
-
-/* Reads digits as an integer of the given sign; false when it does not fit. */
+/* Reads digits as an integer of the given sign; false when it does not fit. Of more than 19 digits
+** none does: there are no leading zeros. */
 static bool to_integer(const char *at, const char *end, bool negative, int64_t *integer) {
   const uint64_t limit = negative ? (uint64_t)INT64_MAX + 1 : (uint64_t)INT64_MAX;
   uint64_t value = 0;
-  bool must_check = end - at > DIGITS_THAT_FIT;
-  for (; at < end; at++) {
-    unsigned digit = (unsigned)(*at - '0');
-    if (must_check && value > (limit - digit) / 10) return false;
-    value = value * 10 + digit;
-  }
+  if (end - at > 19) return false;
+  for (; at < end; at++) value = value * 10 + (unsigned)(*at - '0');
+  if (value > limit) return false;
   *integer = negative ? (int64_t)(0 - value) : (int64_t)value;
   return true;
 }
@@ -61,8 +55,7 @@ clerk_number clerk_number_scan(const char *start, const char *end) {
   return number;
 }
 
-/* No double needs more significant digits to be rounded; a nonzero rest counts
- * as one digit more.
+/* No double needs more significant digits to be rounded; a nonzero rest counts as one digit more.
  */
 enum { SIGNIFICANT_DIGITS = 768, EXPONENT_LIMIT = 100000000 };
 
@@ -93,8 +86,7 @@ static long read_exponent(const char *at, const char *end) {
   return negative ? -exponent : exponent;
 }
 
-/* strtod reads the locale's decimal point; digits with an exponent have none.
- */
+/* strtod reads the locale's decimal point; digits with an exponent have none. */
 double clerk_number_to_double(const clerk_number *number) {
   decimal value = {.length = 0};
   bool negative = *number->start == '-', fraction = false;

@@ -95,6 +95,12 @@ int clerk_find_parameter(const clerk_operation *operation, const char *name) {
   return -1;
 }
 
+bool clerk_takes_body(const clerk_operation *operation) {
+  for (int i = 0; operation->parameters[i].name; i++)
+    if (operation->parameters[i].place == CLERK_BODY) return true;
+  return false;
+}
+
 bool clerk_is_change(const clerk_operation *operation) {
   return strcmp(operation->method, "GET") != 0;
 }

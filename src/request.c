@@ -21,12 +21,12 @@ static bool append_string(clerk_buffer *url, const char *string) {
 
 /* Appends text percent-encoded (RFC 3986, 2.1) as one segment or value. */
 static bool append_encoded(clerk_buffer *url, clerk_text text) {
+  static const char digits[] = "0123456789ABCDEF";
   for (size_t i = 0; i < text.length; i++) {
     unsigned char byte = (unsigned char)text.bytes[i];
-    char escape[4];
-    snprintf(escape, sizeof escape, "%%%02X", byte);
+    const char escape[] = {'%', digits[byte >> 4], digits[byte & 15]};
     if (!(is_unreserved(byte) ? clerk_buffer_append(url, &text.bytes[i], 1)
-                              : append_string(url, escape)))
+                              : clerk_buffer_append(url, escape, sizeof escape)))
       return false;
   }
   return true;
@@ -81,12 +81,6 @@ static char *build_url(const char *base_url, const clerk_operation *operation,
 }
 
 /* ------------------------------------------------------------------ body */
-
-static bool has_body(const clerk_operation *operation) {
-  for (int i = 0; operation->parameters[i].name; i++)
-    if (operation->parameters[i].place == CLERK_BODY) return true;
-  return false;
-}
 
 static cJSON *new_array(const clerk_value *value) {
   cJSON *array = cJSON_CreateArray();
@@ -163,7 +157,7 @@ static bool add_headers(clerk_request *request, const clerk_settings *settings) 
 
 clerk_status clerk_request_build(clerk_request *request, const clerk_operation *operation,
                                  const clerk_value values[], const clerk_settings *settings) {
-  bool with_body = has_body(operation);
+  bool with_body = clerk_takes_body(operation);
   request->method = operation->method;
   request->url = build_url(settings->base_url, operation, values);
   if (with_body) request->body = build_body(operation, values);

@@ -104,6 +104,9 @@ static int64_t wait_of(const clerk_retry *retry, const clerk_attempt *attempt, d
   return (int64_t)(delay / 2 + random * delay / 2);
 }
 
+/* However long a server asks to wait: it is asked again before somebody has to restart the host. */
+enum { PAUSE_LIMIT_MS = 3600 * 1000 };
+
 clerk_verdict clerk_retry_judge(clerk_retry *retry, const clerk_attempt *attempt, int64_t now_ms,
                                 double random) {
   clerk_verdict verdict = {.outcome = CLERK_FAILED};
@@ -113,7 +116,8 @@ clerk_verdict clerk_retry_judge(clerk_retry *retry, const clerk_attempt *attempt
   if (clerk_is_change(retry->operation) && !is_unsent(attempt) && !is_4xx(attempt))
     retry->maybe_applied = true;
   int64_t wait_ms = wait_of(retry, attempt, random);
-  if (attempt->has_response && attempt->status == 429) verdict.pause_ms = wait_ms;
+  if (attempt->has_response && attempt->status == 429)
+    verdict.pause_ms = wait_ms < PAUSE_LIMIT_MS ? wait_ms : PAUSE_LIMIT_MS;
   if (!retry->policy.backoff || !is_worth_repeating(&retry->policy, attempt) ||
       !is_safe_to_repeat(retry, attempt) || !clerk_retry_may_wait(retry, wait_ms, now_ms))
     return verdict;

@@ -71,3 +71,7 @@ size_t clerk_utf8_write(unsigned code_point, char *out) {
   out[3] = continuation(code_point);
   return 4;
 }
+
+char clerk_ascii_lower(char c) {
+  return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}

@@ -16,4 +16,7 @@ bool clerk_utf8_count(clerk_text text, size_t *characters);
 /* Writes a code point, which is no surrogate, to `out` (4 bytes at most); returns the length. */
 size_t clerk_utf8_write(unsigned code_point, char *out);
 
+/* The lower case of an ASCII letter, in every locale; any other byte as it is. */
+char clerk_ascii_lower(char c);
+
 #endif

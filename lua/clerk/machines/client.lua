@@ -36,8 +36,8 @@ end
 
 -- ---------------------------------------------------------------- one call
 
---- A call under way: client, operation, settings, call (core's), attempts, start, and of the last
---- attempt request, response, verdict and key.
+--- A run is a call under way: client, operation, settings, call (core's), url, start, attempts, and
+--- of the last attempt key, verdict and response.
 
 local function emit(run, event_type, details)
   local on_event = run.client.on_event
@@ -90,42 +90,63 @@ end
 local function await_pause(run)
   local client = run.client
   local left = client.paused_until - now(client)
-  if left <= 0 then
-    return
+  while left > 0 do
+    if run.call:may_wait(left, now(client)) then
+      wait(run, left)
+    elseif run.verdict then
+      raise(run)
+    else
+      emit(run, "end", { code = "timeout" })
+      error(errors.of_pause(run.operation, left, now(client) - run.start), 0)
+    end
+    left = client.paused_until - now(client)
   end
-  if run.call:may_wait(left, now(client)) then
-    wait(run, left)
-  elseif run.verdict then
-    raise(run)
-  else
-    error(errors.of_pause(run.operation, left, now(client) - run.start), 0)
-  end
+end
+
+local function refuse_key(run, problem)
+  local last = run.verdict
+  errors.refuse(problem, run.operation.name, last and run.attempts, last and last.maybe_applied)
 end
 
 local function make_request(run)
   run.key = run.client.secret_key()
   if type(run.key) ~= "string" then
-    errors.refuse("secret_key must return a string", run.operation.name)
+    refuse_key(run, "secret_key must return a string")
   end
   local request, problem = run.call:request(run.key)
   if not request then
-    errors.refuse(problem, run.operation.name)
+    refuse_key(run, problem)
   end
   local settings = run.settings
   local left = run.call:time_left(now(run.client)) or settings.timeout_ms
   request.timeout_ms = math.max(1, math.min(settings.timeout_ms, left))
   request.connect_timeout_ms = math.min(settings.connect_timeout_ms, request.timeout_ms)
   request.max_response_bytes = settings.max_response_bytes
-  run.url = request.url
   return request
+end
+
+--- A function of the user's may have closed the client or used up the deadline meanwhile.
+local function send(run, request)
+  local client = run.client
+  if client.is_closed then
+    return nil, { code = "cancelled", message = "the client was closed", sent = false }
+  elseif run.call:time_left(now(client)) == 0 then
+    return nil, { code = "timeout", message = "not sent: the deadline has passed", sent = false }
+  end
+  return client.transport:send(request)
+end
+
+local function pause(client, ms)
+  client.paused_until = math.max(client.paused_until, now(client) + ms)
 end
 
 local function attempt(run)
   local request = make_request(run)
   run.attempts = run.attempts + 1
   emit(run, "attempt")
-  local response, failure = run.client.transport:send(request)
+  local response, failure = send(run, request)
   run.verdict = run.call:receive(response, failure, now(run.client), core.random())
+  pause(run.client, run.verdict.pause_ms or 0)
   run.response = run.verdict.type ~= "TransportError" and response or nil
   emit(run, "answer", outcome_of(run))
   return run.verdict
@@ -142,16 +163,12 @@ local function finish(run)
 end
 
 local function drive(run)
-  local client = run.client
   run.call:start(run.start)
   while true do
     await_pause(run)
     local verdict = attempt(run)
     if verdict.outcome == "done" then
       return finish(run)
-    end
-    if verdict.pause_ms then
-      client.paused_until = math.max(client.paused_until, now(client) + verdict.pause_ms)
     end
     if verdict.outcome == "failed" then
       raise(run)
@@ -202,7 +219,7 @@ local function invoke(client, operation, layout, ...)
   if layout.takes_params then
     params = arguments[layout.path_count + 1]
   end
-  local call, unfit = core.call(operation.name, settings, params, arguments[1], arguments[2])
+  local call, unfit = core.call(operation.name, settings, params, ...) -- path parameters are first
   if not call then
     errors.refuse(unfit, operation.name)
   end
@@ -211,6 +228,7 @@ local function invoke(client, operation, layout, ...)
     operation = operation,
     settings = settings,
     call = call,
+    url = call:url(),
     attempts = 0,
     start = now(client),
   }
@@ -227,7 +245,9 @@ end
 
 --- Closes the connections. Any use of the client after that is an ArgumentError, but for this.
 function Client:close()
-  if self.is_closed then
+  if getmetatable(self) ~= Client then
+    errors.refuse("call it with a colon: client:close()")
+  elseif self.is_closed then
     return
   end
   self.is_closed = true
@@ -248,7 +268,7 @@ local function add_finalizer(client)
   if newproxy then
     client.finalizer = newproxy(true)
     getmetatable(client.finalizer).__gc = function()
-      client:close()
+      pcall(client.close, client) -- as on 5.4, an error reaches nobody
     end
   end
 end

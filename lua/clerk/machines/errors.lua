@@ -50,10 +50,14 @@ end
 
 -- ---------------------------------------------------------------- ArgumentError
 
+--- Where this library's sources are; nil when they were bundled or stripped.
 local own_source = debug.getinfo(1, "S").source:match("^(.*)errors%.lua$")
 
 --- The first place on the stack that is not this library's.
 local function where()
+  if not own_source then
+    return nil
+  end
   for level = 2, 250 do
     local info = debug.getinfo(level, "Sl")
     if not info then
@@ -68,12 +72,16 @@ end
 --- Raises an ArgumentError, before any I/O.
 ---@param message string names the argument and what was expected; holds no secret
 ---@param operation string|nil
-function errors.refuse(message, operation)
+---@param attempts integer|nil that went before, when a later key is refused
+---@param maybe_applied boolean|nil by one of those
+function errors.refuse(message, operation, attempts, maybe_applied)
   error(setmetatable({
     type = "ArgumentError",
     code = "invalid_argument",
     message = one_line(message), -- it may quote a name that the caller gave
     operation = operation,
+    attempts = attempts,
+    maybe_applied = maybe_applied,
     where = where(),
   }, Error), 0)
 end

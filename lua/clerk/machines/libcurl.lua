@@ -8,13 +8,21 @@ Libcurl.__index = Libcurl
 --- How long one step may wait, so that signals and debug hooks get their turn.
 local STEP_MS = 1000
 
+local function finish(curl, transfer)
+  while not transfer:is_finished() do
+    curl:step(STEP_MS)
+  end
+end
+
 ---@param request clerk.machines.Request
 ---@return clerk.machines.Response|nil
 ---@return clerk.machines.Failure|nil
 function Libcurl:send(request)
   local transfer = self.curl:start(request)
-  while not transfer:is_finished() do
-    self.curl:step(STEP_MS)
+  local ok, problem = pcall(finish, self.curl, transfer)
+  if not ok then -- a signal or a hook: the next call must not carry this one out
+    transfer:cancel()
+    error(problem, 0)
   end
   return transfer:take()
 end

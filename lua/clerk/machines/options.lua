@@ -164,15 +164,18 @@ function kinds.group(row, value, name)
   return check(row.members, value, name .. ".")
 end
 
---- Merges checked groups member by member; neither table is changed.
-local function merge(base, changes)
+--- Lays changes over a base, groups and headers member by member; neither table is changed.
+local function merge(base, changes, rows)
   local merged = {}
   for name, value in next, base do
     merged[name] = value
   end
   for name, value in next, changes do
-    local is_group = name == "backoff" or name == "headers" or name == "retries"
-    merged[name] = is_group and merged[name] and merge(merged[name], value) or value
+    local row = rows[name] or {}
+    if merged[name] and (row.kind == "group" or row.kind == "headers") then
+      value = merge(merged[name], value, row.members or {})
+    end
+    merged[name] = value
   end
   return merged
 end
@@ -265,7 +268,7 @@ local function resolve(allowed, given, base)
   if not checked then
     return nil, problem
   end
-  local settings = merge(base, checked)
+  local settings = merge(base, checked, rows)
   local ok, url_problem = core.check_base_url(settings.base_url, settings.allow_http)
   return ok and settings, url_problem
 end
@@ -285,7 +288,7 @@ local function with_environment(given)
   if type(given) ~= "table" or rawget(given, "secret_key") ~= nil then
     return given
   end
-  return merge(given, { secret_key = os.getenv("CLERK_SECRET_KEY") })
+  return merge(given, { secret_key = os.getenv("CLERK_SECRET_KEY") }, {})
 end
 
 --- Checks the options of `machines.new` and adds the defaults.

@@ -33,7 +33,7 @@ function Result:__tostring()
     return show(self)
   end
   if type(self.data) == "table" then
-    return ("machines: %d of %s"):format(#self.data, tostring(self.total_count or "?"))
+    return ("machines: %d of %s"):format(#self.data, text(tostring(self.total_count)))
   end
   return Result.__name
 end

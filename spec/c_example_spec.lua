@@ -1,0 +1,125 @@
+-- The C example: compiled as its header says, run against the emulator as a C programmer would.
+
+local process = require "support.process"
+
+local SOURCE = "examples/get_machine.c"
+local STRICT = "-std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"
+local VALGRIND = "valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=all"
+local UNKNOWN = "mch_000000000000000000000000000"
+
+describe("examples/get_machine.c", function()
+  local directory, program, server, url, machine_id
+
+  -- As if a user typed it: without what the sanitizers' runs preload.
+  local function run(command)
+    return process.run("unset LD_PRELOAD; " .. command)
+  end
+
+  local function post(address, body)
+    local status, answer, problem = run(
+      "curl -sS --fail -H 'Authorization: Bearer sk_test_emulator' "
+        .. "-H 'Content-Type: application/json' -d " .. process.quote(body) .. " " .. address)
+    assert(status == 0, problem)
+    return answer
+  end
+
+  local function fault(body)
+    post(url:gsub("/v1$", "/emulator/faults"), body)
+  end
+
+  -- The header's own command, made strict, with the program in a place of ours.
+  local function compile()
+    local file = assert(io.open(SOURCE, "rb"))
+    local lines = file:read("*a"):match("\n%*%*   (cc .-)\n%*%*   CLERK_SECRET_KEY")
+    file:close()
+    local command = lines:gsub("\n%*%* ", "\n")
+      :gsub("^cc ", "cc " .. STRICT .. " ")
+      :gsub("%-o get_machine", "-o " .. program)
+    return run(command)
+  end
+
+  setup(function()
+    local status, output = process.run("mktemp -d")
+    assert.equal(0, status)
+    directory = output:match("%S+")
+    program = directory .. "/get_machine"
+    server = process.start((jit and "luajit" or "lua5.4") .. " bin/clerk-machines emulate")
+    url = server:read_line():match("http://%S+/v1")
+    machine_id = post(url .. "/machines", '{"name":"worker"}'):match('"id":"(mch_[^"]+)"')
+  end)
+
+  teardown(function()
+    assert.equal(0, server:stop())
+    os.execute("rm -r " .. directory)
+    process.none_left()
+  end)
+
+  local function get(id, environment, runner)
+    return run(("env CLERK_SECRET_KEY=sk_test_emulator CLERK_API_URL=%s %s %s %s %s")
+      :format(url, environment or "", runner or "", program, process.quote(id)))
+  end
+
+  it("compiles by the command in its header, without a warning", function()
+    local status, _, warnings = compile()
+    assert.equal("", warnings)
+    assert.equal(0, status)
+  end)
+
+  it("prints the machine's ID and name", function()
+    local status, output, errors = get(machine_id)
+    assert.same({ 0, machine_id .. " worker\n", "" }, { status, output, errors })
+  end)
+
+  it("tells the API's error", function()
+    local status, output, errors = get(UNKNOWN)
+    assert.same({ 1, "" }, { status, output })
+    assert.equal("get_machine: 404 machine_not_found: Machine not found\n", errors)
+  end)
+
+  it("tries again after an answer that may pass, as long as it asks for", function()
+    fault '{"operation":"get","status":503,"retry_after":1}'
+    local status, output, errors = get(machine_id)
+    assert.same({ 0, machine_id .. " worker\n" }, { status, output })
+    assert.matches("^get_machine: 503 .-\nget_machine: trying again in 1000 ms\n$", errors)
+  end)
+
+  it("tries again after a lost connection", function()
+    fault '{"operation":"get","drop":true}'
+    local status, output, errors = get(machine_id)
+    assert.same({ 0, machine_id .. " worker\n" }, { status, output })
+    assert.matches("^get_machine: connection_lost: .-\nget_machine: trying again in %d+ ms\n$",
+      errors)
+  end)
+
+  it("tells an answer that is none of the API's", function()
+    fault '{"operation":"get","status":200,"body":"<html>","content_type":"text/html"}'
+    local status, output, errors = get(machine_id)
+    assert.same({ 1, "", "get_machine: 200 invalid_json\n" }, { status, output, errors })
+  end)
+
+  it("refuses a bad ID before it sends anything", function()
+    local status, output, errors = get("..", "CLERK_API_URL=http://127.0.0.1:1")
+    assert.same({ 2, "" }, { status, output })
+    assert.equal("get_machine: machine_id must be a machine ID, not a path\n", errors)
+  end)
+
+  it("refuses a base URL that would show the key", function()
+    local status, _, errors = get(machine_id, "CLERK_API_URL=http://api.clerk.com/v1")
+    assert.equal(2, status)
+    assert.matches("^get_machine: base_url must be https", errors)
+  end)
+
+  it("asks for a key, and for an ID", function()
+    local status, _, errors = run("env -u CLERK_SECRET_KEY " .. program .. " mch_1")
+    assert.same({ 2, "get_machine: CLERK_SECRET_KEY is not set\n" }, { status, errors })
+    status, _, errors = run("env CLERK_SECRET_KEY=k " .. program)
+    assert.same({ 2, "get_machine: usage: get_machine MACHINE_ID\n" }, { status, errors })
+  end)
+
+  it("leaks nothing and reads nothing amiss, whatever happens", function()
+    fault '{"operation":"get","status":503,"retry_after":0,"body":""}'
+    assert.equal(0, (get(machine_id, nil, VALGRIND)))
+    assert.equal(1, (get(UNKNOWN, nil, VALGRIND)))
+    assert.equal(2, (get("..", nil, VALGRIND)))
+  end)
+end)

@@ -1,0 +1,225 @@
+-- The loop that drives a call: what users' functions and transports may do to it at any point.
+
+local fake = require "support.fake"
+local machines = require "clerk.machines"
+local server = require "support.server"
+
+local function busy(seconds)
+  return fake.answer(429, "", { ["retry-after"] = seconds })
+end
+
+local function error_of(f, ...)
+  local ok, err = pcall(f, ...)
+  assert.is_false(ok)
+  return err
+end
+
+describe("A transport", function()
+  it("may make the strings of its response as they are asked for", function()
+    local function lazy(values)
+      return setmetatable({}, { __index = function(_, name)
+        local value = values[name]
+        collectgarbage()
+        return type(value) == "string" and table.concat { value:sub(1, 1), value:sub(2) } or value
+      end })
+    end
+    local body = ('{"id":"mch_1","name":"%s"}'):format(("x"):rep(2000))
+    local client = machines.new { secret_key = "sk_test", transport = { send = function()
+      local headers = lazy { ["retry-after"] = "1", date = "x" }
+      return lazy { status = 200, headers = headers, body = body }
+    end } }
+    for _ = 1, 20 do assert.equal(2000, #client:get("mch_1").name) end
+
+    local failing = machines.new { secret_key = "sk_test", transport = { send = function()
+      return nil, lazy { code = "tls_failed", message = "the reason is long enough", sent = false }
+    end } }
+    local err = error_of(failing.get, failing, "mch_1")
+    assert.equal("tls_failed", err.code)
+    assert.equal("the reason is long enough", err.message)
+  end)
+
+  it("may answer with any status of three digits", function()
+    local client = fake.client { fake.answer(600, "odd") }
+    local err = error_of(client.get, client, "mch_1")
+    assert.equal("SDKError", err.type)
+    assert.equal(600, err.status)
+    assert.equal("odd", err.body)
+  end)
+end)
+
+describe("A client that is closed while a call is under way", function()
+  it("sends nothing more", function()
+    local client, transport
+    client, transport = fake.client({ fake.ok }, { on_event = function(event)
+      if event.type == "attempt" then client:close() end
+    end })
+    local err = error_of(client.create, client, { name = "a" })
+    assert.equal("cancelled", err.code)
+    assert.is_false(err.maybe_applied)
+    assert.equal(0, #transport.requests)
+  end)
+
+  it("does not try again", function()
+    local client, transport = fake.client { fake.answer(503) }
+    function transport.sleep() client:close() end
+    assert.equal("cancelled", error_of(client.get, client, "mch_1").code)
+    assert.equal(1, #transport.requests)
+  end)
+
+  it("tells that the method needs a colon", function()
+    assert.equal("ArgumentError", error_of(fake.client({ fake.ok }).close).type)
+  end)
+end)
+
+describe("A deadline", function()
+  it("that passed before the request was made lets nothing be sent", function()
+    local client, transport = fake.client({ fake.ok }, {
+      deadline_ms = 5,
+      secret_key = function()
+        local from = os.clock()
+        while os.clock() - from < 0.02 do end -- luacheck: ignore
+        return fake.secret_key
+      end,
+    })
+    local err = error_of(client.create, client, { name = "a" })
+    assert.equal("timeout", err.code)
+    assert.is_false(err.maybe_applied)
+    assert.equal(0, #transport.requests)
+  end)
+end)
+
+describe("The pause after a 429", function()
+  it("holds even when on_event raises at the answer", function()
+    local raises = true
+    local client, transport = fake.client({ busy "30", fake.ok }, { on_event = function(event)
+      if raises and event.type == "answer" then error "mine" end
+    end })
+    assert.matches("mine", error_of(client.get, client, "mch_1"))
+    raises = false
+    client:get "mch_1"
+    assert.equal(1, #transport.sleeps)
+  end)
+
+  it("is waited out to its end when it grows meanwhile", function()
+    local client, transport = fake.client { busy "1", busy "3", fake.ok }
+    local slept = 0
+    function transport.sleep(_, ms)
+      slept = slept + ms
+      if slept <= 1000 then client:get("mch_2", { deadline_ms = 30000 }) end
+    end
+    client:get "mch_1"
+    assert.is_true(slept >= 3000)
+    assert.equal(4, #transport.requests)
+  end)
+
+  it("is an hour at most, whatever the server asks for", function()
+    local client, transport = fake.client({ busy "9999999999", fake.ok }, {
+      retries = { backoff = { max_elapsed_time = 2 ^ 31 - 1 } },
+    })
+    assert.equal(9999999999, error_of(client.get, client, "mch_1").retry_after)
+    client:get "mch_1"
+    assert.is_true(transport.sleeps[1] <= 3600000)
+  end)
+
+  it("is told by events that name the URL, and by an end when it is too long", function()
+    local events = {}
+    local client = fake.client({ busy "30", fake.ok }, { on_event = function(event)
+      events[#events + 1] = event
+    end })
+    error_of(client.get, client, "mch_1", { retries = false })
+    events = {}
+    client:get "mch_1"
+    assert.equal("wait", events[1].type)
+    assert.matches("/machines/mch_1$", events[1].url)
+    local other = fake.client({ busy "99" }, { on_event = function(event)
+      events[#events + 1] = event
+    end })
+    error_of(other.get, other, "mch_1")
+    events = {}
+    error_of(other.get, other, "mch_1")
+    assert.equal(1, #events)
+    assert.equal("end", events[1].type)
+    assert.equal("timeout", events[1].code)
+  end)
+end)
+
+describe("A key that is refused at a later attempt", function()
+  it("does not hide that an earlier one may have been applied", function()
+    local calls = 0
+    local client = fake.client({ fake.failure("timeout", true) }, {
+      secret_key = function()
+        calls = calls + 1
+        return calls == 1 and fake.secret_key or nil
+      end,
+    })
+    local err = error_of(client.update, client, "mch_1", { name = "a" })
+    assert.equal("ArgumentError", err.type)
+    assert.equal(1, err.attempts)
+    assert.is_true(err.maybe_applied)
+  end)
+end)
+
+describe("A call that is interrupted", function()
+  after_each(server.stop_all)
+
+  it("is not carried out by the next one", function()
+    local web = server.start [[
+      for request in connection:requests() do
+        connection:answer(200, '{"id":"mch_1"}')
+      end
+    ]]
+    local client = machines.new { secret_key = "sk_test", base_url = web:url "/v1" }
+    client:get "mch_1"
+    local libcurl = require "clerk.machines.libcurl"
+    assert.is_table(libcurl)
+    local interrupted = client.transport.curl
+    client.transport.curl = setmetatable({}, { __index = function(_, name)
+      if name == "step" then error("interrupted", 0) end
+      return function(_, ...) return interrupted[name](interrupted, ...) end
+    end })
+    assert.equal("interrupted", error_of(client.create, client, { name = "a" }))
+    client.transport.curl = interrupted
+    client:get "mch_1"
+    for _, request in ipairs(web:requests()) do assert.matches("^GET ", request.line) end
+  end)
+end)
+
+describe("A bundled library", function()
+  it("still tells its errors, if not where they come from", function()
+    local path = package.searchpath and assert(package.searchpath("clerk.machines.errors",
+      package.path)) or "lua/clerk/machines/errors.lua"
+    local file = assert(io.open(path))
+    local source = file:read "*a"
+    file:close()
+    local load_chunk = rawget(_G, "loadstring") or load
+    local errors = assert(load_chunk(source, "@bundle.lua"))()
+    local err = error_of(errors.refuse, "mine")
+    assert.equal("ArgumentError: invalid_argument: mine", tostring(err))
+  end)
+end)
+
+describe("A proxy that is none", function()
+  it("is refused at once, without showing its password", function()
+    for _, proxy in ipairs { "http://user:hunter2@host:99999", "ftp://user:hunter2@host",
+      "http://", "://" } do
+      local err = error_of(machines.new, { secret_key = "sk_test", proxy = proxy })
+      assert.equal("ArgumentError", err.type)
+      assert.matches("^proxy must be", err.message)
+      assert.falsy(tostring(err):find("hunter2", 1, true))
+    end
+  end)
+
+  it("is not one without a scheme", function()
+    machines.new({ secret_key = "sk_test", proxy = "127.0.0.1:3128" }):close()
+    machines.new({ secret_key = "sk_test", proxy = "socks5h://127.0.0.1:1080" }):close()
+  end)
+end)
+
+describe("A parameter's name", function()
+  it("is compared to its end, past a NUL byte", function()
+    local client, transport = fake.client { fake.ok }
+    local err = error_of(client.create, client, { name = "a", ["default_token_ttl\0"] = 5 })
+    assert.equal("ArgumentError", err.type)
+    assert.equal(0, #transport.requests)
+  end)
+end)
