@@ -73,5 +73,5 @@ size_t clerk_utf8_write(unsigned code_point, char *out) {
 }
 
 char clerk_ascii_lower(char c) {
-  return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+  return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
 }

@@ -125,59 +125,43 @@ function handlers.create(store, values, now)
   return shown
 end
 
-function handlers.get(store, values)
-  local machine, problem = find(store, values.machine_id)
-  if not machine then
-    return nil, problem
+--- A handler that acts on the machine which the path names.
+local function on_machine(act)
+  return function(store, values, now)
+    local machine, problem = find(store, values.machine_id)
+    if not machine then
+      return nil, problem
+    end
+    return act(store, machine, values, now)
   end
-  return show(machine)
 end
 
-function handlers.update(store, values, now)
-  local machine, problem = find(store, values.machine_id)
-  if not machine then
-    return nil, problem
-  end
+handlers.get = on_machine(function(_, machine)
+  return show(machine)
+end)
+
+handlers.update = on_machine(function(store, machine, values, now)
   local changes = { name = values.name, default_token_ttl = values.default_token_ttl }
   store:update(machine, changes, now)
   return show(machine)
-end
+end)
 
-function handlers.delete(store, values)
-  local machine, problem = find(store, values.machine_id)
-  if not machine then
-    return nil, problem
-  end
+handlers.delete = on_machine(function(store, machine)
   store:delete(machine)
   return DeletedMachine { object = "machine", id = machine.id, deleted = true }
-end
+end)
 
-function handlers.get_secret_key(store, values)
-  local machine, problem = find(store, values.machine_id)
-  if not machine then
-    return nil, problem
-  end
+handlers.get_secret_key = on_machine(function(_, machine)
   return show_secret(machine.secret)
-end
+end)
 
-function handlers.rotate_secret_key(store, values, now)
-  local machine, problem = find(store, values.machine_id)
-  if not machine then
-    return nil, problem
-  end
+handlers.rotate_secret_key = on_machine(function(store, machine, values, now)
   return show_secret(store:rotate(machine, values.previous_token_ttl, now))
-end
+end)
 
-function handlers.create_scope(store, values, now)
-  local from, from_problem = find(store, values.machine_id)
-  if not from then
-    return nil, from_problem
-  end
-  local to, to_problem = find(store, values.to_machine_id)
-  if not to then
-    return nil, to_problem
-  end
-  local problem = why_no_scope(from, to)
+handlers.create_scope = on_machine(function(store, from, values, now)
+  local to, problem = find(store, values.to_machine_id)
+  problem = problem or why_no_scope(from, to)
   if problem then
     return nil, problem
   end
@@ -185,16 +169,12 @@ function handlers.create_scope(store, values, now)
   local shown = show_scope(from, to)
   shown.created_at = now
   return shown
-end
+end)
 
-function handlers.delete_scope(store, values)
-  local from, from_problem = find(store, values.machine_id)
-  if not from then
-    return nil, from_problem
-  end
-  local to, to_problem = find(store, values.other_machine_id)
+handlers.delete_scope = on_machine(function(store, from, values)
+  local to, problem = find(store, values.other_machine_id)
   if not to then
-    return nil, to_problem
+    return nil, problem
   end
   if not scopes.exists(from, to) then
     return nil, problems.new(assumed.code.scope_absent, "There is no such scope.")
@@ -203,6 +183,6 @@ function handlers.delete_scope(store, values)
   local shown = show_scope(from, to)
   shown.deleted = true
   return shown
-end
+end)
 
 return handlers
