@@ -5,3 +5,4 @@ exclude_files = { "build" }
 files["spec"] = { std = "max+busted" }
 files["bin"] = { std = "max" }
 files["lua/clerk/machines/types.lua"] = { unused = false }
+files["bench"] = { std = "max" }

@@ -47,7 +47,7 @@ end)
 describe("The rock", function()
   it("is made without a network, and works from its tree", function()
     local source, config = tree .. "/source", tree .. "/config.lua"
-    run("mkdir " .. source .. " && cp -r CMakeLists.txt *.rockspec bin lua src " .. source)
+    run("mkdir " .. source .. " && cp -r CMakeLists.txt *.rockspec bin examples lua src " .. source)
     run(("echo 'lua_interpreter = \"%s\"' >%s"):format(lua, config))
     local rocks = (CLEAN .. "LUAROCKS_CONFIG=%s luarocks --lua-version=%s --tree=%s/tree ")
       :format(config, version, tree)

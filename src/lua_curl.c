@@ -5,6 +5,9 @@
 #define CURL_TYPE "clerk.machines.curl"
 #define TRANSFER_TYPE "clerk.machines.transfer"
 
+/* Room for them at once; an answer may have more. */
+enum { USUAL_HEADERS = 16 };
+
 static clerk_curl *check_curl(lua_State *L) {
   return luaL_checkudata(L, 1, CURL_TYPE);
 }
@@ -112,7 +115,7 @@ static int push_response(lua_State *L, clerk_transfer *transfer) {
   lua_createtable(L, 0, 3);
   lua_pushinteger(L, transfer->status);
   lua_setfield(L, -2, "status");
-  lua_newtable(L);
+  lua_createtable(L, 0, USUAL_HEADERS);
   while (clerk_transfer_next_header(transfer, &position, &name, &value)) add_header(L, name, value);
   lua_setfield(L, -2, "headers");
   lua_pushlstring(L, transfer->body.bytes, transfer->body.length);

@@ -1,0 +1,81 @@
+--- What this client is meant to reach, and what it did.
+
+local statistics = require "statistics"
+
+local goals = {}
+
+local OURS = { "clerk.machines, Lua 5.4", "clerk.machines, LuaJIT" }
+
+local function find(results, name)
+  for _, result in ipairs(results) do
+    if result.workload.name == name then
+      return result
+    end
+  end
+end
+
+-- Each measures one run of ours within its result.
+
+local function rate(result, run)
+  return statistics.ratio(result.by_name["libcurl"], run, "wall")
+end
+
+local function cpu(result, run)
+  return statistics.ratio(run, result.by_name["libcurl"], "cpu")
+end
+
+local function lead(result, run)
+  return statistics.ratio(statistics.best_peer(result, run), run, "wall")
+end
+
+local function peak(_, run)
+  return run.peak_of_one
+end
+
+local function cold(result, run)
+  return statistics.ratio(run, result.by_name["libcurl, Debian's CA"], "wall")
+end
+
+local WIDE = "page of 500 with 150 scopes each"
+
+--- The last one was set as 25 ms where plain libcurl takes 44.
+local rows = {
+  { "get, http", "rate of libcurl's", rate, least = 0.95 },
+  { "get, http", "CPU of libcurl's", cpu, most = 1.15 },
+  { "get, TLS", "rate of libcurl's", rate, least = 0.95 },
+  { "get, TLS", "CPU of libcurl's", cpu, most = 1.15 },
+  { "page of 500", "rate of the best Lua peer's", lead, least = 2.2 },
+  { WIDE, "rate of the best Lua peer's", lead, least = 1.8 },
+  { WIDE, "peak memory, MB", peak, most = 75 },
+  { "decode a machine", "rate of lua-cjson's", lead, least = 2 },
+  { "decode a page of 500", "rate of lua-cjson's", lead, least = 2 },
+  { "decode 500 with 150 scopes each", "rate of lua-cjson's", lead, least = 2 },
+  { "cold get, TLS", "time of libcurl's with Debian's CA", cold, most = 0.57 },
+}
+
+local function bound(goal)
+  return goal.least and ("≥ %g"):format(goal.least) or ("≤ %g"):format(goal.most)
+end
+
+local function verdict(goal, number)
+  local is_met = number >= (goal.least or number) and number <= (goal.most or number)
+  return ("%.3g %s"):format(number, is_met and "✓" or "✗")
+end
+
+--- Lines of a table: what, goal, and what each of ours reached.
+function goals.lines(results)
+  local lines = {}
+  for _, goal in ipairs(rows) do
+    local result = find(results, goal[1])
+    if result then
+      local line = { goal[1] .. ": " .. goal[2], bound(goal) }
+      for _, name in ipairs(OURS) do
+        table.insert(line, verdict(goal, goal[3](result, result.by_name[name])))
+      end
+      table.insert(lines, line)
+    end
+  end
+  return lines
+end
+
+return goals

@@ -1,0 +1,26 @@
+--- This client.
+
+local worker = require "workers.worker"
+
+if worker.kind == "decode" then
+  worker.serve(worker.decoding(require("clerk.machines.core").decode))
+  return
+end
+
+local client = require("clerk.machines").new {
+  secret_key = worker.secret_key,
+  base_url = worker.base_url,
+  ca_file = worker.ca_file,
+}
+
+local calls = {}
+
+function calls.get()
+  return client:get(worker.id)
+end
+
+function calls.list()
+  return client:list { limit = worker.count }
+end
+
+worker.serve(calls[worker.kind])
