@@ -219,29 +219,34 @@ static void init_libcurl(void) {
   libcurl_is_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == 0;
 }
 
-/* Checked here because libcurl's own words for a bad one may quote it, its password included. */
-static bool is_proxy(const char *proxy) {
+static bool is_proxy_scheme(const char *scheme) {
   static const char *const schemes[] = {"http", "https", "socks4", "socks4a", "socks5", "socks5h"};
+  for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+    if (strcmp(scheme, schemes[i]) == 0) return true;
+  return false;
+}
+
+/* Checked here because libcurl's own words for a bad one may quote it, its password included. */
+static clerk_status check_proxy(const char *proxy, clerk_problem *problem) {
+  const unsigned flags = CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME;
   char *scheme = NULL;
-  bool is_known = false;
   CURLU *url = curl_url();
-  if (url && curl_url_set(url, CURLUPART_URL, proxy,
-                          CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME) == CURLUE_OK)
-    curl_url_get(url, CURLUPART_SCHEME, &scheme, 0);
-  for (size_t i = 0; scheme && i < sizeof schemes / sizeof *schemes; i++)
-    is_known = is_known || strcmp(scheme, schemes[i]) == 0;
+  CURLUcode code = url ? curl_url_set(url, CURLUPART_URL, proxy, flags) : CURLUE_OUT_OF_MEMORY;
+  if (code == CURLUE_OK) code = curl_url_get(url, CURLUPART_SCHEME, &scheme, 0);
+  bool is_good = code == CURLUE_OK && is_proxy_scheme(scheme);
   curl_free(scheme);
   curl_url_cleanup(url);
-  return is_known;
+  if (is_good) return CLERK_OK;
+  if (code == CURLUE_OUT_OF_MEMORY) return CLERK_NO_MEMORY;
+  snprintf(problem->message, sizeof problem->message,
+           "proxy must be an URL of http, https or socks, such as http://127.0.0.1:3128");
+  return CLERK_REFUSED;
 }
 
 static clerk_status keep_proxy(clerk_curl *curl, const char *proxy, clerk_problem *problem) {
   if (!proxy) return CLERK_OK;
-  if (!is_proxy(proxy)) {
-    snprintf(problem->message, sizeof problem->message,
-             "proxy must be an URL of http, https or socks, such as http://127.0.0.1:3128");
-    return CLERK_REFUSED;
-  }
+  clerk_status status = check_proxy(proxy, problem);
+  if (status != CLERK_OK) return status;
   curl->proxy = strdup(proxy);
   return curl->proxy ? CLERK_OK : CLERK_NO_MEMORY;
 }

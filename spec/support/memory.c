@@ -1,13 +1,13 @@
 /*
-** Memory that fails when it is told to, and that counts what is not given back. Preloaded into an
-** interpreter, it stands in front of malloc and its kin; loaded as a Lua module, also in front of
-** the state's allocator:
+** Memory that fails when it is told to; see failing_memory.lua. Preloaded into an interpreter, this
+** stands in front of malloc and its kin, and loaded as a Lua module, in front of the state's
+** allocator too. Of C's memory only what certain libraries allocate fails and is counted.
 **
-**   watch(name, …)            from now on, what those libraries allocate is C's memory
-**   attempt(kind, first, last, f)  --> whether f returned, what it raised; meanwhile the
-**                             allocations of that number fail, counted from 1; kind: "lua" or "c"
-**   asked()                   --> how many allocations the latest attempt asked for
-**   live(kind)                --> bytes
+**   watch(name, ...)               names such libraries, by a part of their paths
+**   attempt(kind, first, last, f)  --> whether f returned, and what it raised; meanwhile the
+**                                  allocations from the first to the last, counted from 1, fail
+**   asked()                        --> how many allocations the latest attempt asked for
+**   live(kind)                     --> bytes not freed yet; kind is "lua" or "c"
 **
 ** The process fails when any of it is left at its end.
 */
@@ -42,9 +42,7 @@ static bool refuses(supply *s) {
 
 enum { RANGES = 16 };
 
-static struct {
-  uintptr_t start, end;
-} watched[RANGES];
+static struct { uintptr_t start, end; } watched[RANGES];
 static int watched_count;
 
 static bool is_watched(const void *caller) {
@@ -61,7 +59,7 @@ static void watch_segment(uintptr_t start, size_t size) {
 
 static int watch_library(struct dl_phdr_info *library, size_t size, void *name) {
   (void)size;
-  if (!strstr(library->dlpi_name, name)) return 0;
+  if (!strstr(library->dlpi_name, *(const char **)name)) return 0;
   for (int i = 0; i < library->dlpi_phnum; i++) {
     const ElfW(Phdr) *segment = &library->dlpi_phdr[i];
     if (segment->p_type == PT_LOAD && segment->p_flags & PF_X)
@@ -73,7 +71,7 @@ static int watch_library(struct dl_phdr_info *library, size_t size, void *name) 
 /* ------------------------------------------------------------------ which of it is alive */
 
 /* A hash table with linear probing; far more room than libcurl ever needs. */
-enum { SLOTS = 1 << 14 };
+enum { SLOT_BITS = 14, SLOTS = 1 << SLOT_BITS };
 
 static struct {
   void *memory;
@@ -83,7 +81,7 @@ static int block_count;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* libcurl's resolver has threads */
 
 static size_t home_of(const void *memory) {
-  return ((uintptr_t)memory >> 4) * 0x9E3779B97F4A7C15u >> 50;
+  return ((uintptr_t)memory >> 4) * 0x9E3779B97F4A7C15u >> (64 - SLOT_BITS);
 }
 
 static size_t find(const void *memory) {
@@ -221,14 +219,13 @@ static supply *check_supply(lua_State *L) {
 
 static int memory_watch(lua_State *L) {
   for (int i = 1; i <= lua_gettop(L); i++) {
-    char *name = strdup(luaL_checkstring(L, i));
-    if (!dl_iterate_phdr(watch_library, name)) return luaL_error(L, "%s is not loaded", name);
-    free(name);
+    const char *name = luaL_checkstring(L, i);
+    if (!dl_iterate_phdr(watch_library, &name)) return luaL_error(L, "%s is not loaded", name);
   }
   return 0;
 }
 
-static long asked;
+static long asked; /* in the latest attempt */
 
 static int memory_attempt(lua_State *L) {
   supply *s = check_supply(L);

@@ -84,11 +84,14 @@ function kinds.secret_key(_, value, name)
   end, problem
 end
 
+--- Other things raise when they are asked for a member.
+local function has_members(value)
+  local metatable = getmetatable(value)
+  return type(value) == "table" or (type(value) == "userdata" and metatable and metatable.__index)
+end
+
 function kinds.transport(_, value, name)
-  local is_object, send = pcall(function()
-    return value.send
-  end)
-  if not is_object or type(send) ~= "function" then
+  if not has_members(value) or type(value.send) ~= "function" then
     return unexpected(name, "an object with a function `send`", value)
   end
   return value

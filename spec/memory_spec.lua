@@ -1,0 +1,133 @@
+-- Allocations fail, one after the other, while everything that a client does is done. A failure is
+-- raised or overcome; nothing crashes, leaks or goes wrong, then or later. See
+-- support/failing_memory.lua for how, and support/memory_scenarios.lua for what is done.
+--
+-- CLERK_MEMORY_STRIDE=7 fails only every seventh allocation; CLERK_MEMORY_RUNNER stands before the
+-- interpreter: CLERK_MEMORY_RUNNER="valgrind -q --error-exitcode=1 …".
+
+local process = require "support.process"
+local scenarios = require "support.memory_scenarios"
+local server = require "support.server"
+
+local quote = process.quote
+
+local LUA = jit and "luajit" or "lua5.4"
+local STRIDE = os.getenv "CLERK_MEMORY_STRIDE" or "1"
+local RUNNER = os.getenv "CLERK_MEMORY_RUNNER" or ""
+local KEY = require "support.fake".secret_key
+
+-- What the server does follows from the ID.
+local SCRIPT = [==[
+  local MACHINE = '{"object":"machine","id":"%s"}'
+  local WRONG = '{"errors":[{"message":"the request is wrong","code":"wrong"}]}'
+  local CREATED = '{"name":"worker","default_token_ttl":600}'
+
+  local special = {}
+  function special.mch_hang() connection:hang() end
+  function special.mch_html() connection:answer(404, "<html></html>") end
+  function special.mch_nobody()
+    connection:answer(404, '{"errors":[{"message":"no","code":"machine_not_found"}]}')
+  end
+  function special.mch_broken() connection:answer(200, '{"id":') end
+  function special.mch_packed() connection:answer(200, values.packed, "Content-Encoding: gzip") end
+  function special.mch_drop() return "is over" end
+  function special.mch_cut()
+    connection:write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+    return "is over"
+  end
+  function special.mch_again()
+    shared.turn = not shared.turn
+    connection:answer(shared.turn and 503 or 200, MACHINE:format "mch_again")
+  end
+
+  local function is_right(request, id)
+    local headers = request.headers
+    return headers.authorization == "Bearer " .. values.key
+      and headers.accept == "application/json"
+      and headers["clerk-api-version"]
+      and (headers["user-agent"] or ""):find "^clerk%-machines/"
+      and (request.method == "GET"
+        or request.body == CREATED and headers["content-type"] == "application/json")
+      and (id == "mch_proxied") == (request.target:find "^http:" ~= nil)
+  end
+
+  local function answer(request, id)
+    if not is_right(request, id) then return connection:answer(400, WRONG) end
+    if special[id] then return special[id]() end
+    if request.method == "POST" then return connection:answer(200, MACHINE:format "mch_created") end
+    connection:answer(200, id and MACHINE:format(id) or values.page)
+  end
+
+  for request in connection:requests() do
+    if answer(request, request.target:match "mch_%w+$") == "is over" then break end
+  end
+]==]
+
+local function page_of(count)
+  local rows = {}
+  for i = 1, count do rows[i] = ('{"object":"machine","id":"mch_%d"}'):format(i) end
+  return ('{"data":[%s],"total_count":%d}'):format(table.concat(rows, ","), count)
+end
+
+local function output_of(command)
+  local status, output, errors = process.run(command)
+  assert.equal(0, status, output .. errors)
+  return output
+end
+
+local function start_server()
+  local packed = output_of [[printf '{"id":"mch_packed"}' | gzip -c]]
+  return server.start(SCRIPT, { values = { key = KEY, page = page_of(500), packed = packed } })
+end
+
+local library
+
+local function compile_library()
+  library = os.tmpname()
+  output_of(("env -u LD_PRELOAD cc -D_GNU_SOURCE -shared -fPIC $(pkg-config --cflags %s) -o %s %s")
+    :format(LUA, library, "spec/support/memory.c"))
+end
+
+-- It comes before a sanitizer's library, to which it passes on what does not fail; the leaks that
+-- this one then sees are the loader's, and ours are counted without it.
+local SANITIZER_OPTIONS = ":verify_asan_link_order=0:detect_leaks=0"
+
+local function environment()
+  local others = os.getenv "LD_PRELOAD"
+  return table.concat({
+    "env",
+    "LUA_PATH=" .. quote(package.path),
+    "LUA_CPATH=" .. quote(package.cpath),
+    "LD_PRELOAD=" .. quote(others and library .. ":" .. others or library),
+    "ASAN_OPTIONS=" .. quote((os.getenv "ASAN_OPTIONS" or "") .. SANITIZER_OPTIONS),
+  }, " ")
+end
+
+local function sweep(kind, scenario, web)
+  local words = { environment(), RUNNER, LUA, "spec/support/failing_memory.lua", library, kind,
+    STRIDE, quote(scenario.name) }
+  if web then
+    table.insert(words, 1, "env http_proxy=" .. web:url()) -- which is not for the loopback
+    words[#words + 1] = "url=" .. web:url "/v1"
+    words[#words + 1] = "proxy=" .. web:url()
+  end
+  output_of(table.concat(words, " "))
+end
+
+describe("Without memory for", function()
+  setup(compile_library)
+  teardown(function() os.remove(library) end)
+  after_each(server.stop_all)
+
+  for kind, whose in pairs { lua = "Lua", c = "C" } do
+    describe(whose .. ", no harm is done when", function()
+      for _, scenario in ipairs(scenarios) do
+        if kind == "lua" or not scenario.lua_only then
+          it(scenario.name, function()
+            sweep(kind, scenario, scenario.needs_server and start_server())
+          end)
+        end
+      end
+    end)
+  end
+end)

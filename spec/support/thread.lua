@@ -1,0 +1,27 @@
+-- What each state does in threads.c: all at once, over HTTP, over a fake, and reading JSON.
+
+local url, key, rounds = ...
+
+local core = require "clerk.machines.core"
+local machines = require "clerk.machines"
+
+local PAGE = ('{"data":[%s{}],"total_count":100}'):format(('{"id":"mch_1","s":"\\u00e4"},'):rep(99))
+
+local fake = {}
+
+function fake.send()
+  return { status = 200, headers = {}, body = PAGE }
+end
+
+local client = machines.new { secret_key = key, base_url = url }
+local faked = machines.new { secret_key = key, transport = fake }
+for _ = 1, tonumber(rounds) do
+  local machine = client:create { name = "worker" }
+  assert(client:get(machine.id).name == "worker")
+  assert(not pcall(client.get, client, "mch_nobody"))
+  assert(client:delete(machine.id).deleted)
+  assert(#faked:list().data == 100)
+  assert(#core.decode(PAGE).data == 100)
+end
+client:close()
+machines.new { secret_key = key, base_url = url } -- left to the collector

@@ -1,0 +1,53 @@
+-- Lua states in several threads, under ThreadSanitizer, which ends the process with a status of its
+-- own when it has seen a race; see support/threads.c and support/thread.lua.
+
+local process = require "support.process"
+
+local quote = process.quote
+
+local LUA = jit and "luajit" or "lua5.4"
+local KEY = "sk_test_marked_key"
+
+local function output_of(command)
+  local status, output, errors = process.run(command)
+  assert.equal(0, status, errors)
+  return output
+end
+
+describe("Lua states in threads", function()
+  local program, emulator, url
+
+  local function compile()
+    program = os.tmpname()
+    output_of(([[
+      cc -fsanitize=thread -g -O1 -D_GNU_SOURCE -DCLERK_VERSION='"0.0.0"' -Isrc -o %s \
+        spec/support/threads.c src/*.c -Wl,--wrap=curl_global_init \
+        $(pkg-config --cflags --libs %s libcurl libcjson) -lm -pthread
+    ]]):format(program, LUA))
+  end
+
+  setup(function()
+    compile()
+    emulator = process.start("bin/clerk-machines emulate --secret-key " .. KEY)
+    url = emulator:read_line():match "^listening on (%S+)$"
+  end)
+
+  teardown(function()
+    os.remove(program)
+    emulator:stop()
+    process.none_left()
+  end)
+
+  local function run(plan)
+    return output_of(table.concat({ "env", "LUA_PATH=" .. quote(package.path),
+      program, "spec/support/thread.lua", plan.threads, plan.states, url, KEY, plan.rounds }, " "))
+  end
+
+  it("make calls at once, two of them for a while", function()
+    run { threads = 2, states = 1, rounds = 100 }
+  end)
+
+  it("load the library at once and initialise libcurl once", function()
+    assert.equal("1\n", run { threads = 16, states = 5, rounds = 1 })
+  end)
+end)
