@@ -186,8 +186,8 @@ static clerk_status load_ca_file(clerk_curl *curl, const char *ca_file, const ch
     curl->ca_file = strdup(ca_file);
     if (!curl->ca_file) status = CLERK_NO_MEMORY;
   } else {
-    if (system_bundle) append_file(&curl->ca_bundle, system_bundle);
-    if (!clerk_buffer_append(&curl->ca_bundle, "\n", 1) ||
+    bool has_memory = !system_bundle || append_file(&curl->ca_bundle, system_bundle) || errno;
+    if (!has_memory || !clerk_buffer_append(&curl->ca_bundle, "\n", 1) ||
         !clerk_buffer_append(&curl->ca_bundle, own.bytes, own.length))
       status = CLERK_NO_MEMORY;
   }
@@ -204,9 +204,10 @@ static clerk_status choose_certificates(clerk_curl *curl, const char *ca_file,
   return ca_file ? load_ca_file(curl, ca_file, info->cainfo, problem) : CLERK_OK;
 }
 
+/* Not every TLS library knows directories; then there is none to leave out either. */
 static bool set_certificates(const clerk_curl *curl, CURL *easy) {
   struct curl_blob blob = {curl->ca_bundle.bytes, curl->ca_bundle.length, CURL_BLOB_NOCOPY};
-  return SET(easy, CURLOPT_CAPATH, curl->ca_dir) &&
+  return (SET(easy, CURLOPT_CAPATH, curl->ca_dir) || !curl->ca_dir) &&
          (!curl->ca_dir || SET(easy, CURLOPT_CAINFO, curl->ca_file)) &&
          (blob.len == 0 || SET(easy, CURLOPT_CAINFO_BLOB, &blob));
 }
@@ -295,16 +296,12 @@ static bool has_sent(const clerk_transfer *transfer) {
   return transfer->sends > 0 && request_size > 0;
 }
 
-/* Takes a transfer off libcurl's hands; its handle becomes the spare one. */
+/* Takes a transfer off libcurl's hands. Its handle is not used again: curl_easy_reset does not tell
+** when it lacked the memory to restore the defaults, and then the next answer is lost. */
 static void release(clerk_curl *curl, clerk_transfer *transfer) {
   curl_multi_remove_handle(curl->multi, transfer->easy);
+  curl_easy_cleanup(transfer->easy);
   unlink_transfer(curl, transfer);
-  if (curl->spare) {
-    curl_easy_cleanup(transfer->easy);
-  } else {
-    curl_easy_reset(transfer->easy);
-    curl->spare = transfer->easy;
-  }
   transfer->easy = NULL;
 }
 
@@ -320,8 +317,15 @@ static void leave_to_parent(clerk_curl *curl) {
     unlink_transfer(curl, transfer);
   }
   curl->multi = NULL;
-  curl->spare = NULL;
+  curl->share = NULL;
   curl->pid = getpid();
+}
+
+static void close_handles(clerk_curl *curl) {
+  curl_multi_cleanup(curl->multi);
+  curl_share_cleanup(curl->share);
+  curl->multi = NULL;
+  curl->share = NULL;
 }
 
 void clerk_curl_close(clerk_curl *curl) {
@@ -332,25 +336,23 @@ void clerk_curl_close(clerk_curl *curl) {
     fail(transfer, CLERK_CANCELLED, "the client was closed");
     release(curl, transfer);
   }
-  curl_easy_cleanup(curl->spare);
-  curl_multi_cleanup(curl->multi);
+  close_handles(curl);
   clerk_wipe_string(curl->proxy);
   free(curl->ca_file);
   clerk_buffer_free(&curl->ca_bundle);
   *curl = (clerk_curl){0};
 }
 
-static bool open_multi(clerk_curl *curl) {
+static bool open_handles(clerk_curl *curl) {
   if (curl->multi) return true;
   curl->multi = curl_multi_init();
-  if (!curl->multi) return false;
-  return curl_multi_setopt(curl->multi, CURLMOPT_MAXCONNECTS, curl->max_connections) == CURLM_OK;
-}
-
-static CURL *take_handle(clerk_curl *curl) {
-  CURL *easy = curl->spare;
-  curl->spare = NULL;
-  return easy ? easy : curl_easy_init();
+  curl->share = curl_share_init();
+  if (curl->multi && curl->share &&
+      curl_multi_setopt(curl->multi, CURLMOPT_MAXCONNECTS, curl->max_connections) == CURLM_OK &&
+      curl_share_setopt(curl->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) == CURLSHE_OK)
+    return true;
+  close_handles(curl);
+  return false;
 }
 
 /* ------------------------------------------------------------------ one transfer */
@@ -444,17 +446,18 @@ static bool set_request(CURL *easy, const clerk_transfer *transfer,
  */
 static bool set_all(const clerk_curl *curl, CURL *easy, clerk_transfer *transfer,
                     const clerk_curl_request *request) {
-  return set_protocols(easy) && set_proxy(curl, easy, request->url) &&
-         set_certificates(curl, easy) && set_limits(easy, request) &&
-         set_callbacks(easy, transfer) && set_request(easy, transfer, request);
+  return SET(easy, CURLOPT_SHARE, curl->share) && set_protocols(easy) &&
+         set_proxy(curl, easy, request->url) && set_certificates(curl, easy) &&
+         set_limits(easy, request) && set_callbacks(easy, transfer) &&
+         set_request(easy, transfer, request);
 }
 
 clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
                               const clerk_curl_request *request) {
   if (curl->pid == 0) return CLERK_REFUSED;
   leave_to_parent(curl);
-  if (!open_multi(curl)) return CLERK_NO_MEMORY;
-  CURL *easy = take_handle(curl);
+  if (!open_handles(curl)) return CLERK_NO_MEMORY;
+  CURL *easy = curl_easy_init();
   if (!easy) return CLERK_NO_MEMORY;
   transfer->body_limit = request->max_response_bytes;
   if (!set_all(curl, easy, transfer, request) ||

@@ -19,9 +19,9 @@ typedef struct clerk_transfer clerk_transfer;
 
 /* Zero it before clerk_curl_init; clerk_curl_close ends it. All members are private. */
 typedef struct clerk_curl {
-  CURLM *multi; /* made when first needed */
-  CURL *spare;  /* an idle handle, which keeps TLS sessions */
-  pid_t pid;    /* the process that the handles belong to */
+  CURLM *multi;  /* made when first needed */
+  CURLSH *share; /* of TLS sessions; made with it */
+  pid_t pid;     /* the process that the handles belong to */
   long max_connections;
   const char *ca_dir; /* static */
   char *ca_file;

@@ -1,0 +1,177 @@
+-- What shows only after a long time, or when processes part.
+--
+-- CLERK_SESSION_CALLS=1000 makes the sessions shorter; CLERK_SESSION_RUNNER stands before the
+-- interpreter: CLERK_SESSION_RUNNER="valgrind -q --error-exitcode=1 --leak-check=full …".
+
+local certificates = require "clerk.machines.emulator.certificates"
+local core = require "clerk.machines.core"
+local posix = require "support.posix"
+local process = require "support.process"
+local server = require "support.server"
+
+local quote = process.quote
+
+local LUA = jit and "luajit" or "lua5.4"
+local CALLS = tonumber(os.getenv "CLERK_SESSION_CALLS" or 20000)
+local RUNNER = os.getenv "CLERK_SESSION_RUNNER" or ""
+local KEY = "sk_test_marked_key"
+
+-- KiB that come and go with no meaning; a sanitizer's allocator is generous.
+local RESIDENT_TOLERANCE = os.getenv "LD_PRELOAD" and 4096 or 512
+local LUA_TOLERANCE = 16
+
+local function run(prefix, sanitizer_options, script, ...)
+  local asan_options = (os.getenv "ASAN_OPTIONS" or "") .. ":" .. sanitizer_options
+  local words = { "env", "LUA_PATH=" .. quote(package.path), "LUA_CPATH=" .. quote(package.cpath),
+    "LD_PRELOAD=" .. (os.getenv "LD_PRELOAD" or ""), "ASAN_OPTIONS=" .. quote(asan_options),
+    prefix, LUA, "spec/support/" .. script, ... }
+  local status, output, errors = process.run(table.concat(words, " "))
+  assert.equal(0, status, errors)
+  return output
+end
+
+describe("A long session with faults mixed in", function()
+  after_each(process.none_left)
+
+  local function start_emulator(options)
+    local command = "env -u LD_PRELOAD bin/clerk-machines emulate --secret-key %s %s"
+    local emulator = process.start(command:format(KEY, options))
+    finally(function() emulator:stop() end)
+    local url = emulator:read_line():match "^listening on (%S+)$"
+    local ca_file = url:find "^https" and emulator:read_line():match "^CA certificate: (.+)$"
+    return url, ca_file or ""
+  end
+
+  local function parse(report)
+    local rows = {}
+    for line in report:gmatch "[^\n]+" do
+      local calls, descriptors, resident, lua = line:match "^(%d+) (%d+) (%d+) (%d+)$"
+      rows[#rows + 1] = { calls = calls, descriptors = descriptors, resident = resident, lua = lua }
+    end
+    return rows
+  end
+
+  local function check_flat(calls, url, ca_file)
+    local forget_what_is_freed = "quarantine_size_mb=1"
+    local report = run(RUNNER, forget_what_is_freed, "session.lua", url, KEY, calls, ca_file)
+    local rows = parse(report)
+    local first, last = rows[1], rows[10]
+    assert.equal(calls, tonumber(last.calls))
+    assert.equal(first.descriptors, last.descriptors, report)
+    assert.is_true(last.lua - first.lua <= LUA_TOLERANCE, report)
+    assert.is_true(last.resident - first.resident <= RESIDENT_TOLERANCE, report)
+  end
+
+  it("takes no more descriptors and memory in the end than after its first tenth", function()
+    check_flat(CALLS, start_emulator "")
+  end)
+
+  it("does not over TLS either", function()
+    check_flat(CALLS / 10, start_emulator "--tls")
+  end)
+end)
+
+describe("A fork", function()
+  after_each(server.stop_all)
+
+  local SCRIPT = [[
+    for request in connection:requests() do
+      local id = request.target:match "mch_%w+"
+      while id == "mch_waits" and not shared.is_over do connection:sleep(5) end
+      shared.is_over = id == "mch_ends"
+      connection:answer(200, ('{"id":"%s"}'):format(id))
+    end
+  ]]
+
+  local function start(is_tls)
+    local made = certificates.new { hosts = { "127.0.0.1" } }
+    local ca_file = os.tmpname()
+    local file = assert(io.open(ca_file, "w"))
+    file:write(made.ca)
+    file:close()
+    finally(function() os.remove(ca_file) end)
+    return server.start(SCRIPT, { tls = is_tls and made or nil }), ca_file
+  end
+
+  -- On which connection each request came, by the name in its path.
+  local function connections_of(web)
+    local connections = {}
+    for _, request in ipairs(web:requests()) do
+      connections[request.target:match "mch_(%w+)"] = request.connection
+    end
+    return connections
+  end
+
+  it("leaves the parent's TLS connection alone when the child ends like any program", function()
+    local web, ca_file = start(true)
+    local child_leaves_all_to_parent = "detect_leaks=0"
+    run("", child_leaves_all_to_parent, "forking.lua", web:url "/v1", ca_file)
+    assert.same({ first = 1, second = 1 }, connections_of(web))
+  end)
+
+  local function start_transfer(curl, web, id)
+    return curl:start {
+      method = "GET",
+      url = web:url("/v1/machines/mch_" .. id),
+      headers = {},
+      timeout_ms = 5000,
+      connect_timeout_ms = 5000,
+      max_response_bytes = 1000,
+    }
+  end
+
+  local function finish(curl, transfer)
+    while not transfer:is_finished() do curl:step(1000) end
+    return transfer:take()
+  end
+
+  local function start_and_wait_until_received(curl, web)
+    local transfer = start_transfer(curl, web, "waits")
+    while not web:requests()[1] and not transfer:is_finished() do curl:step(10) end
+    return transfer
+  end
+
+  local function in_child(work)
+    local pid = posix.fork()
+    if pid == 0 then posix.exit(pcall(work) and 0 or 1) end
+    return pid
+  end
+
+  for scheme, is_tls in pairs { http = false, https = true } do
+    it("under way over " .. scheme .. " cancels the child's side of a transfer alone", function()
+      local web, ca_file = start(is_tls)
+      local curl = core.curl { max_connections = 2, ca_file = ca_file }
+      local transfer = start_and_wait_until_received(curl, web)
+      local pid = in_child(function()
+        local response, failure = finish(curl, transfer)
+        assert(not response and failure.code == "cancelled" and failure.sent)
+        assert(finish(curl, start_transfer(curl, web, "ends")).body == '{"id":"mch_ends"}')
+        curl:close()
+      end)
+      assert.equal('{"id":"mch_waits"}', finish(curl, transfer).body)
+      assert.equal(0, posix.wait(pid))
+      finish(curl, start_transfer(curl, web, "again"))
+      assert.same({ waits = 1, ends = 2, again = 1 }, connections_of(web))
+      curl:close()
+    end)
+
+    it("under way over " .. scheme .. " lets the child forget a transfer", function()
+      local web, ca_file = start(is_tls)
+      local curl = core.curl { max_connections = 2, ca_file = ca_file }
+      local transfer = start_and_wait_until_received(curl, web)
+      local pid = in_child(function()
+        transfer, curl = nil, nil
+        collectgarbage()
+        collectgarbage()
+      end)
+      assert.equal(0, posix.wait(pid))
+      local helper = core.curl { max_connections = 1, ca_file = ca_file }
+      finish(helper, start_transfer(helper, web, "ends"))
+      assert.equal('{"id":"mch_waits"}', finish(curl, transfer).body)
+      finish(curl, start_transfer(curl, web, "again"))
+      assert.same({ waits = 1, ends = 2, again = 1 }, connections_of(web))
+      helper:close()
+      curl:close()
+    end)
+  end
+end)

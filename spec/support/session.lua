@@ -1,0 +1,132 @@
+-- A long session at the emulator's server, in which now and then something goes wrong; see
+-- session_spec.lua.
+--
+--   lua5.4 session.lua URL KEY CALLS [CA_FILE]
+--
+-- Prints ten lines, evenly spread: calls, descriptors, resident memory and Lua's memory in KiB.
+
+local libcurl = require "clerk.machines.libcurl"
+local machines = require "clerk.machines"
+
+local URL, KEY, CALLS, CA_FILE = arg[1], arg[2], tonumber(arg[3]), arg[4]
+
+local FAULT_EVERY = 7 -- calls, and
+local CLIENT_EVERY = 50
+
+-- As the emulator takes them; `options` of the call that they strike.
+local FAULTS = {
+  { script = '{"drop":true}' },
+  { script = '{"drop":true,"applied":true}' },
+  { script = '{"status":503}' },
+  { script = '{"status":502,"content_type":"text/html","body":"<html></html>"}' },
+  { script = '{"status":200,"truncate":3,"applied":true}' },
+  { script = '{"status":429,"retry_after":0}' },
+  { script = '{"status":200,"body":"{\\"id\\":"}' },
+  { script = '{"status":200,"body":""}' },
+  { script = '{"status":302}' },
+  { script = '{"status":404,"body":"[]"}' },
+  { script = '{"delay_ms":20}', options = { timeout_ms = 5 } },
+  { script = '{"delay_ms":20}', options = { deadline_ms = 5, retries = false } },
+}
+
+-- ---------------------------------------------------------------- calls
+
+local known = {} -- IDs of machines that are there
+
+local function take_known()
+  return table.remove(known, 1)
+end
+
+local USES = {
+  function(client, options)
+    local machine = client:create({ name = "worker", default_token_ttl = 600 }, options)
+    known[#known + 1] = machine.id
+  end,
+  function(client, options) return client:list({ limit = 50 }, options) end,
+  function(client, options) return client:get(known[1], options) end,
+  function(client, options) return client:update(known[1], { name = "renamed" }, options) end,
+  function(client, options) return client:get_secret_key(known[1], options) end,
+  function(client, options)
+    return client:rotate_secret_key(known[1], { previous_token_ttl = 0 }, options)
+  end,
+  function(client, options) return client:get(known[1] .. "x", options) end,
+  function(client, options) return client:delete(take_known(), options) end,
+}
+
+
+local function new_client()
+  return machines.new {
+    secret_key = KEY,
+    base_url = URL,
+    ca_file = CA_FILE,
+    retries = { backoff = { initial_interval = 1, max_interval = 2 } },
+  }
+end
+
+local control = libcurl.new { max_connections = 1, ca_file = CA_FILE }
+
+local function script_fault(fault)
+  local response, failure = control:send {
+    method = "POST",
+    url = URL:gsub("/v1$", "/emulator/faults"),
+    headers = { authorization = "Bearer " .. KEY, ["content-type"] = "application/json" },
+    body = fault.script,
+    timeout_ms = 10000,
+    connect_timeout_ms = 10000,
+    max_response_bytes = 1000,
+  }
+  assert(response and response.status < 300, response and response.body or failure)
+end
+
+local function is_expected(problem, fault)
+  return machines.is_error(problem) and (fault or problem.code == "machine_not_found")
+end
+
+local function call(client, n)
+  local fault = n % FAULT_EVERY == 0 and FAULTS[n / FAULT_EVERY % #FAULTS + 1] or nil
+  if #known == 0 then known[1] = client:create({ name = "first" }).id end
+  if fault then script_fault(fault) end
+  local ok, problem = pcall(USES[n % #USES + 1], client, fault and fault.options)
+  assert(ok or is_expected(problem, fault), problem)
+  assert(tostring(problem))
+  assert(not pcall(client.get, client, ".."))
+end
+
+-- ---------------------------------------------------------------- what it takes
+
+local function first_match(path, pattern)
+  local file = assert(io.open(path))
+  local text = file:read "*a"
+  file:close()
+  return text:match(pattern)
+end
+
+local PID = first_match("/proc/self/stat", "^%d+")
+
+-- By way of a file: a pipe would be one more.
+local function count_descriptors()
+  local listing = os.tmpname()
+  os.execute(("ls /proc/%s/fd >%s"):format(PID, listing))
+  local _, count = first_match(listing, ".*"):gsub("\n", "")
+  os.remove(listing)
+  return count
+end
+
+local function report(calls)
+  if jit then jit.flush() end -- its traces are no leak
+  collectgarbage()
+  collectgarbage()
+  local resident = first_match("/proc/self/status", "VmRSS:%s*(%d+)")
+  print(("%d %d %d %.0f"):format(calls, count_descriptors(), resident, collectgarbage "count"))
+end
+
+local client = new_client()
+for n = 1, CALLS do
+  call(client, n)
+  if n % CLIENT_EVERY == 0 then client = new_client() end -- the other is left to the collector
+  if n % (CALLS / 10) == 0 then
+    client:close()
+    report(n)
+    client = new_client()
+  end
+end
