@@ -72,8 +72,13 @@ static clerk_status build_request(clerk_request *request, const clerk_operation 
   return status;
 }
 
+typedef struct connections {
+  clerk_loop *loop;
+  clerk_curl curl;
+} connections;
+
 /* Sends the request and waits for its end. Whatever comes of it, the transfer is to be ended. */
-static clerk_status send_request(clerk_curl *curl, clerk_transfer *transfer,
+static clerk_status send_request(connections *kept, clerk_transfer *transfer,
                                  const clerk_request *request) {
   const clerk_curl_request how = {.method = request->method,
                                   .url = request->url,
@@ -86,8 +91,8 @@ static clerk_status send_request(clerk_curl *curl, clerk_transfer *transfer,
         clerk_transfer_add_header(transfer, request->headers[i].name, request->headers[i].value);
   if (status == CLERK_OK && request->body)
     status = clerk_transfer_set_body(transfer, text_of(request->body));
-  if (status == CLERK_OK) status = clerk_curl_start(curl, transfer, &how);
-  while (status == CLERK_OK && !transfer->is_finished) clerk_curl_step(curl, 1000);
+  if (status == CLERK_OK) status = clerk_curl_start(&kept->curl, transfer, &how);
+  while (status == CLERK_OK && !transfer->is_finished) clerk_loop_step(kept->loop, 1000);
   return status;
 }
 
@@ -176,12 +181,12 @@ static clerk_retry_policy usual_policy(void) {
 }
 
 /* One attempt; shows what came of it and sets the verdict on it. */
-static int try_once(clerk_curl *curl, const clerk_request *request, clerk_retry *retry,
+static int try_once(connections *kept, const clerk_request *request, clerk_retry *retry,
                     clerk_verdict *verdict) {
   clerk_transfer transfer = {0};
   int result;
   *verdict = (clerk_verdict){.outcome = CLERK_FAILED};
-  if (send_request(curl, &transfer, request) == CLERK_OK) {
+  if (send_request(kept, &transfer, request) == CLERK_OK) {
     clerk_attempt attempt = judge_answer(retry->operation, &transfer);
     *verdict = clerk_retry_judge(retry, &attempt, now_ms(), random_fraction());
     result = verdict->outcome == CLERK_DONE ? show_machine(&transfer)
@@ -193,16 +198,16 @@ static int try_once(clerk_curl *curl, const clerk_request *request, clerk_retry 
   return result;
 }
 
-static int call(clerk_curl *curl, const clerk_request *request, const clerk_operation *operation) {
+static int call(connections *kept, const clerk_request *request, const clerk_operation *operation) {
   const clerk_retry_policy policy = usual_policy();
   clerk_retry retry;
   clerk_verdict verdict;
   clerk_retry_start(&retry, operation, &policy, 0, now_ms());
-  int result = try_once(curl, request, &retry, &verdict);
+  int result = try_once(kept, request, &retry, &verdict);
   while (verdict.outcome == CLERK_AGAIN) {
     fprintf(stderr, "get_machine: trying again in %" PRId64 " ms\n", verdict.wait_ms);
     sleep_ms(verdict.wait_ms);
-    result = try_once(curl, request, &retry, &verdict);
+    result = try_once(kept, request, &retry, &verdict);
   }
   return result;
 }
@@ -213,17 +218,19 @@ int main(int argc, char **argv) {
   const clerk_operation *operation = clerk_find_operation("get");
   const clerk_curl_options options = {.max_connections = 1};
   clerk_request request = {0};
-  clerk_curl curl = {0};
+  connections kept = {0};
   clerk_problem problem;
   if (argc != 2) return refuse("usage: get_machine MACHINE_ID");
   if (!key) return refuse("CLERK_SECRET_KEY is not set");
   if (!base_url) base_url = "https://api.clerk.com/v1";
   clerk_status status = build_request(&request, operation, argv[1], base_url, key, &problem);
-  if (status == CLERK_OK) status = clerk_curl_init(&curl, &options, &problem);
+  if (status == CLERK_OK && !(kept.loop = clerk_loop_new())) status = CLERK_NO_MEMORY;
+  if (status == CLERK_OK) status = clerk_curl_init(&kept.curl, kept.loop, &options, &problem);
   int result = status == CLERK_REFUSED     ? refuse(problem.message)
                : status == CLERK_NO_MEMORY ? give_up_without_memory()
-                                           : call(&curl, &request, operation);
-  clerk_curl_close(&curl);
+                                           : call(&kept, &request, operation);
+  clerk_curl_close(&kept.curl);
+  clerk_loop_release(kept.loop);
   clerk_request_free(&request);
   return result;
 }

@@ -1,215 +1,130 @@
-/* The libcurl transport. */
+/* The libcurl transport: the loop, the clients' connections, and the transfers on them. */
 #include "curl.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "utf8.h"
+#include "easy.h"
 
-#if LIBCURL_VERSION_NUM < 0x075000
-#error "clerk.machines needs libcurl 7.80 or newer"
-#endif
+/* How long one step may work, so that a host that draws or serves beside it is not held up. */
+enum { SLICE_US = 500 };
 
-#define SET(easy, option, value) (curl_easy_setopt(easy, option, value) == CURLE_OK)
-
-enum { HEAD_LIMIT = 256 * 1024, RESERVE_LIMIT = 16 * 1024 * 1024 };
-
-/* ------------------------------------------------------------------ failures */
-
-static const struct {
-  CURLcode code;
-  clerk_failure failure;
-} failures[] = {
-    {CURLE_COULDNT_RESOLVE_HOST, CLERK_DNS_FAILED},
-    {CURLE_COULDNT_RESOLVE_PROXY, CLERK_DNS_FAILED},
-    {CURLE_COULDNT_CONNECT, CLERK_CONNECT_FAILED},
-    {CURLE_PROXY, CLERK_CONNECT_FAILED},
-    {CURLE_INTERFACE_FAILED, CLERK_CONNECT_FAILED},
-    {CURLE_OPERATION_TIMEDOUT, CLERK_TIMEOUT},
-    {CURLE_SSL_CONNECT_ERROR, CLERK_TLS_FAILED},
-    {CURLE_PEER_FAILED_VERIFICATION, CLERK_TLS_FAILED},
-    {CURLE_SSL_CACERT_BADFILE, CLERK_TLS_FAILED},
-    {CURLE_SSL_CERTPROBLEM, CLERK_TLS_FAILED},
-    {CURLE_SSL_CIPHER, CLERK_TLS_FAILED},
-    {CURLE_SSL_ENGINE_INITFAILED, CLERK_TLS_FAILED},
-    {CURLE_SSL_ISSUER_ERROR, CLERK_TLS_FAILED},
-    {CURLE_SSL_INVALIDCERTSTATUS, CLERK_TLS_FAILED},
-    {CURLE_SSL_CLIENTCERT, CLERK_TLS_FAILED},
-    {CURLE_FILESIZE_EXCEEDED, CLERK_RESPONSE_TOO_LARGE},
-    {CURLE_OUT_OF_MEMORY, CLERK_RESPONSE_TOO_LARGE}, /* also a header line without end */
-#if LIBCURL_VERSION_NUM >= 0x080600
-    {CURLE_TOO_LARGE, CLERK_RESPONSE_TOO_LARGE},
-#endif
-    {CURLE_UNSUPPORTED_PROTOCOL, CLERK_BAD_RESPONSE}, /* an answer of HTTP/0.9: garbage */
-    {CURLE_WEIRD_SERVER_REPLY, CLERK_BAD_RESPONSE},
-    {CURLE_BAD_CONTENT_ENCODING, CLERK_BAD_RESPONSE},
-    {CURLE_WRITE_ERROR, CLERK_RESPONSE_TOO_LARGE}, /* no memory to keep the answer */
-};
-
-/* What is in no row is a connection lost, or, before the request was begun, not made. */
-static clerk_failure failure_of(CURLcode code, bool was_begun) {
-  for (size_t i = 0; i < sizeof failures / sizeof *failures; i++)
-    if (failures[i].code == code) return failures[i].failure;
-  return was_begun ? CLERK_CONNECTION_LOST : CLERK_CONNECT_FAILED;
+static int64_t now_us(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* ------------------------------------------------------------------ libcurl's callbacks */
+/* ------------------------------------------------------------------ lists of transfers */
 
-static curl_socket_t open_socket(void *unused, curlsocktype purpose,
-                                 struct curl_sockaddr *address) {
-  (void)unused, (void)purpose;
-#ifdef SOCK_CLOEXEC
-  return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-#else
-  curl_socket_t fd = socket(address->family, address->socktype, address->protocol);
-  if (fd != CURL_SOCKET_BAD) fcntl(fd, F_SETFD, FD_CLOEXEC);
-  return fd;
-#endif
+static void leave_list(clerk_transfer *transfer) {
+  clerk_transfers *list = transfer->list;
+  if (!list) return;
+  if (transfer->previous)
+    transfer->previous->next = transfer->next;
+  else
+    list->first = transfer->next;
+  if (transfer->next)
+    transfer->next->previous = transfer->previous;
+  else
+    list->last = transfer->previous;
+  transfer->list = NULL;
 }
 
-/* libcurl sends any request again when a kept connection dies: only the caller may decide that. */
-/* NOLINTNEXTLINE(readability-non-const-parameter): the type is libcurl's */
-static int before_send(void *user, char *ip, char *local_ip, int port, int local_port) {
-  clerk_transfer *transfer = user;
-  (void)ip, (void)local_ip, (void)port, (void)local_port;
-  return transfer->sends++ == 0 ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+static void move_to(clerk_transfers *list, clerk_transfer *transfer) {
+  leave_list(transfer);
+  transfer->list = list;
+  transfer->next = NULL;
+  transfer->previous = list->last;
+  if (list->last)
+    list->last->next = transfer;
+  else
+    list->first = transfer;
+  list->last = transfer;
 }
 
-static bool is_blank(char c) {
-  return c == ' ' || c == '\t' || c == '\r';
-}
+/* ------------------------------------------------------------------ transfers come and go */
 
-/* A head of 1XX is followed by another one, which takes its place. */
-static void begin_head(clerk_transfer *transfer, const char *status_line, size_t length) {
-  const char *space = memchr(status_line, ' ', length - 1);
-  transfer->is_final_head = !space || space[1] != '1';
-  transfer->phase = CLERK_IN_HEAD;
-  clerk_buffer_clear(&transfer->head);
-}
-
-/* A line that begins with a blank continues the one before (RFC 9112, 5.2). */
-static void unfold(clerk_buffer *head) {
-  while (head->length > 0 &&
-         (head->bytes[head->length - 1] == '\n' || head->bytes[head->length - 1] == '\r'))
-    head->length--;
-}
-
-static bool add_head_line(clerk_transfer *transfer, const char *line, size_t length) {
-  if (*line == '\r' || *line == '\n')
-    transfer->phase = transfer->is_final_head ? CLERK_PAST_HEAD : CLERK_AWAITS_HEAD;
-  else if (is_blank(*line))
-    unfold(&transfer->head);
-  return clerk_buffer_append(&transfer->head, line, length);
-}
-
-/* What comes after the final head is a trailer, and dropped. */
-static size_t receive_head(char *line, size_t one, size_t length, void *user) {
-  clerk_transfer *transfer = user;
-  bool is_kept = true;
-  (void)one;
-  transfer->head_bytes += length;
-  transfer->is_too_large = transfer->head_bytes > HEAD_LIMIT;
-  if (transfer->is_too_large) return 0;
-  if (transfer->phase == CLERK_AWAITS_HEAD)
-    begin_head(transfer, line, length);
-  else if (transfer->phase == CLERK_IN_HEAD)
-    is_kept = add_head_line(transfer, line, length);
-  return is_kept ? length : 0;
-}
-
-/* What the server announces is reserved at once, within reason: to grow is to copy and to wipe. */
-static bool reserve_body(clerk_transfer *transfer) {
-  curl_off_t announced = 0;
-  curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
-  if (announced <= 0 || announced > RESERVE_LIMIT) return true;
-  return clerk_buffer_reserve(&transfer->body, (size_t)announced);
-}
-
-static size_t receive_body(char *bytes, size_t one, size_t length, void *user) {
-  clerk_transfer *transfer = user;
-  (void)one;
-  transfer->is_too_large = length > transfer->body_limit - transfer->body.length;
-  if (transfer->is_too_large) return 0;
-  if (!transfer->body.bytes && !reserve_body(transfer)) return 0;
-  return clerk_buffer_append(&transfer->body, bytes, length) ? length : 0;
-}
-
-/* ------------------------------------------------------------------ certificates */
-
-/* OpenSSL finds a certificate in a directory by a link named after its hash: "1a2b3c4d.0". */
-static bool has_hash_links(const char *directory) {
-  DIR *entries = directory ? opendir(directory) : NULL;
-  bool found = false;
-  if (!entries) return false;
-  struct dirent *entry;
-  /* cppcheck-suppress readdirCalled ; a stream of our own, which no other thread reads */
-  while (!found && (entry = readdir(entries)) != NULL) { /* NOLINT(concurrency-mt-unsafe): same */
-    const char *name = entry->d_name;
-    found = strspn(name, "0123456789abcdef") == 8 && name[8] == '.' &&
-            strspn(name + 9, "0123456789") > 0;
-  }
-  closedir(entries);
-  return found;
-}
-
-/* Appends a file; false when it cannot be read (errno tells why) or there is no memory (0). */
-static bool append_file(clerk_buffer *buffer, const char *path) {
-  char bytes[4096];
-  size_t length;
-  bool ok = true;
-  FILE *file = fopen(path, "rbe");
-  if (!file) return false;
-  while (ok && (length = fread(bytes, 1, sizeof bytes, file)) > 0)
-    ok = clerk_buffer_append(buffer, bytes, length);
-  int error = ferror(file) ? errno : 0;
-  fclose(file);
-  errno = error;
-  return ok && error == 0;
-}
-
-static clerk_status load_ca_file(clerk_curl *curl, const char *ca_file, const char *system_bundle,
-                                 clerk_problem *problem) {
-  clerk_buffer own = {0};
-  clerk_status status = CLERK_OK;
-  if (!append_file(&own, ca_file)) {
-    snprintf(problem->message, sizeof problem->message, "ca_file cannot be read: %s",
-             strerror(errno)); /* NOLINT(concurrency-mt-unsafe): not for the errors of files */
-    status = errno ? CLERK_REFUSED : CLERK_NO_MEMORY;
-  } else if (curl->ca_dir) {
-    curl->ca_file = strdup(ca_file);
-    if (!curl->ca_file) status = CLERK_NO_MEMORY;
+/* A handle is used again after a whole transfer only, and never reset: curl_easy_reset does not
+** tell when it lacked the memory to restore the defaults, and then the next answer is lost. */
+static void put_back(clerk_curl *curl, CURL *easy, bool is_reusable) {
+  clerk_easy_forget(easy);
+  if (is_reusable && curl->idle_count < curl->max_connections &&
+      curl_easy_setopt(easy, CURLOPT_PRIVATE, curl->idle) == CURLE_OK) {
+    curl->idle = easy;
+    curl->idle_count++;
   } else {
-    bool has_memory = !system_bundle || append_file(&curl->ca_bundle, system_bundle) || errno;
-    if (!has_memory || !clerk_buffer_append(&curl->ca_bundle, "\n", 1) ||
-        !clerk_buffer_append(&curl->ca_bundle, own.bytes, own.length))
-      status = CLERK_NO_MEMORY;
+    curl_easy_cleanup(easy);
   }
-  clerk_buffer_free(&own);
-  return status;
 }
 
-/* The hashed directory is read a certificate at a time; Debian's default of bundle and directory
-** costs 30 ms for every new connection. */
-static clerk_status choose_certificates(clerk_curl *curl, const char *ca_file,
-                                        clerk_problem *problem) {
-  const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
-  if (has_hash_links(info->capath)) curl->ca_dir = info->capath;
-  return ca_file ? load_ca_file(curl, ca_file, info->cainfo, problem) : CLERK_OK;
+static CURL *take_handle(clerk_curl *curl) {
+  CURL *easy = curl->idle;
+  if (!easy) return clerk_easy_new(curl);
+  curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&curl->idle);
+  curl->idle_count--;
+  return easy;
 }
 
-/* Not every TLS library knows directories; then there is none to leave out either. */
-static bool set_certificates(const clerk_curl *curl, CURL *easy) {
-  struct curl_blob blob = {curl->ca_bundle.bytes, curl->ca_bundle.length, CURL_BLOB_NOCOPY};
-  return (SET(easy, CURLOPT_CAPATH, curl->ca_dir) || !curl->ca_dir) &&
-         (!curl->ca_dir || SET(easy, CURLOPT_CAINFO, curl->ca_file)) &&
-         (blob.len == 0 || SET(easy, CURLOPT_CAINFO_BLOB, &blob));
+/* Takes a transfer off libcurl's hands. */
+static void release(clerk_transfer *transfer) {
+  clerk_curl *curl = transfer->owner;
+  if (transfer->list == &curl->moving) curl_multi_remove_handle(curl->multi, transfer->easy);
+  leave_list(transfer);
+  put_back(curl, transfer->easy, transfer->has_response);
+  transfer->easy = NULL;
+  transfer->owner = NULL;
+}
+
+static void finish(clerk_transfer *transfer) {
+  clerk_loop *loop = transfer->owner->loop;
+  release(transfer);
+  transfer->is_finished = true;
+  move_to(&loop->finished, transfer);
+}
+
+static void fail(clerk_transfer *transfer, clerk_failure failure, const char *message) {
+  transfer->sent = clerk_transfer_has_sent(transfer);
+  transfer->failure = failure;
+  transfer->message = message;
+  finish(transfer);
+}
+
+/* ------------------------------------------------------------------ forks */
+
+static void abandon_transfers(clerk_loop *loop, clerk_transfers *transfers) {
+  while (transfers->first) {
+    clerk_transfer *transfer = transfers->first;
+    transfer->is_finished = true;
+    transfer->sent = true;
+    transfer->failure = CLERK_CANCELLED;
+    transfer->message = "the process was forked";
+    transfer->easy = NULL;
+    transfer->owner = NULL;
+    move_to(&loop->finished, transfer);
+  }
+}
+
+/* In a forked child: the handles are the parent's, and even to clean them up would reach its
+** connections. */
+static void leave_to_parent(clerk_loop *loop) {
+  pid_t pid = getpid();
+  if (loop->pid == pid) return;
+  loop->pid = pid;
+  clerk_poller_close(&loop->poller);
+  for (clerk_curl *curl = loop->members; curl; curl = curl->next) {
+    abandon_transfers(loop, &curl->waiting);
+    abandon_transfers(loop, &curl->moving);
+    curl->multi = NULL;
+    curl->share = NULL;
+    curl->idle = NULL;
+    curl->idle_count = 0;
+    curl->timer_ms = -1;
+  }
 }
 
 /* ------------------------------------------------------------------ one client's connections */
@@ -252,302 +167,236 @@ static clerk_status keep_proxy(clerk_curl *curl, const char *proxy, clerk_proble
   return curl->proxy ? CLERK_OK : CLERK_NO_MEMORY;
 }
 
-clerk_status clerk_curl_init(clerk_curl *curl, const clerk_curl_options *options,
+static void join_loop(clerk_curl *curl, clerk_loop *loop) {
+  loop->references++;
+  curl->loop = loop;
+  curl->previous = NULL;
+  curl->next = loop->members;
+  if (loop->members) loop->members->previous = curl;
+  loop->members = curl;
+}
+
+static void leave_loop(clerk_curl *curl) {
+  if (curl->previous)
+    curl->previous->next = curl->next;
+  else
+    curl->loop->members = curl->next;
+  if (curl->next) curl->next->previous = curl->previous;
+  if (!curl->loop->members) clerk_poller_trim(&curl->loop->poller);
+  clerk_loop_release(curl->loop);
+}
+
+clerk_status clerk_curl_init(clerk_curl *curl, clerk_loop *loop, const clerk_curl_options *options,
                              clerk_problem *problem) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, init_libcurl);
   if (!libcurl_is_ready) return CLERK_NO_MEMORY;
-  curl->pid = getpid();
+  leave_to_parent(loop);
+  join_loop(curl, loop);
+  curl->timer_ms = -1;
   curl->max_connections = options->max_connections;
-  clerk_status status = choose_certificates(curl, options->ca_file, problem);
+  clerk_status status = clerk_certificates_choose(&curl->certificates, options->ca_file, problem);
   if (status == CLERK_OK) status = keep_proxy(curl, options->proxy, problem);
   if (status != CLERK_OK) clerk_curl_close(curl);
   return status;
 }
 
-static void unlink_transfer(clerk_curl *curl, clerk_transfer *transfer) {
-  if (transfer->previous)
-    transfer->previous->next = transfer->next;
-  else
-    curl->transfers = transfer->next;
-  if (transfer->next) transfer->next->previous = transfer->previous;
-  transfer->owner = NULL;
-}
-
-static void link_transfer(clerk_curl *curl, clerk_transfer *transfer) {
-  transfer->owner = curl;
-  transfer->previous = NULL;
-  transfer->next = curl->transfers;
-  if (curl->transfers) curl->transfers->previous = transfer;
-  curl->transfers = transfer;
-}
-
-static void fail(clerk_transfer *transfer, clerk_failure failure, const char *message) {
-  transfer->is_finished = true;
-  transfer->failure = failure;
-  transfer->message = message;
-}
-
-/* Whether a byte of the request may have left. What a proxy was told to connect does not count, but
-** is in the size. */
-static bool has_sent(const clerk_transfer *transfer) {
-  long request_size = 0;
-  curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &request_size);
-  return transfer->sends > 0 && request_size > 0;
-}
-
-/* Takes a transfer off libcurl's hands. Its handle is not used again: curl_easy_reset does not tell
-** when it lacked the memory to restore the defaults, and then the next answer is lost. */
-static void release(clerk_curl *curl, clerk_transfer *transfer) {
-  curl_multi_remove_handle(curl->multi, transfer->easy);
-  curl_easy_cleanup(transfer->easy);
-  unlink_transfer(curl, transfer);
-  transfer->easy = NULL;
-}
-
-/* In a forked child: the handles are the parent's, and even to clean them up would reach its
-** connections. */
-static void leave_to_parent(clerk_curl *curl) {
-  if (curl->pid == getpid()) return;
-  while (curl->transfers) {
-    clerk_transfer *transfer = curl->transfers;
-    transfer->sent = true;
-    fail(transfer, CLERK_CANCELLED, "the process was forked");
-    transfer->easy = NULL;
-    unlink_transfer(curl, transfer);
-  }
-  curl->multi = NULL;
-  curl->share = NULL;
-  curl->pid = getpid();
-}
-
 static void close_handles(clerk_curl *curl) {
+  while (curl->idle) curl_easy_cleanup(take_handle(curl));
   curl_multi_cleanup(curl->multi);
   curl_share_cleanup(curl->share);
   curl->multi = NULL;
   curl->share = NULL;
 }
 
+static void cancel_all(const clerk_transfers *transfers) {
+  while (transfers->first) fail(transfers->first, CLERK_CANCELLED, "the client was closed");
+}
+
 void clerk_curl_close(clerk_curl *curl) {
-  leave_to_parent(curl);
-  while (curl->transfers) {
-    clerk_transfer *transfer = curl->transfers;
-    transfer->sent = has_sent(transfer);
-    fail(transfer, CLERK_CANCELLED, "the client was closed");
-    release(curl, transfer);
-  }
+  if (!curl->loop) return;
+  leave_to_parent(curl->loop);
+  cancel_all(&curl->waiting);
+  cancel_all(&curl->moving);
   close_handles(curl);
   clerk_wipe_string(curl->proxy);
-  free(curl->ca_file);
-  clerk_buffer_free(&curl->ca_bundle);
+  clerk_certificates_free(&curl->certificates);
+  leave_loop(curl);
   *curl = (clerk_curl){0};
+}
+
+/* libcurl's callback: what a socket is waited on for. */
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *socket_user) {
+  clerk_curl *curl = user;
+  int events = 0;
+  (void)easy, (void)socket_user;
+  if (what == CURL_POLL_IN || what == CURL_POLL_INOUT) events |= CLERK_READABLE;
+  if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT) events |= CLERK_WRITABLE;
+  return clerk_poller_watch(&curl->loop->poller, fd, events, curl) ? 0 : -1;
+}
+
+/* libcurl's callback: when it wants to be asked though no socket is ready. */
+static int on_timer(CURLM *multi, long wait_ms, void *user) {
+  clerk_curl *curl = user;
+  (void)multi;
+  curl->timer_ms = wait_ms < 0 ? -1 : now_us() / 1000 + wait_ms;
+  return 0;
+}
+
+static bool set_multi(clerk_curl *curl) {
+  CURLM *multi = curl->multi;
+  return curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, curl->max_connections) == CURLM_OK &&
+         curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
+         curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, curl) == CURLM_OK &&
+         curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer) == CURLM_OK &&
+         curl_multi_setopt(multi, CURLMOPT_TIMERDATA, curl) == CURLM_OK;
 }
 
 static bool open_handles(clerk_curl *curl) {
   if (curl->multi) return true;
+  if (!clerk_poller_open(&curl->loop->poller)) return false;
   curl->multi = curl_multi_init();
   curl->share = curl_share_init();
-  if (curl->multi && curl->share &&
-      curl_multi_setopt(curl->multi, CURLMOPT_MAXCONNECTS, curl->max_connections) == CURLM_OK &&
+  if (curl->multi && curl->share && set_multi(curl) &&
       curl_share_setopt(curl->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) == CURLSHE_OK)
     return true;
   close_handles(curl);
   return false;
 }
 
-/* ------------------------------------------------------------------ one transfer */
-
-static clerk_status add_line(clerk_transfer *transfer, const char *name, const char *separator,
-                             const char *value) {
-  clerk_buffer line = {0};
-  struct curl_slist *lines = NULL;
-  if (clerk_buffer_append(&line, name, strlen(name)) &&
-      clerk_buffer_append(&line, separator, strlen(separator)) &&
-      clerk_buffer_append(&line, value, strlen(value)))
-    lines = curl_slist_append(transfer->header_lines, line.bytes);
-  clerk_buffer_free(&line);
-  if (!lines) return CLERK_NO_MEMORY;
-  transfer->header_lines = lines;
+clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
+                              const clerk_curl_request *request) {
+  if (!curl->loop) return CLERK_REFUSED;
+  leave_to_parent(curl->loop);
+  if (!open_handles(curl)) return CLERK_NO_MEMORY;
+  CURL *easy = take_handle(curl);
+  if (!easy) return CLERK_NO_MEMORY;
+  if (!clerk_easy_set(easy, curl, transfer, request)) {
+    curl_easy_cleanup(easy);
+    return CLERK_NO_MEMORY;
+  }
+  transfer->easy = easy;
+  transfer->owner = curl;
+  move_to(&curl->waiting, transfer);
   return CLERK_OK;
-}
-
-/* To libcurl, "name:" means to leave a header out and "name;" to send it empty. */
-clerk_status clerk_transfer_add_header(clerk_transfer *transfer, const char *name,
-                                       const char *value) {
-  return add_line(transfer, name, *value ? ": " : ";", value);
-}
-
-clerk_status clerk_transfer_set_body(clerk_transfer *transfer, clerk_text body) {
-  if (!clerk_buffer_append(&transfer->upload, body.bytes, body.length)) return CLERK_NO_MEMORY;
-  return add_line(transfer, "expect", ":", "");
 }
 
 static void free_header_lines(clerk_transfer *transfer) {
   for (struct curl_slist *line = transfer->header_lines; line; line = line->next)
     clerk_wipe(line->data, strlen(line->data));
   curl_slist_free_all(transfer->header_lines);
-  transfer->header_lines = NULL;
-}
-
-/* HTTP/2 is a wish, which a libcurl without it refuses; all else is needed. */
-static bool set_protocols(CURL *easy) {
-  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-#if LIBCURL_VERSION_NUM >= 0x075500
-  bool is_set = SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-  bool is_set = SET(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
-  return is_set && SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-}
-
-/* A key for loopback must not travel to a proxy that somebody set for the outside. */
-static bool set_proxy(const clerk_curl *curl, CURL *easy, const char *url) {
-  bool is_direct = !curl->proxy && clerk_is_loopback(url);
-  return SET(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) && SET(easy, CURLOPT_PROXY, curl->proxy) &&
-         (!is_direct || SET(easy, CURLOPT_NOPROXY, "*"));
-}
-
-static bool set_limits(CURL *easy, const clerk_curl_request *request) {
-#if LIBCURL_VERSION_NUM >= 0x075700
-  if (!SET(easy, CURLOPT_QUICK_EXIT, 1L)) return false;
-#endif
-  return SET(easy, CURLOPT_TIMEOUT_MS, request->timeout_ms) &&
-         SET(easy, CURLOPT_CONNECTTIMEOUT_MS, request->connect_timeout_ms) &&
-         SET(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)request->max_response_bytes) &&
-         SET(easy, CURLOPT_NOSIGNAL, 1L);
-}
-
-static bool set_callbacks(CURL *easy, clerk_transfer *transfer) {
-  return SET(easy, CURLOPT_PRIVATE, transfer) && SET(easy, CURLOPT_ERRORBUFFER, transfer->error) &&
-         SET(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket) &&
-         SET(easy, CURLOPT_PREREQFUNCTION, before_send) &&
-         SET(easy, CURLOPT_PREREQDATA, transfer) &&
-         SET(easy, CURLOPT_HEADERFUNCTION, receive_head) &&
-         SET(easy, CURLOPT_HEADERDATA, transfer) &&
-         SET(easy, CURLOPT_WRITEFUNCTION, receive_body) && SET(easy, CURLOPT_WRITEDATA, transfer);
-}
-
-static bool set_body(CURL *easy, const clerk_buffer *body) {
-  return !body->bytes || (SET(easy, CURLOPT_POSTFIELDS, body->bytes) &&
-                          SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->length));
-}
-
-/* To wait for a connection to share pays with HTTP/2; on plain HTTP it only costs time. */
-static bool set_request(CURL *easy, const clerk_transfer *transfer,
-                        const clerk_curl_request *request) {
-  long may_share = strncmp(request->url, "https:", 6) == 0;
-  return set_body(easy, &transfer->upload) && SET(easy, CURLOPT_PIPEWAIT, may_share) &&
-         SET(easy, CURLOPT_HTTPHEADER, transfer->header_lines) &&
-         SET(easy, CURLOPT_PATH_AS_IS, 1L) && SET(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate") &&
-         SET(easy, CURLOPT_CUSTOMREQUEST, request->method) && SET(easy, CURLOPT_URL, request->url);
-}
-
-/* An option that is not set, for want of memory, must not let a request go: it could be the proxy.
- */
-static bool set_all(const clerk_curl *curl, CURL *easy, clerk_transfer *transfer,
-                    const clerk_curl_request *request) {
-  return SET(easy, CURLOPT_SHARE, curl->share) && set_protocols(easy) &&
-         set_proxy(curl, easy, request->url) && set_certificates(curl, easy) &&
-         set_limits(easy, request) && set_callbacks(easy, transfer) &&
-         set_request(easy, transfer, request);
-}
-
-clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
-                              const clerk_curl_request *request) {
-  if (curl->pid == 0) return CLERK_REFUSED;
-  leave_to_parent(curl);
-  if (!open_handles(curl)) return CLERK_NO_MEMORY;
-  CURL *easy = curl_easy_init();
-  if (!easy) return CLERK_NO_MEMORY;
-  transfer->body_limit = request->max_response_bytes;
-  if (!set_all(curl, easy, transfer, request) ||
-      curl_multi_add_handle(curl->multi, easy) != CURLM_OK) {
-    curl_easy_cleanup(easy);
-    return CLERK_NO_MEMORY;
-  }
-  transfer->easy = easy;
-  link_transfer(curl, transfer);
-  return CLERK_OK;
-}
-
-static void conclude_failure(clerk_transfer *transfer, CURLcode code) {
-  transfer->sent = has_sent(transfer);
-  if (transfer->is_too_large)
-    fail(transfer, CLERK_RESPONSE_TOO_LARGE, "the answer is larger than allowed");
-  else if (transfer->sends > 1)
-    fail(transfer, CLERK_CONNECTION_LOST, "a kept connection died without an answer");
-  else if (code == CURLE_OK)
-    fail(transfer, CLERK_CONNECTION_LOST, "the connection was closed within the answer's head");
-  else
-    fail(transfer, failure_of(code, transfer->sends > 0),
-         *transfer->error ? transfer->error : curl_easy_strerror(code));
-}
-
-static void conclude(clerk_curl *curl, clerk_transfer *transfer, CURLcode code) {
-  long status = 0;
-  curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
-  if (code == CURLE_OK && transfer->phase == CLERK_PAST_HEAD) {
-    transfer->is_finished = true;
-    transfer->has_response = true;
-    transfer->status = (int)status;
-  } else {
-    conclude_failure(transfer, code);
-  }
-  release(curl, transfer);
-}
-
-/* Moves what can move; whether a transfer is finished by that. */
-static bool perform(clerk_curl *curl) {
-  CURLMsg *message;
-  bool is_one_finished = false;
-  int left;
-  curl_multi_perform(curl->multi, &left);
-  while ((message = curl_multi_info_read(curl->multi, &left)) != NULL) {
-    clerk_transfer *transfer;
-    CURLcode code = message->data.result; /* gone once the handle is removed */
-    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
-    conclude(curl, transfer, code);
-    is_one_finished = true;
-  }
-  return is_one_finished;
-}
-
-void clerk_curl_step(clerk_curl *curl, int wait_ms) {
-  leave_to_parent(curl);
-  if (!curl->transfers || perform(curl) || wait_ms <= 0) return;
-  curl_multi_poll(curl->multi, NULL, 0, wait_ms, NULL);
-  perform(curl);
-}
-
-static clerk_text trim(const char *start, const char *end) {
-  while (start < end && is_blank(*start)) start++;
-  while (end > start && is_blank(end[-1])) end--;
-  return (clerk_text){start, (size_t)(end - start)};
-}
-
-bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, clerk_text *name,
-                                clerk_text *value) {
-  while (*position < transfer->head.length) {
-    char *line = transfer->head.bytes + *position;
-    char *end = memchr(line, '\n', transfer->head.length - *position);
-    if (!end) end = transfer->head.bytes + transfer->head.length;
-    *position = (size_t)(end - transfer->head.bytes) + 1;
-    char *colon = memchr(line, ':', (size_t)(end - line));
-    if (!colon || colon == line) continue;
-    for (char *c = line; c < colon; c++) *c = clerk_ascii_lower(*c);
-    *name = (clerk_text){line, (size_t)(colon - line)};
-    *value = trim(colon + 1, end);
-    return true;
-  }
-  return false;
 }
 
 void clerk_transfer_end(clerk_transfer *transfer) {
-  if (transfer->owner) leave_to_parent(transfer->owner);
-  if (transfer->owner) release(transfer->owner, transfer);
+  if (transfer->owner) leave_to_parent(transfer->owner->loop);
+  if (transfer->owner) release(transfer);
+  leave_list(transfer);
   free_header_lines(transfer);
   clerk_buffer_free(&transfer->upload);
   clerk_buffer_free(&transfer->head);
   clerk_buffer_free(&transfer->body);
   *transfer = (clerk_transfer){0};
+}
+
+/* ------------------------------------------------------------------ steps */
+
+static void finish_transfers(clerk_curl *curl) {
+  CURLMsg *message;
+  int left;
+  while ((message = curl_multi_info_read(curl->multi, &left)) != NULL) {
+    clerk_transfer *transfer;
+    CURLcode code = message->data.result; /* gone once the handle is removed */
+    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
+    clerk_easy_conclude(transfer, code);
+    finish(transfer);
+  }
+}
+
+static void act(clerk_curl *curl, curl_socket_t fd, int events) {
+  int running;
+  curl_multi_socket_action(curl->multi, fd, events, &running);
+  finish_transfers(curl);
+}
+
+static void act_on_timer(clerk_curl *curl) {
+  curl->timer_ms = -1;
+  act(curl, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static void act_on_socket(const clerk_ready *ready) {
+  int events = 0;
+  if (ready->events & CLERK_READABLE) events |= CURL_CSELECT_IN;
+  if (ready->events & CLERK_WRITABLE) events |= CURL_CSELECT_OUT;
+  if (ready->events & CLERK_BROKEN) events |= CURL_CSELECT_ERR;
+  act(ready->owner, ready->descriptor, events);
+}
+
+static void begin(clerk_transfer *transfer) {
+  clerk_curl *curl = transfer->owner;
+  if (curl_multi_add_handle(curl->multi, transfer->easy) != CURLM_OK) {
+    fail(transfer, CLERK_CONNECT_FAILED, "not enough memory");
+    return;
+  }
+  move_to(&curl->moving, transfer);
+  act_on_timer(curl);
+}
+
+static void begin_and_time(clerk_curl *curl, int64_t end_us) {
+  while (curl->waiting.first && now_us() < end_us) begin(curl->waiting.first);
+  if (curl->timer_ms >= 0 && curl->timer_ms <= now_us() / 1000) act_on_timer(curl);
+}
+
+/* How long nothing is due, at most `wait_ms`; both -1: for ever. */
+static int time_to_wait(const clerk_loop *loop, int wait_ms) {
+  int64_t wait = wait_ms < 0 ? INT32_MAX : wait_ms;
+  bool is_due = loop->finished.first != NULL;
+  bool is_bounded = wait_ms >= 0;
+  for (const clerk_curl *curl = loop->members; curl; curl = curl->next) {
+    if (curl->waiting.first) is_due = true;
+    if (curl->timer_ms < 0) continue;
+    int64_t left = curl->timer_ms - now_us() / 1000;
+    if (left < wait) wait = left;
+    is_bounded = true;
+  }
+  if (is_due || wait < 0) return 0;
+  return is_bounded ? (int)wait : -1;
+}
+
+void clerk_loop_step(clerk_loop *loop, int wait_ms) {
+  clerk_ready ready[16];
+  leave_to_parent(loop);
+  if (!clerk_poller_open(&loop->poller)) return;
+  int64_t end_us = now_us() + SLICE_US;
+  for (clerk_curl *curl = loop->members; curl; curl = curl->next) begin_and_time(curl, end_us);
+  int wait = time_to_wait(loop, wait_ms);
+  size_t count = clerk_poller_wait(&loop->poller, wait, ready, 16);
+  if (wait != 0) end_us = now_us() + SLICE_US;
+  for (size_t i = 0; i < count && (i == 0 || now_us() < end_us); i++) act_on_socket(&ready[i]);
+}
+
+clerk_transfer *clerk_loop_next_finished(clerk_loop *loop) {
+  clerk_transfer *transfer = loop->finished.first;
+  if (transfer) leave_list(transfer);
+  return transfer;
+}
+
+int clerk_loop_descriptor(clerk_loop *loop, int *wait_ms) {
+  leave_to_parent(loop);
+  *wait_ms = time_to_wait(loop, -1);
+  return CLERK_HAS_EPOLL && clerk_poller_open(&loop->poller) ? loop->poller.epoll : -1;
+}
+
+clerk_loop *clerk_loop_new(void) {
+  clerk_loop *loop = calloc(1, sizeof *loop);
+  if (!loop) return NULL;
+  loop->references = 1;
+  loop->pid = getpid();
+  return loop;
+}
+
+void clerk_loop_release(clerk_loop *loop) {
+  if (!loop || --loop->references > 0) return;
+  while (loop->finished.first) leave_list(loop->finished.first);
+  clerk_poller_close(&loop->poller);
+  free(loop);
 }

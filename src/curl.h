@@ -1,10 +1,10 @@
 /*
 ** The libcurl transport: bytes out, bytes in, no opinion about either. No Lua.
 **
-** A clerk_curl keeps the connections of one client. A clerk_transfer is one request on its way; it
-** moves only within clerk_curl_step. Both are used by one thread at a time and keep their address
-** from their first use to their end. After a fork the child starts with no connection and leaves
-** the parent's alone.
+** A clerk_curl keeps the connections of one client. A clerk_transfer is one request on its way. A
+** clerk_loop is what they all wait on: they move only within clerk_loop_step. One thread at a time
+** uses a loop and what belongs to it; clients and transfers keep their address from their first use
+** to their end. After a fork the child starts with no connection and leaves the parent's alone.
 */
 #ifndef CLERK_CURL_H
 #define CLERK_CURL_H
@@ -12,23 +12,67 @@
 #include <curl/curl.h>
 #include <sys/types.h>
 
+#include "certificates.h"
 #include "clerk.h"
 #include "memory.h"
+#include "poller.h"
 
+typedef struct clerk_curl clerk_curl;
 typedef struct clerk_transfer clerk_transfer;
 
+typedef struct clerk_transfers {
+  clerk_transfer *first, *last;
+} clerk_transfers;
+
+/* ------------------------------------------------------------------ the loop */
+
+/* All members are private. */
+typedef struct clerk_loop {
+  int references;
+  pid_t pid; /* the process that the handles belong to */
+  clerk_poller poller;
+  clerk_curl *members;
+  clerk_transfers finished; /* and not fetched by clerk_loop_next_finished */
+} clerk_loop;
+
+/* A new loop, to be released; NULL when there is no memory. Every clerk_curl holds it too. */
+clerk_loop *clerk_loop_new(void);
+
+/* Gives it back; the last one frees it. NULL is fine. */
+void clerk_loop_release(clerk_loop *loop);
+
+/*
+** Moves what can move, for about half a millisecond; before that, while nothing can, waits at most
+** `wait_ms` (-1: for ever), though perhaps less.
+*/
+void clerk_loop_step(clerk_loop *loop, int wait_ms);
+
+/* The next transfer that has finished and was not fetched yet, in their order; NULL: none. */
+clerk_transfer *clerk_loop_next_finished(clerk_loop *loop);
+
+/*
+** For a host's own event loop: a descriptor that is readable when a step can move something; -1
+** where the system has no epoll, or no descriptor left. `wait_ms`: after so long a step is due all
+** the same; -1: never. Both may be different after the next step or start.
+*/
+int clerk_loop_descriptor(clerk_loop *loop, int *wait_ms);
+
+/* ------------------------------------------------------------------ one client's connections */
+
 /* Zero it before clerk_curl_init; clerk_curl_close ends it. All members are private. */
-typedef struct clerk_curl {
-  CURLM *multi;  /* made when first needed */
-  CURLSH *share; /* of TLS sessions; made with it */
-  pid_t pid;     /* the process that the handles belong to */
+struct clerk_curl {
+  clerk_loop *loop;
+  clerk_curl *previous, *next; /* in the loop */
+  CURLM *multi;                /* made when first needed */
+  CURLSH *share;               /* of TLS sessions; made with it */
+  int64_t timer_ms;            /* when libcurl wants to be asked again; -1: never */
+  CURL *idle;                  /* handles to use again, each the next one's private pointer */
+  long idle_count;
   long max_connections;
-  const char *ca_dir; /* static */
-  char *ca_file;
-  clerk_buffer ca_bundle; /* the system's certificates and those of ca_file, when no ca_dir */
+  clerk_certificates certificates;
   char *proxy;
-  clerk_transfer *transfers;
-} clerk_curl;
+  clerk_transfers waiting, moving; /* transfers that are not begun, and those that are */
+};
 
 typedef struct clerk_curl_options {
   const char *ca_file;  /* PEM file of further certificate authorities, or NULL */
@@ -37,10 +81,11 @@ typedef struct clerk_curl_options {
 } clerk_curl_options;
 
 /*
-** Copies the options. CLERK_OK, CLERK_REFUSED when ca_file cannot be read, or CLERK_NO_MEMORY;
-** unless it is CLERK_OK, the struct is zero again. Runs curl_global_init, once in a process.
+** Copies the options. CLERK_OK, CLERK_REFUSED when ca_file or proxy cannot be used, or
+** CLERK_NO_MEMORY; unless it is CLERK_OK, the struct is zero again. Runs curl_global_init, once in
+** a process.
 */
-clerk_status clerk_curl_init(clerk_curl *curl, const clerk_curl_options *options,
+clerk_status clerk_curl_init(clerk_curl *curl, clerk_loop *loop, const clerk_curl_options *options,
                              clerk_problem *problem);
 
 /*
@@ -48,6 +93,8 @@ clerk_status clerk_curl_init(clerk_curl *curl, const clerk_curl_options *options
 ** connections and zeroes the struct; a zeroed one is fine.
 */
 void clerk_curl_close(clerk_curl *curl);
+
+/* ------------------------------------------------------------------ one transfer */
 
 /* Zero it before its first use. Only the members named public are for others. */
 struct clerk_transfer {
@@ -59,7 +106,8 @@ struct clerk_transfer {
   const char *message;   /* public: without a response, a sentence; gone with the transfer */
   bool sent;             /* public: without a response, whether a byte may have left */
 
-  clerk_curl *owner;
+  clerk_curl *owner;     /* until it is finished */
+  clerk_transfers *list; /* the one that it is in, or NULL */
   clerk_transfer *previous, *next;
   CURL *easy;
   struct curl_slist *header_lines;
@@ -89,18 +137,12 @@ typedef struct clerk_curl_request {
 } clerk_curl_request;
 
 /*
-** Starts a transfer, once, by a copy of the request. It stays the caller's, who keeps it where
-** it is until clerk_transfer_end. CLERK_OK; or CLERK_NO_MEMORY, or CLERK_REFUSED when `curl` is
-** closed: not started, but to be ended too.
+** Starts a transfer, once, by a copy of the request; the next step begins it. It stays the
+** caller's, who keeps it where it is until clerk_transfer_end. CLERK_OK; or CLERK_NO_MEMORY, or
+** CLERK_REFUSED when `curl` is closed: not started, but to be ended too.
 */
 clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
                               const clerk_curl_request *request);
-
-/*
-** Moves what can move; waits at most `wait_ms` for something that can. To be called until the
-** transfers are finished; how they fail stands in them.
-*/
-void clerk_curl_step(clerk_curl *curl, int wait_ms);
 
 /*
 ** Walks over the answer's headers: begin with *position 0. The name is in lower case. A name may
@@ -109,6 +151,12 @@ void clerk_curl_step(clerk_curl *curl, int wait_ms);
 */
 bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, clerk_text *name,
                                 clerk_text *value);
+
+/*
+** Whether a byte of the request may have left by now, of a transfer that is started. What a proxy
+** was told to connect does not count.
+*/
+bool clerk_transfer_has_sent(const clerk_transfer *transfer);
 
 /* Stops the transfer if it is under way, wipes and frees what it owns, and zeroes it. */
 void clerk_transfer_end(clerk_transfer *transfer);

@@ -40,6 +40,9 @@ bool clerk_lua_integer(lua_State *L, int index, int64_t *integer);
 
 void clerk_lua_push_integer(lua_State *L, int64_t integer);
 
+/* A number in [0, 1), different in every process, forked ones too. */
+double clerk_lua_random(void);
+
 /* Sets a string field of the table on top of the stack; a NULL value leaves it absent. */
 void clerk_lua_set_string(lua_State *L, const char *name, const char *value);
 
@@ -76,8 +79,7 @@ bool clerk_lua_retry_on(lua_State *L, int index, clerk_retry_policy *policy);
 /* Pushes the metatable of results, which Lua completes. */
 void clerk_lua_push_result_metatable(lua_State *L);
 
-/* lua_curl.c */
-void clerk_lua_register_curl(lua_State *L);
-int clerk_lua_curl(lua_State *L);
+/* lua_curl.c: adds the transport to the module on top of the stack. */
+void clerk_lua_add_curl(lua_State *L);
 
 #endif

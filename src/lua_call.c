@@ -274,13 +274,13 @@ static void set_verdict(lua_State *L, const call *c, const clerk_attempt *attemp
   lua_setfield(L, -2, "maybe_applied");
 }
 
-/* call:receive(response, failure, now, random) -> verdict: see lua/clerk/machines/client.lua */
+/* call:receive(response, failure, now [, random]) -> verdict: see lua/clerk/machines/client.lua */
 static int call_receive(lua_State *L) {
   call *c = check_call(L);
   clerk_attempt attempt = {0};
   clerk_text body = {"", 0};
   int64_t now_ms = check_ms(L, 4);
-  double random = (double)luaL_checknumber(L, 5);
+  lua_settop(L, 5);
   const char *wrong = NULL;
   if (!lua_isnil(L, 2)) wrong = read_response(L, 2, &attempt, &body);
   if (!attempt.has_response) {
@@ -292,6 +292,8 @@ static int call_receive(lua_State *L) {
     judge_response(L, c, &attempt, body);
   else
     judge_failure(L, &attempt, wrong);
+  bool is_success = attempt.has_response && attempt.judgement == CLERK_SUCCESS;
+  double random = is_success || !lua_isnil(L, 5) ? luaL_optnumber(L, 5, 0) : clerk_lua_random();
   set_verdict(L, c, &attempt, clerk_retry_judge(&c->retry, &attempt, now_ms, random));
   return 1;
 }

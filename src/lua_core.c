@@ -181,6 +181,14 @@ static int core_now(lua_State *L) {
   return 1;
 }
 
+/* core.now_us() -> the same clock in microseconds */
+static int core_now_us(lua_State *L) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  clerk_lua_push_integer(L, (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+  return 1;
+}
+
 /* core.sleep(ms): may return early, so that a signal gets its turn */
 static int core_sleep(lua_State *L) {
   double ms = (double)luaL_checknumber(L, 1);
@@ -189,11 +197,15 @@ static int core_sleep(lua_State *L) {
   return 0;
 }
 
-/* core.random() -> a number in [0, 1), different in every process, forked ones too */
-static int core_random(lua_State *L) {
+double clerk_lua_random(void) {
   uint32_t bits = 0;
   if (getentropy(&bits, sizeof bits) != 0) bits = UINT32_MAX / 2;
-  lua_pushnumber(L, bits / 4294967296.0);
+  return bits / 4294967296.0;
+}
+
+/* core.random() -> a number in [0, 1) */
+static int core_random(lua_State *L) {
+  lua_pushnumber(L, clerk_lua_random());
   return 1;
 }
 
@@ -201,12 +213,12 @@ static int core_random(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"call", clerk_lua_call},
                                      {"decode", clerk_lua_json_decode},
-                                     {"curl", clerk_lua_curl},
                                      {"check_base_url", core_check_base_url},
                                      {"check_header", core_check_header},
                                      {"check_secret_key", core_check_secret_key},
                                      {"is_retry_status", core_is_retry_status},
                                      {"now", core_now},
+                                     {"now_us", core_now_us},
                                      {"sleep", core_sleep},
                                      {"random", core_random},
                                      {NULL, NULL}};
@@ -215,7 +227,6 @@ __attribute__((visibility("default"))) int luaopen_clerk_machines_core(lua_State
 
 int luaopen_clerk_machines_core(lua_State *L) {
   clerk_lua_register_call(L);
-  clerk_lua_register_curl(L);
   lua_newtable(L);
   luaL_setfuncs(L, functions, 0);
   clerk_lua_set_string(L, "version", clerk_version());
@@ -225,5 +236,6 @@ int luaopen_clerk_machines_core(lua_State *L) {
   lua_setfield(L, -2, "operations");
   clerk_lua_push_result_metatable(L);
   lua_setfield(L, -2, "result");
+  clerk_lua_add_curl(L);
   return 1;
 }

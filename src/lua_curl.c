@@ -2,11 +2,21 @@
 #include "curl.h"
 #include "lua_binding.h"
 
+#define LOOP_TYPE "clerk.machines.loop"
 #define CURL_TYPE "clerk.machines.curl"
 #define TRANSFER_TYPE "clerk.machines.transfer"
 
 /* Room for them at once; an answer may have more. */
 enum { USUAL_HEADERS = 16 };
+
+typedef struct shared_loop {
+  clerk_loop *loop;
+} shared_loop;
+
+static clerk_loop *check_loop(lua_State *L) {
+  shared_loop *shared = luaL_checkudata(L, 1, LOOP_TYPE);
+  return shared->loop;
+}
 
 static clerk_curl *check_curl(lua_State *L) {
   return luaL_checkudata(L, 1, CURL_TYPE);
@@ -28,15 +38,55 @@ static lua_Integer integer_field(lua_State *L, int index, const char *name) {
   return integer;
 }
 
+/* ------------------------------------------------------------------ the loop */
+
+/* loop:step(ms): see clerk_loop_step */
+static int loop_step(lua_State *L) {
+  clerk_loop_step(check_loop(L), (int)luaL_checkinteger(L, 2));
+  return 0;
+}
+
+/* loop:next_finished() -> the key of a transfer, or nil */
+static int loop_next_finished(lua_State *L) {
+  clerk_transfer *transfer = clerk_loop_next_finished(check_loop(L));
+  if (!transfer) return 0;
+  lua_pushlightuserdata(L, transfer);
+  return 1;
+}
+
+/* loop:descriptor() -> fd or nil, ms until a step is due or nil */
+static int loop_descriptor(lua_State *L) {
+  int wait_ms;
+  int descriptor = clerk_loop_descriptor(check_loop(L), &wait_ms);
+  lua_pushinteger(L, descriptor);
+  lua_pushinteger(L, wait_ms);
+  for (int index = -2; index < 0; index++)
+    if (lua_tointeger(L, index) < 0) {
+      lua_pushnil(L);
+      lua_replace(L, index - 1);
+    }
+  return 2;
+}
+
+static int loop_gc(lua_State *L) {
+  shared_loop *shared = luaL_checkudata(L, 1, LOOP_TYPE);
+  clerk_loop_release(shared->loop);
+  shared->loop = NULL;
+  return 0;
+}
+
+/* ------------------------------------------------------------------ a client's connections */
+
 /* core.curl { ca_file, proxy, max_connections } -> curl | nil, problem */
-int clerk_lua_curl(lua_State *L) {
+static int core_curl(lua_State *L) {
   clerk_problem problem;
+  shared_loop *shared = lua_touserdata(L, lua_upvalueindex(1));
   luaL_checktype(L, 1, LUA_TTABLE);
   clerk_curl_options options = {.ca_file = clerk_lua_field(L, 1, "ca_file"),
                                 .proxy = clerk_lua_field(L, 1, "proxy"),
                                 .max_connections = (long)integer_field(L, 1, "max_connections")};
   clerk_curl *curl = clerk_lua_new(L, sizeof *curl, CURL_TYPE);
-  clerk_status status = clerk_curl_init(curl, &options, &problem);
+  clerk_status status = clerk_curl_init(curl, shared->loop, &options, &problem);
   return status == CLERK_OK ? 1 : clerk_lua_refuse(L, status, &problem);
 }
 
@@ -76,15 +126,17 @@ static int curl_start(lua_State *L) {
   return 1;
 }
 
-/* curl:step(ms): moves what can move, waits at most so long */
-static int curl_step(lua_State *L) {
-  clerk_curl_step(check_curl(L), (int)luaL_checkinteger(L, 2));
-  return 0;
-}
-
 static int curl_close(lua_State *L) {
   clerk_curl_close(check_curl(L));
   return 0;
+}
+
+/* ------------------------------------------------------------------ a transfer */
+
+/* transfer:key() -> what loop:next_finished tells of it */
+static int transfer_key(lua_State *L) {
+  lua_pushlightuserdata(L, check_transfer(L));
+  return 1;
 }
 
 /* transfer:is_finished() */
@@ -144,25 +196,39 @@ static int transfer_take(lua_State *L) {
   return results;
 }
 
-/* transfer:cancel(): stops it if it is under way; nothing else can be done with it then */
-static int transfer_end(lua_State *L) {
-  clerk_transfer_end(check_transfer(L));
-  return 0;
+/* transfer:cancel() -> whether a byte of it may have left; stops it if it is under way, and nothing
+** else can be done with it then */
+static int transfer_cancel(lua_State *L) {
+  clerk_transfer *transfer = check_transfer(L);
+  lua_pushboolean(L, clerk_transfer_has_sent(transfer));
+  clerk_transfer_end(transfer);
+  return 1;
 }
 
-static const luaL_Reg curl_methods[] = {{"start", curl_start},
-                                        {"step", curl_step},
-                                        {"close", curl_close},
-                                        {"__gc", curl_close},
+static const luaL_Reg loop_methods[] = {{"step", loop_step},
+                                        {"next_finished", loop_next_finished},
+                                        {"descriptor", loop_descriptor},
+                                        {"__gc", loop_gc},
                                         {NULL, NULL}};
 
-static const luaL_Reg transfer_methods[] = {{"is_finished", transfer_is_finished},
-                                            {"cancel", transfer_end},
-                                            {"take", transfer_take},
-                                            {"__gc", transfer_end},
-                                            {NULL, NULL}};
+static const luaL_Reg curl_methods[] = {
+    {"start", curl_start}, {"close", curl_close}, {"__gc", curl_close}, {NULL, NULL}};
 
-void clerk_lua_register_curl(lua_State *L) {
+static const luaL_Reg transfer_methods[] = {
+    {"key", transfer_key},       {"is_finished", transfer_is_finished},
+    {"cancel", transfer_cancel}, {"take", transfer_take},
+    {"__gc", transfer_cancel},   {NULL, NULL}};
+
+/* Adds `loop`, the one of this Lua state, and `curl` to the module on top of the stack. */
+void clerk_lua_add_curl(lua_State *L) {
+  clerk_lua_register(L, LOOP_TYPE, loop_methods);
   clerk_lua_register(L, CURL_TYPE, curl_methods);
   clerk_lua_register(L, TRANSFER_TYPE, transfer_methods);
+  shared_loop *shared = clerk_lua_new(L, sizeof *shared, LOOP_TYPE);
+  shared->loop = clerk_loop_new();
+  if (!shared->loop) luaL_error(L, "not enough memory");
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "loop");
+  lua_pushcclosure(L, core_curl, 1);
+  lua_setfield(L, -2, "curl");
 }

@@ -5,6 +5,7 @@ local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 local libcurl = require "clerk.machines.libcurl"
 local options = require "clerk.machines.options"
+local tasks = require "clerk.machines.tasks"
 
 ---@class clerk.machines.Client
 local Client = { __name = "clerk.machines.Client" }
@@ -17,51 +18,62 @@ local function now(client)
   return core.now() + client.slept_ahead
 end
 
-local function block(client, ms)
-  local until_ms = now(client) + ms
-  repeat
-    core.sleep(until_ms - now(client))
-  until now(client) >= until_ms
-end
-
+--- Whether the whole time was waited: a task may be cancelled meanwhile.
 local function sleep(client, ms)
   local until_ms = now(client) + ms
+  local is_over = true
   if client.transport.sleep then
     client.transport:sleep(ms)
   else
-    block(client, ms)
+    is_over = tasks.sleep(ms)
   end
-  client.slept_ahead = client.slept_ahead + math.max(0, until_ms - now(client))
+  client.slept_ahead = client.slept_ahead + (is_over and math.max(0, until_ms - now(client)) or 0)
+  return is_over
 end
 
 -- ---------------------------------------------------------------- one call
 
---- A run is a call under way: client, operation, settings, call (core's), url, start, attempts, and
+--- A run is a call under way: client, operation, settings, call (core's), start, attempts, and
 --- of the last attempt key, verdict and response.
 
-local function emit(run, event_type, details)
+--- Tells of an event; `add(event, run, ...)` completes it, when anybody listens.
+local function emit(run, event_type, add, ...)
   local on_event = run.client.on_event
   if not on_event then
     return
   end
-  local event = details or {}
-  event.type = event_type
-  event.operation = run.operation.name
-  event.method = run.operation.method
-  event.url = run.url
-  event.attempt = run.attempts
-  event.elapsed_ms = now(run.client) - run.start
+  local event = {
+    type = event_type,
+    operation = run.operation.name,
+    method = run.operation.method,
+    url = run.call:url(),
+    attempt = run.attempts,
+    elapsed_ms = now(run.client) - run.start,
+  }
+  if add then
+    add(event, run, ...)
+  end
   on_event(event)
 end
 
---- What an event tells of the last attempt: the status, or the code of its failure.
-local function outcome_of(run)
+--- Of the last attempt: the status, or the code of its failure.
+local function add_outcome(event, run)
   local response = run.response
-  return {
-    status = response and response.status,
-    code = run.verdict.code,
-    bytes = response and #(response.body or ""),
-  }
+  event.status = response and response.status
+  event.code = run.verdict.code
+  event.bytes = response and #(response.body or "")
+end
+
+local function add_wait(event, run, wait_ms)
+  if run.verdict then
+    add_outcome(event, run)
+  end
+  event.wait_ms = wait_ms
+end
+
+local function add_end(event, _, status, code)
+  event.status = status
+  event.code = code
 end
 
 local function error_of(run)
@@ -75,15 +87,23 @@ end
 
 local function raise(run)
   local err = error_of(run)
-  emit(run, "end", { status = err.status, code = err.code })
+  emit(run, "end", add_end, err.status, err.code)
   error(err, 0)
 end
 
+--- Ends the call without another attempt.
+local function give_up(run, code, message)
+  local failure = { code = code, message = message, sent = false }
+  run.verdict = run.call:receive(nil, failure, now(run.client))
+  run.response = nil
+  raise(run)
+end
+
 local function wait(run, ms)
-  local details = run.verdict and outcome_of(run) or {}
-  details.wait_ms = ms
-  emit(run, "wait", details)
-  sleep(run.client, ms)
+  emit(run, "wait", add_wait, ms)
+  if not sleep(run.client, ms) then
+    give_up(run, "cancelled", "the task was cancelled")
+  end
 end
 
 --- After a 429 nobody uses the client's key for a while.
@@ -96,7 +116,7 @@ local function await_pause(run)
     elseif run.verdict then
       raise(run)
     else
-      emit(run, "end", { code = "timeout" })
+      emit(run, "end", add_end, nil, "timeout")
       error(errors.of_pause(run.operation, left, now(client) - run.start), 0)
     end
     left = client.paused_until - now(client)
@@ -130,6 +150,8 @@ local function send(run, request)
   local client = run.client
   if client.is_closed then
     return nil, { code = "cancelled", message = "the client was closed", sent = false }
+  elseif tasks.is_cancelled() then
+    return nil, { code = "cancelled", message = "the task was cancelled", sent = false }
   elseif run.call:time_left(now(client)) == 0 then
     return nil, { code = "timeout", message = "not sent: the deadline has passed", sent = false }
   end
@@ -141,19 +163,36 @@ local function pause(client, ms)
 end
 
 local function attempt(run)
+  await_pause(run)
   local request = make_request(run)
   run.attempts = run.attempts + 1
   emit(run, "attempt")
   local response, failure = send(run, request)
-  run.verdict = run.call:receive(response, failure, now(run.client), core.random())
+  run.verdict = run.call:receive(response, failure, now(run.client))
   pause(run.client, run.verdict.pause_ms or 0)
   run.response = run.verdict.type ~= "TransportError" and response or nil
-  emit(run, "answer", outcome_of(run))
-  return run.verdict
+  emit(run, "answer", add_outcome)
+end
+
+--- A client has so many transfers under way at once; whatever happens in one, its slot is given back.
+local function attempt_in_slot(run)
+  local slots = run.client.slots
+  local left = run.call:time_left(now(run.client))
+  if not tasks.take_slot(slots, left and core.now() + left) then
+    if tasks.is_cancelled() then
+      give_up(run, "cancelled", "the task was cancelled")
+    end
+    give_up(run, "timeout", "not sent: the deadline has passed while others were under way")
+  end
+  local ok, problem = pcall(attempt, run)
+  tasks.give_slot(slots)
+  if not ok then
+    error(problem, 0)
+  end
 end
 
 local function finish(run)
-  emit(run, "end", { status = run.response.status })
+  emit(run, "end", add_end, run.response.status)
   return run.verdict.value, {
     status = run.response.status,
     headers = run.response.headers or {},
@@ -164,9 +203,10 @@ end
 
 local function drive(run)
   run.call:start(run.start)
+  local try = run.client.slots and attempt_in_slot or attempt
   while true do
-    await_pause(run)
-    local verdict = attempt(run)
+    try(run)
+    local verdict = run.verdict
     if verdict.outcome == "done" then
       return finish(run)
     end
@@ -228,7 +268,6 @@ local function invoke(client, operation, layout, ...)
     operation = operation,
     settings = settings,
     call = call,
-    url = call:url(),
     attempts = 0,
     start = now(client),
   }
@@ -241,9 +280,74 @@ for _, operation in ipairs(core.operations) do
   end
 end
 
+-- ---------------------------------------------------------------- tasks
+
+local function check_outside(client, method)
+  check_client(client, method)
+  if tasks.current() then
+    errors.refuse(("client:%s cannot be called inside a task"):format(method))
+  end
+end
+
+--- Runs f(...) as a task: until it would wait, then further with every step. What it raises is
+--- raised by task:result(). A task may spawn others.
+---@param f function
+---@return clerk.machines.Task
+function Client:spawn(f, ...)
+  check_client(self, "spawn")
+  if type(f) ~= "function" then
+    errors.refuse(("spawn needs a function, got %s"):format(type(f)))
+  end
+  return tasks.spawn(self.lane, f, ...)
+end
+
+--- Moves what can move, the tasks of other clients too, for about half a millisecond; before that,
+--- while nothing can, waits at most so long.
+---@param ms? number default 0
+---@return integer count of this client's unfinished tasks
+function Client:step(ms)
+  check_outside(self, "step")
+  ms = ms == nil and 0 or ms
+  if type(ms) ~= "number" or not (ms >= 0) then
+    errors.refuse(("step needs a number of ms from 0, got %s"):format(tostring(ms)))
+  end
+  tasks.step(math.ceil(math.min(ms, 2 ^ 31 - 1)))
+  return self.lane.count
+end
+
+--- Steps until none of this client's tasks is left.
+function Client:run()
+  check_outside(self, "run")
+  while self.lane.count > 0 do
+    tasks.step(math.huge)
+  end
+end
+
+--- For a host's own event loop: call step(0) when the descriptor is readable, and after so many ms.
+--- Ask again after every step and every spawn. There is one descriptor for all clients of a Lua
+--- state; it stays the same and stays this library's: do not close it.
+---@return integer fd of epoll, on Linux; an ArgumentError elsewhere
+---@return integer|nil ms nil: no step is due before the descriptor is readable
+function Client:pollable()
+  check_client(self, "pollable")
+  local fd, ms = tasks.pollable()
+  if not fd then
+    errors.refuse("pollable needs epoll, which this system does not have: call step(0) by a timer")
+  end
+  return fd, ms
+end
+
 -- ---------------------------------------------------------------- life
 
---- Closes the connections. Any use of the client after that is an ArgumentError, but for this.
+local function close_transport(client)
+  client.is_closed = true
+  if client.transport.close then
+    client.transport:close()
+  end
+end
+
+--- Cancels the client's tasks and closes its connections. Any use of the client after that is an
+--- ArgumentError, but for this.
 function Client:close()
   if getmetatable(self) ~= Client then
     errors.refuse("call it with a colon: client:close()")
@@ -251,12 +355,18 @@ function Client:close()
     return
   end
   self.is_closed = true
-  if self.transport.close then
-    self.transport:close()
+  tasks.cancel_all(self.lane)
+  close_transport(self)
+end
+
+--- A collected client's tasks are collected with it, and not resumed once more.
+local function finalize(client)
+  if not client.is_closed then
+    close_transport(client)
   end
 end
 
-Client.__gc = Client.close
+Client.__gc = finalize
 Client.__close = Client.close
 
 function Client:__tostring()
@@ -268,7 +378,7 @@ local function add_finalizer(client)
   if newproxy then
     client.finalizer = newproxy(true)
     getmetatable(client.finalizer).__gc = function()
-      pcall(client.close, client) -- as on 5.4, an error reaches nobody
+      pcall(finalize, client) -- as on 5.4, an error reaches nobody
     end
   end
 end
@@ -291,6 +401,8 @@ function client.new(given)
     secret_key = settings.secret_key,
     on_event = settings.on_event,
     transport = settings.transport or accept(libcurl.new(settings)),
+    slots = not settings.transport and tasks.new_slots(settings.max_connections) or nil,
+    lane = tasks.new_lane(),
     is_closed = false,
     paused_until = 0,
     slept_ahead = 0,

@@ -187,4 +187,14 @@ function errors.of_pause(operation, pause_ms, elapsed_ms)
   return setmetatable(err, Error)
 end
 
+--- The error of a wait that is no call's, in a task that was cancelled.
+---@return clerk.machines.Error
+function errors.of_cancelled()
+  return setmetatable({
+    type = "TransportError",
+    code = "cancelled",
+    message = "the task was cancelled",
+  }, Error)
+end
+
 return errors

@@ -1,30 +1,25 @@
---- The transport on libcurl, which blocks: the default outside of tasks and nginx.
+--- The transport on libcurl: the default outside of nginx. In a task it yields, elsewhere it blocks.
 
 local core = require "clerk.machines.core"
+local tasks = require "clerk.machines.tasks"
 
 local Libcurl = {}
 Libcurl.__index = Libcurl
-
---- How long one step may wait, so that signals and debug hooks get their turn.
-local STEP_MS = 1000
-
-local function finish(curl, transfer)
-  while not transfer:is_finished() do
-    curl:step(STEP_MS)
-  end
-end
 
 ---@param request clerk.machines.Request
 ---@return clerk.machines.Response|nil
 ---@return clerk.machines.Failure|nil
 function Libcurl:send(request)
   local transfer = self.curl:start(request)
-  local ok, problem = pcall(finish, self.curl, transfer)
-  if not ok then -- a signal or a hook: the next call must not carry this one out
-    transfer:cancel()
-    error(problem, 0)
+  local ok, is_finished = pcall(tasks.await, transfer)
+  if ok and is_finished then
+    return transfer:take()
   end
-  return transfer:take()
+  local sent = transfer:cancel()
+  if not ok then -- a signal or a hook
+    error(is_finished, 0)
+  end
+  return nil, { code = "cancelled", message = "the task was cancelled", sent = sent }
 end
 
 function Libcurl:close()
@@ -36,7 +31,7 @@ local libcurl = {}
 --- Makes a transport with connections of its own.
 ---@param options { ca_file: string?, proxy: string?, max_connections: integer }
 ---@return clerk.machines.Transport|nil
----@return string|nil problem what is wrong with ca_file
+---@return string|nil problem what is wrong with ca_file or proxy
 function libcurl.new(options)
   local curl, problem = core.curl(options)
   if not curl then

@@ -1,0 +1,20 @@
+/* libcurl's easy handles: how one is set up for a transfer, and what it tells. Internal to src/. */
+#ifndef CLERK_EASY_H
+#define CLERK_EASY_H
+
+#include "curl.h"
+
+/* A handle with all that is the same in every transfer of `curl`; NULL when there is no memory. */
+CURL *clerk_easy_new(clerk_curl *curl);
+
+/* Sets what a transfer has of its own. False when there is no memory: then it must not be used. */
+bool clerk_easy_set(CURL *easy, const clerk_curl *curl, clerk_transfer *transfer,
+                    const clerk_curl_request *request);
+
+/* Has the handle know nothing of its transfer any more. */
+void clerk_easy_forget(CURL *easy);
+
+/* Writes the public members of a transfer that libcurl has ended with this code. */
+void clerk_easy_conclude(clerk_transfer *transfer, CURLcode code);
+
+#endif

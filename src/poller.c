@@ -1,0 +1,167 @@
+/* Which sockets are ready. */
+#include "poller.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#if CLERK_HAS_EPOLL
+#include <sys/epoll.h>
+#endif
+
+/* The watch of a descriptor, or NULL when there is no memory for it. */
+static clerk_watch *find(clerk_poller *poller, int descriptor) {
+  size_t index = (size_t)descriptor;
+  if (index < poller->capacity) return &poller->watches[index];
+  size_t capacity = poller->capacity ? poller->capacity : 64;
+  while (capacity <= index) capacity *= 2;
+  clerk_watch *watches = realloc(poller->watches, capacity * sizeof *watches);
+  if (!watches) return NULL;
+  memset(watches + poller->capacity, 0, (capacity - poller->capacity) * sizeof *watches);
+  poller->watches = watches;
+  poller->capacity = capacity;
+  return &watches[index];
+}
+
+bool clerk_poller_keep(clerk_poller *poller, int descriptor) {
+  clerk_watch *watch = find(poller, descriptor);
+  if (watch) *watch = (clerk_watch){.is_kept = true};
+  return watch != NULL;
+}
+
+void clerk_poller_trim(clerk_poller *poller) {
+  free(poller->watches);
+  poller->watches = NULL;
+  poller->capacity = 0;
+}
+
+#if CLERK_HAS_EPOLL
+
+bool clerk_poller_open(clerk_poller *poller) {
+  if (poller->is_open) return true;
+  poller->epoll = epoll_create1(EPOLL_CLOEXEC);
+  poller->is_open = poller->epoll >= 0;
+  return poller->is_open;
+}
+
+void clerk_poller_close(clerk_poller *poller) {
+  if (poller->is_open) close(poller->epoll);
+  clerk_poller_trim(poller);
+  *poller = (clerk_poller){0};
+}
+
+static bool tell_epoll(const clerk_poller *poller, int descriptor, clerk_watch *watch) {
+  struct epoll_event event = {.data.fd = descriptor};
+  int what = EPOLL_CTL_MOD;
+  if (watch->wanted & CLERK_READABLE) event.events |= EPOLLIN;
+  if (watch->wanted & CLERK_WRITABLE) event.events |= EPOLLOUT;
+  if (!watch->registered) what = EPOLL_CTL_ADD;
+  if (!watch->wanted) what = EPOLL_CTL_DEL;
+  watch->registered = watch->wanted;
+  return epoll_ctl(poller->epoll, what, descriptor, &event) == 0 || what == EPOLL_CTL_DEL;
+}
+
+bool clerk_poller_watch(clerk_poller *poller, int descriptor, int events, void *owner) {
+  clerk_watch *watch = find(poller, descriptor);
+  if (!watch) return false;
+  watch->owner = owner;
+  watch->wanted = (unsigned char)events;
+  bool may_stay = events == 0 && watch->is_kept;
+  return may_stay || watch->registered == events || tell_epoll(poller, descriptor, watch);
+}
+
+/* Not left to close(): a forked child that still has the descriptor keeps it registered. */
+void clerk_poller_drop(clerk_poller *poller, int descriptor) {
+  if ((size_t)descriptor >= poller->capacity) return;
+  if (poller->watches[descriptor].registered)
+    epoll_ctl(poller->epoll, EPOLL_CTL_DEL, descriptor, NULL);
+  poller->watches[descriptor] = (clerk_watch){0};
+}
+
+static int events_of(const struct epoll_event *event) {
+  int events = 0;
+  if (event->events & EPOLLIN) events |= CLERK_READABLE;
+  if (event->events & EPOLLOUT) events |= CLERK_WRITABLE;
+  if (event->events & (EPOLLERR | EPOLLHUP)) events |= CLERK_BROKEN;
+  return events;
+}
+
+size_t clerk_poller_wait(clerk_poller *poller, int wait_ms, clerk_ready ready[], size_t count) {
+  struct epoll_event events[16];
+  size_t written = 0;
+  int most = count < 16 ? (int)count : 16;
+  int found = epoll_wait(poller->epoll, events, most, wait_ms);
+  for (int i = 0; i < found; i++) {
+    int descriptor = events[i].data.fd;
+    clerk_watch *watch = &poller->watches[descriptor];
+    if (watch->wanted)
+      ready[written++] = (clerk_ready){watch->owner, descriptor, events_of(&events[i])};
+    else
+      tell_epoll(poller, descriptor, watch);
+  }
+  return written;
+}
+
+#else
+
+bool clerk_poller_open(clerk_poller *poller) {
+  poller->is_open = true;
+  return true;
+}
+
+void clerk_poller_close(clerk_poller *poller) {
+  clerk_poller_trim(poller);
+  *poller = (clerk_poller){0};
+}
+
+bool clerk_poller_watch(clerk_poller *poller, int descriptor, int events, void *owner) {
+  clerk_watch *watch = find(poller, descriptor);
+  if (!watch) return false;
+  watch->owner = owner;
+  watch->wanted = (unsigned char)events;
+  return true;
+}
+
+void clerk_poller_drop(clerk_poller *poller, int descriptor) {
+  if ((size_t)descriptor < poller->capacity) poller->watches[descriptor] = (clerk_watch){0};
+}
+
+static int events_of(const struct pollfd *polled) {
+  int events = 0;
+  if (polled->revents & POLLIN) events |= CLERK_READABLE;
+  if (polled->revents & POLLOUT) events |= CLERK_WRITABLE;
+  if (polled->revents & (POLLERR | POLLHUP | POLLNVAL)) events |= CLERK_BROKEN;
+  return events;
+}
+
+static nfds_t gather(const clerk_poller *poller, struct pollfd *polled) {
+  nfds_t watched = 0;
+  for (size_t i = 0; i < poller->capacity; i++) {
+    int wanted = poller->watches[i].wanted;
+    if (!wanted) continue;
+    short events =
+        (short)((wanted & CLERK_READABLE ? POLLIN : 0) | (wanted & CLERK_WRITABLE ? POLLOUT : 0));
+    if (polled) polled[watched] = (struct pollfd){.fd = (int)i, .events = events};
+    watched++;
+  }
+  return watched;
+}
+
+size_t clerk_poller_wait(clerk_poller *poller, int wait_ms, clerk_ready ready[], size_t count) {
+  size_t written = 0;
+  nfds_t watched = gather(poller, NULL);
+  struct pollfd *polled = calloc(watched + 1, sizeof *polled);
+  if (!polled) return 0;
+  gather(poller, polled);
+  if (poll(polled, watched, wait_ms) > 0)
+    for (nfds_t i = 0; i < watched && written < count; i++)
+      if (polled[i].revents)
+        ready[written++] =
+            (clerk_ready){poller->watches[polled[i].fd].owner, polled[i].fd, events_of(&polled[i])};
+  free(polled);
+  return written;
+}
+
+#endif

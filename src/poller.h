@@ -1,0 +1,61 @@
+/* Which sockets are ready: asked of epoll on Linux, of poll elsewhere. Internal to src/. */
+#ifndef CLERK_POLLER_H
+#define CLERK_POLLER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#if defined(__linux__) && !defined(CLERK_USE_POLL)
+#define CLERK_HAS_EPOLL 1
+#else
+#define CLERK_HAS_EPOLL 0
+#endif
+
+enum { CLERK_READABLE = 1, CLERK_WRITABLE = 2, CLERK_BROKEN = 4 };
+
+/* What is known of one descriptor; its number is its index. */
+typedef struct clerk_watch {
+  void *owner;
+  unsigned char wanted;     /* CLERK_READABLE, CLERK_WRITABLE; 0: not watched */
+  unsigned char registered; /* what epoll has been told */
+  bool is_kept;             /* whoever opened it tells when it is closed */
+} clerk_watch;
+
+/* Zero it before clerk_poller_open; clerk_poller_close ends it. */
+typedef struct clerk_poller {
+  int epoll; /* with epoll */
+  bool is_open;
+  clerk_watch *watches;
+  size_t capacity;
+} clerk_poller;
+
+typedef struct clerk_ready {
+  void *owner;
+  int descriptor;
+  int events; /* CLERK_READABLE, CLERK_WRITABLE, CLERK_BROKEN */
+} clerk_ready;
+
+/* False when the system has no descriptor left. An open one is left as it is. */
+bool clerk_poller_open(clerk_poller *poller);
+
+/* Frees everything and zeroes the struct; the descriptors watched stay open. */
+void clerk_poller_close(clerk_poller *poller);
+
+/* Frees what it knows of descriptors, when none is watched or kept any more; epoll's stays open. */
+void clerk_poller_trim(clerk_poller *poller);
+
+/*
+** Tells that a descriptor was just opened, or is about to be closed, by who watches it. For such a
+** one, epoll is not asked to forget it whenever nobody waits for it: that is half of all the calls
+** of a connection that is kept. False when there is no memory.
+*/
+bool clerk_poller_keep(clerk_poller *poller, int descriptor);
+void clerk_poller_drop(clerk_poller *poller, int descriptor);
+
+/* Watches for these events from now on, 0: for none. False when there is no memory. */
+bool clerk_poller_watch(clerk_poller *poller, int descriptor, int events, void *owner);
+
+/* Waits at most `wait_ms` (-1: for ever); writes what is ready, at most `count`. */
+size_t clerk_poller_wait(clerk_poller *poller, int wait_ms, clerk_ready ready[], size_t count);
+
+#endif
