@@ -31,14 +31,14 @@ local function policy(given)
   return retries
 end
 
---- A call by method, begun at 0 ms.
-local function begin(method, retries, deadline_ms)
-  local call = assert(core.call(calls[method][1], {
+--- A call by method, begun at 0 ms or when it is said.
+local function begin(method, retries, deadline_ms, start_ms)
+  local settings = core.settings {
     base_url = "https://api.test", api_version = "1", user_agent = "spec", headers = {},
     check_bounds = true, retries = policy(retries), deadline_ms = deadline_ms,
-  }, calls[method][2], calls[method][3]))
-  call:start(0)
-  return call
+  }
+  return assert(core.call(calls[method][1], settings, start_ms or 0, calls[method][2],
+    calls[method][3]))
 end
 
 local function receive(call, answer, now, random)
@@ -422,8 +422,7 @@ describe("max_elapsed_time", function()
   end)
 
   it("counts from the start of the call, wherever its clock began", function()
-    local call = begin("GET", within(1500))
-    call:start(1e12)
+    local call = begin("GET", within(1500), nil, 1e12)
     assert.equal("again", receive(call, fake.answer(503), 1e12 + 1000).outcome)
     assert.equal("failed", receive(call, fake.answer(503), 1e12 + 1001).outcome)
   end)

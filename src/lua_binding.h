@@ -71,6 +71,7 @@ int clerk_lua_json_decode(lua_State *L);
 
 /* lua_call.c */
 void clerk_lua_register_call(lua_State *L);
+int clerk_lua_settings(lua_State *L);
 int clerk_lua_call(lua_State *L);
 
 /* Adds the status (429, "429") or class ("5XX") at `index` to the policy; false when it is none. */

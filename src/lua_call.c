@@ -5,14 +5,22 @@
 
 #include "lua_binding.h"
 
+#define SETTINGS "clerk.machines.settings"
 #define CALL "clerk.machines.call"
 #define RESULT "clerk.machines.result"
+
+/* What a call needs of its settings; the strings are anchored by the table of the same, which is the
+** userdata's own. */
+typedef struct settings {
+  clerk_settings request;
+  clerk_retry_policy policy;
+  int64_t deadline_ms;
+  bool check_bounds;
+} settings;
 
 typedef struct call {
   const clerk_operation *operation;
   clerk_request request;
-  clerk_retry_policy policy;
-  int64_t deadline_ms;
   clerk_retry retry;
 } call;
 
@@ -46,8 +54,8 @@ static void read_statuses(lua_State *L, int index, clerk_retry_policy *policy) {
 }
 
 /* Reads settings.retries, which options.lua has checked. */
-static void read_policy(lua_State *L, int settings, clerk_retry_policy *policy) {
-  lua_getfield(L, settings, "retries");
+static void read_policy(lua_State *L, int index, clerk_retry_policy *policy) {
+  lua_getfield(L, index, "retries");
   int retries = lua_gettop(L);
   policy->backoff = strcmp(clerk_lua_field(L, retries, "strategy"), "backoff") == 0;
   policy->retry_connection_errors = boolean_field(L, retries, "retry_connection_errors");
@@ -62,41 +70,51 @@ static void read_policy(lua_State *L, int settings, clerk_retry_policy *policy) 
   lua_settop(L, retries - 1);
 }
 
-static void read_deadline(lua_State *L, int settings, call *c) {
-  lua_getfield(L, settings, "deadline_ms");
-  if (!clerk_lua_integer(L, -1, &c->deadline_ms)) c->deadline_ms = 0;
+static int64_t read_deadline(lua_State *L, int index) {
+  int64_t deadline_ms;
+  lua_getfield(L, index, "deadline_ms");
+  if (!clerk_lua_integer(L, -1, &deadline_ms)) deadline_ms = 0;
   lua_pop(L, 1);
+  return deadline_ms;
+}
+
+/* core.settings(settings) -> what core.call takes; the table must not be changed any more */
+int clerk_lua_settings(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  settings *s = clerk_lua_new(L, sizeof *s, SETTINGS);
+  s->request = (clerk_settings){.base_url = clerk_lua_field(L, 1, "base_url"),
+                                .api_version = clerk_lua_field(L, 1, "api_version"),
+                                .user_agent = clerk_lua_field(L, 1, "user_agent")};
+  read_policy(L, 1, &s->policy);
+  s->deadline_ms = read_deadline(L, 1);
+  s->check_bounds = boolean_field(L, 1, "check_bounds");
+  lua_pushvalue(L, 1);
+  lua_setuservalue(L, -2);
+  return 1;
 }
 
 /* ------------------------------------------------------------------ building */
 
-static clerk_status build(lua_State *L, call *c, const clerk_value values[]) {
-  clerk_settings settings = {.base_url = clerk_lua_field(L, 2, "base_url"),
-                             .api_version = clerk_lua_field(L, 2, "api_version"),
-                             .user_agent = clerk_lua_field(L, 2, "user_agent")};
-  return clerk_request_build(&c->request, c->operation, values, &settings);
-}
-
-/* core.call(operation, settings, params, path parameters ...) -> call | nil, problem */
+/* core.call(operation, settings, now, params, path parameters ...) -> call | nil, problem */
 int clerk_lua_call(lua_State *L) {
   clerk_value values[CLERK_PARAMETERS_MAX] = {{0}};
   clerk_problem problem;
   const clerk_operation *operation = clerk_find_operation(luaL_checkstring(L, 1));
   luaL_argcheck(L, operation, 1, "unknown operation");
-  luaL_checktype(L, 2, LUA_TTABLE);
-  lua_settop(L, 3 + CLERK_PARAMETERS_MAX);
+  const settings *s = luaL_checkudata(L, 2, SETTINGS);
+  int64_t now_ms = (int64_t)luaL_checknumber(L, 3);
+  lua_settop(L, 4 + CLERK_PARAMETERS_MAX);
   call *c = clerk_lua_new(L, sizeof *c, CALL);
   int index = lua_gettop(L);
   c->operation = operation;
-  read_policy(L, 2, &c->policy);
-  read_deadline(L, 2, c);
-  clerk_status status = clerk_lua_read_arguments(L, operation, 3, values, &problem);
+  clerk_retry_start(&c->retry, operation, &s->policy, s->deadline_ms, now_ms);
+  clerk_status status = clerk_lua_read_arguments(L, operation, 4, values, &problem);
   if (status == CLERK_OK)
-    status =
-        clerk_check_arguments(operation, values, boolean_field(L, 2, "check_bounds"), &problem);
-  if (status == CLERK_OK) status = build(L, c, values);
+    status = clerk_check_arguments(operation, values, s->check_bounds, &problem);
+  if (status == CLERK_OK) status = clerk_request_build(&c->request, operation, values, &s->request);
   if (status != CLERK_OK) return clerk_lua_refuse(L, status, &problem);
-  lua_getfield(L, 2, "headers");
+  lua_getuservalue(L, 2);
+  lua_getfield(L, -1, "headers");
   lua_setuservalue(L, index);
   lua_pushvalue(L, index);
   return 1;
@@ -108,13 +126,6 @@ static call *check_call(lua_State *L) {
 
 static int64_t check_ms(lua_State *L, int index) {
   return (int64_t)luaL_checknumber(L, index);
-}
-
-/* call:start(now) */
-static int call_start(lua_State *L) {
-  call *c = check_call(L);
-  clerk_retry_start(&c->retry, c->operation, &c->policy, c->deadline_ms, check_ms(L, 2));
-  return 0;
 }
 
 /* Our own headers first: the caller's win, but for those that they may not set. */
@@ -321,16 +332,21 @@ static int call_gc(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg call_methods[] = {{"start", call_start},       {"url", call_url},
-                                        {"request", call_request},   {"receive", call_receive},
-                                        {"may_wait", call_may_wait}, {"time_left", call_time_left},
-                                        {"__gc", call_gc},           {NULL, NULL}};
+static const luaL_Reg call_methods[] = {{"url", call_url},
+                                        {"request", call_request},
+                                        {"receive", call_receive},
+                                        {"may_wait", call_may_wait},
+                                        {"time_left", call_time_left},
+                                        {"__gc", call_gc},
+                                        {NULL, NULL}};
 
 void clerk_lua_push_result_metatable(lua_State *L) {
   luaL_getmetatable(L, RESULT);
 }
 
 void clerk_lua_register_call(lua_State *L) {
+  luaL_newmetatable(L, SETTINGS);
+  lua_pop(L, 1);
   clerk_lua_register(L, CALL, call_methods);
   luaL_newmetatable(L, RESULT);
   lua_pop(L, 1);

@@ -211,7 +211,8 @@ static int core_random(lua_State *L) {
 
 /* ------------------------------------------------------------------ the module */
 
-static const luaL_Reg functions[] = {{"call", clerk_lua_call},
+static const luaL_Reg functions[] = {{"settings", clerk_lua_settings},
+                                     {"call", clerk_lua_call},
                                      {"decode", clerk_lua_json_decode},
                                      {"check_base_url", core_check_base_url},
                                      {"check_header", core_check_header},

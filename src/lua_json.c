@@ -9,7 +9,7 @@ enum { FIRST_ROOM = 8, ROOM_MAX = 512 };
 
 /* A key comes again in every sibling, and often with the same string as its value. So what was read
 ** last under a hash of the key is kept, on the Lua stack, and not made anew. */
-enum { KEPT_MAX = 32 };
+enum { KEPT_MAX = 16 };
 
 typedef struct kept_string {
   clerk_text raw; /* in the document */

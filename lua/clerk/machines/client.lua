@@ -202,7 +202,6 @@ local function finish(run)
 end
 
 local function drive(run)
-  run.call:start(run.start)
   local try = run.client.slots and attempt_in_slot or attempt
   while true do
     try(run)
@@ -250,16 +249,17 @@ local function invoke(client, operation, layout, ...)
     errors.refuse(("%s takes %d arguments, got %d")
       :format(operation.name, layout.count, select("#", ...)), operation.name)
   end
-  local arguments = { ... }
-  local settings, problem = options.for_call(arguments[layout.count], client.settings)
+  local given = select(layout.count, ...)
+  local settings, problem = options.for_call(given, client.settings)
   if not settings then
     errors.refuse(problem, operation.name)
   end
   local params
   if layout.takes_params then
-    params = arguments[layout.path_count + 1]
+    params = select(layout.path_count + 1, ...)
   end
-  local call, unfit = core.call(operation.name, settings, params, ...) -- path parameters are first
+  local start = now(client)
+  local call, unfit = core.call(operation.name, settings.prepared, start, params, ...)
   if not call then
     errors.refuse(unfit, operation.name)
   end
@@ -269,7 +269,7 @@ local function invoke(client, operation, layout, ...)
     settings = settings,
     call = call,
     attempts = 0,
-    start = now(client),
+    start = start,
   }
 end
 

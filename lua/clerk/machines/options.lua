@@ -294,6 +294,12 @@ local function with_environment(given)
   return merge(given, { secret_key = os.getenv("CLERK_SECRET_KEY") }, {})
 end
 
+--- With `prepared`, what the core makes of the settings.
+local function prepare(settings)
+  settings.prepared = core.settings(settings)
+  return settings
+end
+
 --- Checks the options of `machines.new` and adds the defaults.
 ---@param given table|nil
 ---@return table|nil settings
@@ -308,7 +314,7 @@ function options.for_client(given)
     return nil, problem
   end
   settings.user_agent = full_user_agent(settings.user_agent)
-  return settings
+  return prepare(settings)
 end
 
 --- Checks the options of one call and adds those of its client.
@@ -320,7 +326,8 @@ function options.for_call(given, settings)
   if given == nil then
     return settings
   end
-  return resolve(per_call, given, settings)
+  local merged, problem = resolve(per_call, given, settings)
+  return merged and prepare(merged), problem
 end
 
 return options
