@@ -20,6 +20,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The version of this library, "MAJOR.MINOR.PATCH". Static. */
 const char *clerk_version(void);
 
@@ -353,5 +357,9 @@ bool clerk_retry_may_wait(const clerk_retry *retry, int64_t wait_ms, int64_t now
 
 /* Milliseconds until the deadline, at least 0; INT64_MAX without one. */
 int64_t clerk_retry_time_left(const clerk_retry *retry, int64_t now_ms);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -20,6 +20,9 @@
 #define lua_getuservalue lua_getfenv
 #endif
 
+/* The module clerk.machines.core. */
+__attribute__((visibility("default"))) int luaopen_clerk_machines_core(lua_State *L);
+
 /* Pushes a new zeroed userdata that has the metatable of that name. */
 void *clerk_lua_new(lua_State *L, size_t size, const char *metatable);
 

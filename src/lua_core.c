@@ -224,8 +224,6 @@ static const luaL_Reg functions[] = {{"settings", clerk_lua_settings},
                                      {"random", core_random},
                                      {NULL, NULL}};
 
-__attribute__((visibility("default"))) int luaopen_clerk_machines_core(lua_State *L);
-
 int luaopen_clerk_machines_core(lua_State *L) {
   clerk_lua_register_call(L);
   lua_newtable(L);

@@ -1,0 +1,15 @@
+# find_package(clerk-machines): the targets clerk::machines, the Lua module for a host that brings
+# its Lua, and clerk::core, the core without Lua.
+
+include(CMakeFindDependencyMacro)
+find_dependency(Threads)
+find_dependency(PkgConfig)
+
+pkg_check_modules(CURL QUIET IMPORTED_TARGET libcurl)
+pkg_check_modules(CJSON QUIET IMPORTED_TARGET libcjson)
+if(CURL_FOUND AND CJSON_FOUND)
+  include("${CMAKE_CURRENT_LIST_DIR}/clerk-machines-targets.cmake")
+else()
+  set(clerk-machines_FOUND FALSE)
+  set(clerk-machines_NOT_FOUND_MESSAGE "libcurl and libcjson are needed")
+endif()

@@ -1,0 +1,25 @@
+-- What host.c runs. Begins some calls, and returns their client, for the host to step it once a
+-- frame, and a function that tells what came of them.
+
+local machines = require "clerk.machines"
+
+local client = machines.new { base_url = os.getenv "CLERK_API_URL" }
+
+local function come_and_go(name)
+  local machine = client:create { name = name }
+  client:delete(machine.id)
+  return machine
+end
+
+local tasks = {}
+for i, name in ipairs { "lobby", "arena", "market" } do
+  tasks[i] = client:spawn(come_and_go, name)
+end
+
+local function report()
+  for _, task in ipairs(tasks) do
+    print(task:result())
+  end
+end
+
+return client, report

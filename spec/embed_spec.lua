@@ -1,0 +1,287 @@
+-- What hosts embed: built, installed, linked by CMake and by pkg-config, and run where none of the
+-- library's files can be found.
+
+local machines = require "clerk.machines"
+local process = require "support.process"
+
+local is_luajit = rawget(_G, "jit") ~= nil
+local lua = is_luajit and "luajit" or "lua5.4"
+local archive_of_lua = is_luajit and "libluajit-5.1.a" or "liblua5.4.a"
+local build = "build/embed-" .. lua
+
+local quote = process.quote
+
+local function run(command)
+  local status, output, errors = process.run(command)
+  assert(status == 0, command .. "\n" .. output .. errors)
+  return output
+end
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+local function write(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+end
+
+local root = run("pwd"):match "[^\n]+"
+local tree, server, url
+
+--- Builds and installs, and moves what is installed: it must not matter where it lies.
+setup(function()
+  tree = run("mktemp -d"):match "[^\n]+"
+  run(("cmake -S . -B %s -DLUA=%s -DEMBED=ON -DWARNINGS_AS_ERRORS=ON"):format(build, lua))
+  run(("cmake --build %s --parallel 2"):format(build))
+  run(("cmake --install %s --prefix %s/installed"):format(build, tree))
+  run(("cd %s && mkdir empty && mv installed prefix"):format(tree))
+  server = process.start(lua .. " bin/clerk-machines emulate")
+  url = server:read_line():match "http://%S+/v1"
+end)
+
+teardown(function()
+  assert.equal(0, server:stop())
+  os.execute("rm -rf " .. tree)
+  process.none_left()
+end)
+
+--- With the installed pkg-config files, from the checkout.
+local function compile(command)
+  return run(("PKG_CONFIG_PATH=%s/prefix/lib/pkgconfig; export PKG_CONFIG_PATH; %s"):format(tree,
+    command))
+end
+
+local function cmake(source, directory)
+  run(("cmake -S %s -B %s -DCMAKE_PREFIX_PATH=%s/prefix && cmake --build %s"):format(source,
+    directory, tree, directory))
+end
+
+--- Runs a program where there is nothing.
+local function run_alone(command, environment)
+  return process.run(("cd %s/empty && env LUA_PATH=/nowhere LUA_CPATH=/nowhere %s %s"):format(
+    tree, environment or "", command))
+end
+
+describe("The archive for hosts", function()
+  local function compile_host(compiler)
+    compile(([[%s -o %s/embed_host spec/support/embed_host.c -Wall -Werror \
+      $(pkg-config --cflags --libs clerk-machines) \
+      $(pkg-config --cflags %s) -l:%s -lm -ldl]]):format(compiler, tree, lua, archive_of_lua))
+  end
+
+  --- What a program of Lua's writes in a host.
+  local function output_of(program)
+    local command = ("%s/embed_host %s %s"):format(tree, quote(program), url)
+    local status, output, errors = run_alone(command, "CLERK_SECRET_KEY=sk_test_emulator")
+    assert.equal("", errors)
+    assert.equal(0, status)
+    return output
+  end
+
+  setup(function()
+    compile_host "cc"
+  end)
+
+  it("serves scripts without any file", function()
+    assert.equal(machines.version .. " worker", output_of [[
+      package.path, package.cpath = "", ""
+      local machines = require "clerk.machines"
+      local client = machines.new { base_url = ... }
+      local machine = client:create { name = "worker" }
+      client:delete(machine.id)
+      io.write(machines.version, " ", machine.name)
+    ]])
+  end)
+
+  it("holds every module, and what each requires", function()
+    local names = output_of [[
+      require "clerk.machines"
+      local names = {}
+      for name in pairs(package.preload) do
+        require(name)
+        names[#names + 1] = name
+      end
+      table.sort(names)
+      print(table.concat(names, "\n"))
+    ]]
+    assert.truthy(names:find("clerk.machines.core\n", 1, true))
+    assert.truthy(names:find("clerk.machines.safe\n", 1, true))
+  end)
+
+  it("returns errors by clerk.machines.safe", function()
+    assert.equal("nil\tmachine_not_found\n", output_of [[
+      require "clerk.machines"
+      local client = require "clerk.machines.safe".new { base_url = ... }
+      local machine, err = client:get "mch_nobody"
+      print(machine, err.code)
+    ]])
+  end)
+
+  it("tells where the mistake of a script is", function()
+    assert.equal("program:3", output_of [[
+      local client = require "clerk.machines".new { base_url = ... }
+      local _, err = pcall(function()
+        client:list { limit = 0 }
+      end)
+      io.write(err.where)
+    ]])
+  end)
+
+  it("is the same module when it is opened again", function()
+    assert.equal("true true", output_of [[
+      local again = package.preload["clerk.machines"]()
+      local machines = require "clerk.machines"
+      local _, err = pcall(again.new, { limit = 1 })
+      io.write(tostring(again.null == machines.null), " ", tostring(machines.is_error(err)))
+    ]])
+  end)
+
+  it("names its symbols by its prefix, and hides them but for the opener", function()
+    local symbols = run("readelf -sW " .. tree .. "/prefix/lib/libclerk_machines.a")
+    local shown = {}
+    for visibility, place, name in symbols:gmatch " GLOBAL +(%u+) +(%w+) (%S+)\n" do
+      if place ~= "UND" then
+        assert(name:find "^clerk_" or name:find "^luaopen_clerk_", name)
+        shown[#shown + 1] = visibility == "DEFAULT" and name or nil
+      end
+    end
+    assert.same({ "luaopen_clerk_machines_core" }, shown)
+  end)
+
+  it("can be linked by another compiler", function()
+    compile_host "clang"
+    assert.equal(machines.version, output_of 'io.write(require "clerk.machines".version)')
+  end)
+end)
+
+describe("The core for hosts without Lua", function()
+  local SOURCE = [[
+#include <clerk.h>
+#include <stdio.h>
+int main(void) {
+  clerk_problem problem;
+  clerk_status status = clerk_check_base_url((clerk_text){"http://a", 8}, false, &problem);
+  printf("%s: %s", clerk_version(), status == CLERK_REFUSED ? problem.message : "");
+}
+]]
+  local LISTS = [[
+cmake_minimum_required(VERSION 3.16)
+project(user LANGUAGES C)
+add_executable(user user.c)
+find_package(clerk-machines REQUIRED)
+target_link_libraries(user PRIVATE clerk::core)
+]]
+
+  setup(function()
+    run(("mkdir %s/user"):format(tree))
+    write(tree .. "/user/user.c", SOURCE)
+    write(tree .. "/user/CMakeLists.txt", LISTS)
+  end)
+
+  local function check()
+    assert.truthy(run(tree .. "/user/user"):find(machines.version .. ": base_url must be https",
+      1, true))
+  end
+
+  it("is linked by CMake", function()
+    cmake(tree .. "/user", tree .. "/user")
+    check()
+  end)
+
+  it("is linked by pkg-config", function()
+    compile(("cc -o %s/user/user %s/user/user.c $(pkg-config --cflags --libs clerk-core)"):format(
+      tree, tree))
+    check()
+  end)
+end)
+
+if is_luajit then
+  return -- the example is for Lua 5.4
+end
+
+describe("examples/embed", function()
+  local SOURCE = "examples/embed/host.c"
+  local VALGRIND = "valgrind --quiet --error-exitcode=99 --leak-check=full"
+
+  setup(function()
+    cmake("examples/embed", tree .. "/host")
+  end)
+
+  local function play(how)
+    how = how or {}
+    return run_alone(("%s %s/host/%s %s"):format(how.runner or "", tree, how.program or "host",
+      how.arguments or root .. "/examples/embed/script.lua"),
+      ("CLERK_API_URL=%s CLERK_SECRET_KEY=%s"):format(url, how.key or "sk_test_emulator"))
+  end
+
+  local function fault(body)
+    run(("curl -sS --fail -H 'Authorization: Bearer sk_test_emulator' "
+      .. "-H 'Content-Type: application/json' -d %s %s"):format(quote(body),
+      (url:gsub("/v1$", "/emulator/faults"))))
+  end
+
+  --- What it prints after the number of frames, which is returned.
+  local function check_output(output)
+    local frames, lines = output:match "^(%d+) frames\n(.*)$"
+    local expected = ""
+    for _, name in ipairs { "lobby", "arena", "market" } do
+      expected = expected .. ("machine mch_%%w+ %%(%s%%)\n"):format(name)
+    end
+    assert.matches("^" .. expected .. "$", lines)
+    return tonumber(frames)
+  end
+
+  it("makes its calls between its frames, and none waits for them", function()
+    fault '{"operation":"create","delay_ms":1000}'
+    local status, output, errors = play()
+    assert.same({ 0, "" }, { status, errors })
+    assert.is_true(check_output(output) > 20)
+  end)
+
+  it("is linked by pkg-config as its header says", function()
+    local command = read(SOURCE):match("\n%*%*   (cc .-)\n%*%*\n"):gsub("\n%*%* ", "\n")
+    compile((command:gsub("%-o host", "-std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -o " .. tree
+      .. "/host/other")))
+    local status, output, errors = play { program = "other" }
+    assert.same({ 0, "" }, { status, errors })
+    check_output(output)
+  end)
+
+  it("holds its Lua", function()
+    assert.falsy(run(("readelf -d %s/host/host"):format(tree)):find "NEEDED.-[Ll]ua")
+  end)
+
+  it("tells what failed", function()
+    local status, output, errors = play { key = "sk_test_other" }
+    assert.equal(1, status)
+    assert.matches("^%d+ frames\n$", output)
+    assert.matches("^host: ClerkErrors: create 401 ", errors)
+    status, output, errors = play { arguments = "/nowhere.lua" }
+    assert.same({ 1, "" }, { status, output })
+    assert.matches("^host: .-/nowhere.lua", errors)
+    assert.equal(2, (play { arguments = "one another" }))
+  end)
+
+  it("leaks nothing, whether it succeeds or fails", function()
+    assert.equal(0, (play { runner = VALGRIND }))
+    assert.equal(1, (play { runner = VALGRIND, key = "sk_test_other" }))
+  end)
+
+  it("is what the README shows", function()
+    local code = read(SOURCE) .. read "examples/embed/CMakeLists.txt"
+    local chapter = assert(read "README.md":match "\n## Embedding\n(.-)\n## ", "no such chapter")
+    local count = 0
+    for block in chapter:gmatch "\n```%l+\n(.-)```" do
+      for line in block:gmatch "[^\n]+" do
+        assert(code:find(line:match "^%s*(.-)%s*$", 1, true), line)
+        count = count + 1
+      end
+    end
+    assert.is_true(count > 0)
+  end)
+end)
