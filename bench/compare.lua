@@ -15,29 +15,70 @@ local function url(scheme, instance)
   return ("%s://127.0.0.1:%s/%s/v1"):format(scheme, port, instance)
 end
 
---- `count` machines with so many `scopes`; the last of them is checked by name.
-local function workload(name, kind, instance, count, scopes, more)
-  local row = { name = name, kind = kind, count = count, scopes = scopes }
-  row.body = ("%s/%s-%s"):format(directory, instance, count == 1 and "machine" or count)
-  row.base_url = url(more == "http" and "http" or "https", instance)
-  row.is_cold = more == "cold"
+--- The machines asked for are `count` with so many `scopes`; the last of them is checked by name.
+--- With `calls`, every turn is so many in a new process.
+local function workload(row)
+  row.name, row.kind = row[1], row[2]
+  row.scheme, row.instance = row.scheme or "https", row.instance or "narrow"
+  row.count, row.scopes = row.count or 1, row.scopes or 3
+  row.length, row.multiple = row.length or 1, row.multiple or 1
+  row.body = ("%s/%s-%s"):format(directory, row.instance, row.count == 1 and "machine" or row.count)
+  row.base_url = row.base_url or url(row.scheme, row.instance)
   return row
 end
 
+--- So many calls at once. They all begin at the same moment; in a long turn they come apart.
+local function flight(name, scheme)
+  return workload { name, "flight", scheme = scheme, instance = "slow", length = 4, multiple = 32 }
+end
+
+--- A call whose name server does not answer.
+local function unresolved(name, kind)
+  return workload {
+    name,
+    kind,
+    calls = 1,
+    base_url = "https://machines.test/v1",
+    within = "bench/unanswered",
+    needs = "root or user namespaces, and the commands unshare and ip",
+  }
+end
+
 local workloads = {
-  workload("get, http", "get", "narrow", 1, 3, "http"),
-  workload("get, TLS", "get", "narrow", 1, 3),
-  workload("cold get, TLS", "get", "narrow", 1, 3, "cold"),
-  workload("page of 10", "list", "narrow", 10, 3, "http"),
-  workload("page of 500", "list", "narrow", 500, 3, "http"),
-  workload("page of 500 with 150 scopes each", "list", "wide", 500, 150, "http"),
-  workload("decode a machine", "decode", "narrow", 1, 3),
-  workload("decode a page of 500", "decode", "narrow", 500, 3),
-  workload("decode 500 with 150 scopes each", "decode", "wide", 500, 150),
+  workload { "get, http", "get", scheme = "http" },
+  workload { "get, TLS", "get" },
+  workload { "cold get, TLS", "get", calls = 1 },
+  workload { "page of 10", "list", scheme = "http", count = 10 },
+  workload { "page of 500", "list", scheme = "http", count = 500 },
+  workload {
+    "page of 500 with 150 scopes each",
+    "list",
+    scheme = "http",
+    instance = "wide",
+    count = 500,
+    scopes = 150,
+  },
+  workload { "decode a machine", "decode" },
+  workload { "decode a page of 500", "decode", count = 500 },
+  workload {
+    "decode 500 with 150 scopes each",
+    "decode",
+    instance = "wide",
+    count = 500,
+    scopes = 150,
+  },
+  flight("32 gets in flight, http", "http"),
+  flight("32 gets in flight, TLS", "https"),
+  workload { "steps of 300 gets, http", "steps", scheme = "http", calls = 300 },
+  workload { "steps of 300 gets, TLS", "steps", calls = 300 },
+  unresolved("cancel while the name is resolved", "cancel"),
+  unresolved("close while the name is resolved", "close"),
+  unresolved("timeout while the name is resolved", "timeout"),
+  unresolved("lateness while the name is resolved", "lateness"),
 }
 
 local function lua(interpreter, script)
-  return ('LUA_CPATH="build/bench/%s/?.so;;" %s bench/workers/%s.lua')
+  return ('env LUA_CPATH="build/bench/%s/?.so;;" %s bench/workers/%s.lua')
     :format(interpreter, interpreter, script)
 end
 
@@ -45,36 +86,46 @@ local function exists(path)
   return os.execute(("test -e %s"):format(path))
 end
 
---- `peer_of`: whose row a Lua peer stands beside, which is the one on the same Lua.
+local ALL = "get list decode flight steps cancel close timeout lateness"
+
+--- `kinds`: of the workloads that it has a part in, `only_new`: if they begin with a new TLS
+--- connection. `peer_of`: whose row a Lua peer stands beside, which is the one on the same Lua.
 local clients = {
-  { name = "clerk.machines, Lua 5.4", command = lua("lua5.4", "clerk"), decodes = true },
-  { name = "clerk.machines, LuaJIT", command = lua("luajit", "clerk"), decodes = true },
-  { name = "libcurl", command = "build/bench/libcurl" },
-  { name = "libcurl, Debian's CA", command = "build/bench/libcurl default", only_cold = true },
+  { name = "clerk.machines, Lua 5.4", command = lua("lua5.4", "clerk"), kinds = ALL },
+  { name = "clerk.machines, LuaJIT", command = lua("luajit", "clerk"), kinds = ALL },
+  { name = "libcurl", command = "build/bench/libcurl", kinds = "get list flight steps" },
+  {
+    name = "libcurl, Debian's CA",
+    command = "build/bench/libcurl default",
+    kinds = "get steps",
+    only_new = true,
+  },
   {
     name = "lua-cjson, LuaSocket, Lua 5.4",
     command = lua("lua5.4", "luasocket"),
     peer_of = "clerk.machines, Lua 5.4",
-    decodes = true,
+    kinds = "get list decode",
   },
   {
     name = "lua-cjson, LuaSocket, LuaJIT",
     command = lua("luajit", "luasocket"),
     peer_of = "clerk.machines, LuaJIT",
-    decodes = true,
+    kinds = "get list decode",
   },
   {
     name = "lua-cjson, lua-http, LuaJIT",
     command = lua("luajit", "lua_http"),
     peer_of = "clerk.machines, LuaJIT",
+    kinds = "get list",
   },
 }
 
 if exists "build/bench/node/node_modules/@clerk/backend" then
   table.insert(clients, {
     name = "@clerk/backend, Node",
-    command = ("NODE_EXTRA_CA_CERTS=%s/ca.pem node bench/workers/clerk_backend.mjs")
+    command = ("env NODE_EXTRA_CA_CERTS=%s/ca.pem node bench/workers/clerk_backend.mjs")
       :format(directory),
+    kinds = "get list",
   })
 end
 
@@ -101,25 +152,27 @@ local function environment(row)
 end
 
 local function takes_part(client, row)
-  if row.kind == "decode" then
-    return client.decodes
-  end
-  return row.is_cold or not client.only_cold
+  local is_new = row.calls and row.scheme == "https"
+  return client.kinds:find(row.kind, 1, true) and (is_new or not client.only_new)
 end
 
---- A new process for every call.
-local function cold_turn(run)
-  local worker = turns.start(run.client, run.environment)
-  local sample = worker:turn(1)
+local function start(run, row)
+  local command = ("%s %s"):format(row.within or "", run.client.command)
+  return turns.start(run.client.name, command, run.environment)
+end
+
+local function cold_turn(run, row)
+  local worker = start(run, row)
+  local sample = worker:turn(row.calls)
   worker:stop()
   return sample
 end
 
-local function warm_turn(run)
+local function warm_turn(run, row)
   if not run.worker then
-    run.worker = turns.start(run.client, run.environment)
+    run.worker = start(run, row)
     run.first = run.worker:turn(1)
-    run.calls = run.worker:calls_of_a_turn()
+    run.calls = run.worker:calls_of_a_turn(row.length, row.multiple)
   end
   return run.worker:turn(run.calls)
 end
@@ -143,12 +196,16 @@ local function stop_workers(runs)
   end
 end
 
+local function is_possible(row)
+  return not row.within or os.execute(row.within .. " true 2>/dev/null")
+end
+
 local function compare(row)
-  local runs = new_runs(row)
-  local turn = row.is_cold and cold_turn or warm_turn
+  local runs = is_possible(row) and new_runs(row) or {}
+  local turn = row.calls and cold_turn or warm_turn
   for round = 1, rounds do
     for _, run in ipairs(runs) do
-      run.samples[round] = turn(run)
+      run.samples[round] = turn(run, row)
     end
   end
   stop_workers(runs)

@@ -33,9 +33,11 @@ local function free_ports(count)
   return ports
 end
 
---- Two instances: machines of `narrow` have few scopes, those of `wide` all that they may.
+--- Three instances: machines of `narrow` have few scopes, those of `wide` all that they may, and
+--- those of `slow` come after 20 ms.
 local function write_bodies()
   write("narrow-machine", machines.json(1, 3))
+  write("slow-machine", machines.json(1, 3))
   write("narrow-10", machines.page(10, 3))
   write("narrow-500", machines.page(500, 3))
   write("wide-500", machines.page(500, 150))
@@ -50,6 +52,7 @@ local function write_certificates()
   write("bundle.pem", read("/etc/ssl/certs/ca-certificates.crt") .. made.ca)
 end
 
+--- nginx delays by itself only what it refuses: `slow` refuses, and then answers all the same.
 local configuration = [[
 daemon off;
 master_process off;
@@ -80,6 +83,13 @@ http {
     location = /narrow/v1/machines { try_files /narrow-$arg_limit =404; }
     location = /wide/v1/machines { try_files /wide-$arg_limit =404; }
     location /narrow/v1/machines/ { try_files /narrow-machine =404; }
+    location /slow/v1/machines/ {
+      auth_basic slow;
+      auth_basic_user_file /dev/null;
+      auth_delay 20ms;
+      error_page 401 = @slow;
+    }
+    location @slow { try_files /slow-machine =404; }
     location / { return 404; }
   }
 }

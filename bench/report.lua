@@ -33,13 +33,13 @@ local function head(...)
 end
 
 local function print_summary(results, names)
-  print "\nThe median time of a call:\n"
+  print "\nThe median time of a call, or of the longest of the steps and ends:\n"
   head("", table.unpack(names))
   for _, result in ipairs(results) do
     local cells = { result.workload.name }
     for i, name in ipairs(names) do
       local run = result.by_name[name]
-      cells[i + 1] = run and duration(run.wall) or "–"
+      cells[i + 1] = run and duration(run.longest or run.wall) or "–"
     end
     row(cells)
   end
@@ -53,8 +53,20 @@ local function print_goals(results)
   end
 end
 
-local function print_result(result)
-  print(("\n%s:\n"):format(result.workload.name))
+local function print_laps(result)
+  head("client", "the longest (quartiles)", "99th percentile", "CPU of a call", "peak")
+  for _, run in ipairs(result.runs) do
+    row {
+      run.client.name,
+      ("%s (%s … %s)"):format(duration(run.longest), duration(run.low), duration(run.high)),
+      duration(run.p99),
+      duration(run.cpu),
+      ("%.1f MB"):format(run.peak),
+    }
+  end
+end
+
+local function print_calls(result)
   head("client", "time of a call (quartiles)", "calls/s", "× libcurl", "× Lua peer",
     "CPU of a call", "CPU × libcurl", "peak of one call, of all")
   for _, run in ipairs(result.runs) do
@@ -69,6 +81,18 @@ local function print_result(result)
       factor(libcurl and statistics.ratio(run, libcurl, "cpu")),
       ("%.1f, %.1f MB"):format(run.peak_of_one, run.peak),
     }
+  end
+end
+
+local function print_result(result)
+  local run = result.runs[1]
+  print(("\n%s:\n"):format(result.workload.name))
+  if not run then
+    print("not measured: needs " .. result.workload.needs)
+  elseif run.longest then
+    print_laps(result)
+  else
+    print_calls(result)
   end
 end
 

@@ -41,7 +41,18 @@ function statistics.best_peer(result, run)
   return best
 end
 
---- The result of a workload: its runs with seconds of a call and megabytes.
+--- What a host is held up: the longest lap of a sample, and the 99th percentile.
+local function add_laps(run)
+  for _, sample in ipairs(run.samples) do
+    sample.longest, sample.p99 = quantile(sample.laps, 1), quantile(sample.laps, 0.99)
+  end
+  local longest = column(run.samples, "longest")
+  run.longest = quantile(longest, 0.5)
+  run.low, run.high = quantile(longest, 0.25), quantile(longest, 0.75)
+  run.p99 = quantile(column(run.samples, "p99"), 0.5)
+end
+
+--- The result of a workload: its runs with seconds of a call, or of its longest lap, and megabytes.
 function statistics.of_workload(workload, runs)
   local by_name = {}
   for _, run in ipairs(runs) do
@@ -51,6 +62,9 @@ function statistics.of_workload(workload, runs)
     run.cpu = quantile(column(run.samples, "cpu"), 0.5)
     run.peak = run.samples[#run.samples].peak / 1024
     run.peak_of_one = run.first and run.first.peak / 1024 or run.peak
+    if run.samples[1].laps[1] then
+      add_laps(run)
+    end
     by_name[run.client.name] = run
   end
   return { workload = workload, runs = runs, by_name = by_name }

@@ -21,14 +21,14 @@ end
 
 local started = 0
 
---- Starts a client's worker. It is executed once both pipes are open, which is when time begins.
-function turns.start(client, environment)
+--- Starts a worker. It is executed once both pipes are open, which is when time begins.
+function turns.start(name, command, environment)
   started = started + 1
   local pipe = ("%s/pipe%d"):format(turns.directory, started)
   assert(os.execute(("mkfifo %s.in %s.out"):format(pipe, pipe)))
   assert(os.execute(("%s %s <%s.in >%s.out &")
-    :format(assignments(environment), client.command, pipe, pipe)))
-  local worker = setmetatable({ client = client, cpu = 0, peak = 0 }, Worker)
+    :format(assignments(environment), command, pipe, pipe)))
+  local worker = setmetatable({ name = name, cpu = 0 }, Worker)
   worker.input = assert(io.open(pipe .. ".in", "w"))
   worker.since = monotime()
   worker.output = assert(io.open(pipe .. ".out", "r"))
@@ -36,30 +36,42 @@ function turns.start(client, environment)
   return worker
 end
 
---- Lets it do so many calls; returns what each took.
----@return { wall: number, cpu: number, peak: integer } seconds, seconds, KB so far
+local function numbers_of(line)
+  local numbers = {}
+  for number in (line or ""):gmatch("%S+") do
+    table.insert(numbers, tonumber(number))
+  end
+  return numbers
+end
+
+--- Lets it do so many calls; returns what each took, and the single laps that were timed.
+---@return { wall: number, cpu: number, peak: integer, laps: number[] } seconds, KB so far
 function Worker:turn(calls)
   local since = self.since or monotime()
   self.since = nil
   self.input:write(calls, "\n")
   self.input:flush()
-  local cpu, peak = self.output:read("n", "n")
-  if not peak then
-    io.stderr:write(self.client.name, " failed\n")
+  local laps = numbers_of(self.output:read("l"))
+  local peak, cpu = table.remove(laps), table.remove(laps)
+  if not cpu then
+    io.stderr:write(self.name, " failed\n")
     os.exit(1)
   end
   local wall, cpu_before = monotime() - since, self.cpu
   self.cpu = cpu
-  return { wall = wall / calls, cpu = (cpu - cpu_before) / calls, peak = peak }
+  return { wall = wall / calls, cpu = (cpu - cpu_before) / calls, peak = peak, laps = laps }
 end
 
---- How many calls fill a turn. To find out takes three turns, which also warm up.
-function Worker:calls_of_a_turn()
-  local calls, start = 1, monotime()
+--- How many calls fill a turn of so many usual ones, a multiple of so many. To find out takes three
+--- turns, which also warm up.
+function Worker:calls_of_a_turn(length, multiple)
+  local seconds = TURN_SECONDS * length
+  local calls, start = multiple, monotime()
   repeat
     local took = self:turn(calls).wall * calls
-    calls = math.max(1, math.floor(calls * math.min(8, TURN_SECONDS / took)))
-  until monotime() - start > 3 * TURN_SECONDS
+    local fitting = calls * math.min(8, seconds / took)
+    calls = math.max(1, math.floor(fitting / multiple + 0.5)) * multiple
+  until monotime() - start > 3 * seconds
   return calls
 end
 

@@ -23,4 +23,8 @@ function calls.list()
   return client:list { limit = worker.count }
 end
 
-worker.serve(calls[worker.kind])
+if calls[worker.kind] then
+  worker.serve(calls[worker.kind])
+else
+  worker.serve_turns(require("workers.clerk_tasks")(client))
+end

@@ -1,8 +1,8 @@
 --- What the workers in Lua share: the line protocol and the check of every answer.
 ---
 --- A worker reads a line with a number, does so many calls, and answers with the CPU seconds that
---- its process has used and the most memory (KB) that it has had. What to do is told by variables
---- of the environment, BENCH_….
+--- its process has used and the most memory (KB) that it has had; before these, with the seconds of
+--- single laps where they count. What to do is told by variables of the environment, BENCH_….
 
 local worker = {}
 
@@ -10,7 +10,7 @@ local function setting(name)
   return os.getenv("BENCH_" .. name)
 end
 
-worker.kind = setting "KIND" -- "get", "list" or "decode"
+worker.kind = setting "KIND" -- "get", "list", "decode", or one of workers/clerk_tasks.lua
 worker.base_url = setting "BASE_URL"
 worker.id = setting "ID"
 worker.count = tonumber(setting "COUNT")
@@ -25,7 +25,7 @@ local function check_machine(machine)
   assert(#machine.scoped_machines == scopes, "scopes are missing")
 end
 
-local function check(value)
+function worker.check(value)
   if worker.id ~= "" and not value.data then
     return check_machine(value)
   end
@@ -58,15 +58,24 @@ function worker.decoding(decode)
   end
 end
 
---- Serves the lines of standard input with `call`, which returns a decoded answer.
-function worker.serve(call)
+--- Serves the lines of standard input with `turn`, which does so many calls and may return laps.
+function worker.serve_turns(turn)
   for line in io.lines() do
-    for _ = 1, tonumber(line) do
-      check(call())
+    for _, lap in ipairs(turn(tonumber(line)) or {}) do
+      io.write(("%.7f "):format(lap))
     end
     io.write(os.clock(), " ", most_memory(), "\n")
     io.flush()
   end
+end
+
+--- Serves them with `call`, which returns a decoded answer.
+function worker.serve(call)
+  worker.serve_turns(function(calls)
+    for _ = 1, calls do
+      worker.check(call())
+    end
+  end)
 end
 
 return worker
