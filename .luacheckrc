@@ -1,5 +1,9 @@
 std = "min" -- what Lua 5.1 to 5.4 have in common, and
-read_globals = { "jit", "newproxy" }
+read_globals = {
+  "jit",
+  "newproxy",
+  ngx = { other_fields = true, fields = { ctx = { read_only = false, other_fields = true } } },
+}
 max_line_length = 100
 exclude_files = { "build" }
 files["spec"] = { std = "max+busted" }
