@@ -1,5 +1,6 @@
 -- The default transport over real sockets, against servers that behave and servers that do not.
 
+local descriptors = require "support.descriptors"
 local machines = require "clerk.machines"
 local posix = require "support.posix"
 local server = require "support.server"
@@ -60,24 +61,6 @@ local function read_file(path)
   local bytes = file:read "*a"
   file:close()
   return bytes
-end
-
--- What a program that this process starts sees in a directory. A file takes it: a pipe would be one
--- more descriptor, for as long as it pleases.
-local function list_directory(directory)
-  local path = os.tmpname()
-  os.execute(("ls -l %s > %s"):format(directory, path))
-  local listing = read_file(path)
-  os.remove(path)
-  return listing
-end
-
-local function count_descriptors()
-  collectgarbage()
-  collectgarbage()
-  local pid = read_file "/proc/self/stat":match "^%d+"
-  local _, count = list_directory(("/proc/%s/fd"):format(pid)):gsub("\n", "")
-  return count
 end
 
 local function gzip(command)
@@ -857,37 +840,37 @@ describe("The libcurl transport", function()
 
     it("no descriptor after close, which may be called twice", function()
       local web = server.start(ANSWER_ALL)
-      local before = count_descriptors()
+      local before = descriptors.count()
       local client = client_of(web)
       get(client)
-      assert.is_true(count_descriptors() > before)
+      assert.is_true(descriptors.count() > before)
       client:close()
       client:close()
-      assert.equal(before, count_descriptors())
+      assert.equal(before, descriptors.count())
       assert.equal("ArgumentError", failure_of(get, client).type)
     end)
 
     it("no descriptor after a client was collected", function()
       local web = server.start(ANSWER_ALL)
-      local before = count_descriptors()
+      local before = descriptors.count()
       for _ = 1, 5 do get(client_of(web)) end
-      assert.equal(before, count_descriptors())
+      assert.equal(before, descriptors.count())
     end)
 
     it("no descriptor after failures", function()
       local web = server.start "connection:read_request() connection:hang()"
-      local before = count_descriptors()
+      local before = descriptors.count()
       local client = client_of(web, { retries = false, timeout_ms = 50 })
       for _ = 1, 5 do failure_of(get, client) end
       client:close()
-      assert.equal(before, count_descriptors())
+      assert.equal(before, descriptors.count())
     end)
 
     it("no connection for the programs that it starts", function()
       local web = server.start(ANSWER_ALL)
       local client = client_of(web)
       get(client)
-      local inherited = sockets(list_directory "/proc/self/fd")
+      local inherited = sockets(descriptors.list_directory "/proc/self/fd")
       local ours = connected_to(web.port)
       assert.equal(1, #ours)
       assert.is_nil(inherited[ours[1]])

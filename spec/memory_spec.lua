@@ -14,6 +14,7 @@ local quote = process.quote
 local LUA = jit and "luajit" or "lua5.4"
 local STRIDE = os.getenv "CLERK_MEMORY_STRIDE" or "1"
 local RUNNER = os.getenv "CLERK_MEMORY_RUNNER" or ""
+local PATIENCE_SECONDS = 60 -- with what waits for ever
 local KEY = require "support.fake".secret_key
 
 -- What the server does follows from the ID.
@@ -38,6 +39,17 @@ local SCRIPT = [==[
   function special.mch_again()
     shared.turn = not shared.turn
     connection:answer(shared.turn and 503 or 200, MACHINE:format "mch_again")
+  end
+
+  -- Two that wait for one another, and a third that must not come before one of them has left.
+  function special.mch_pair()
+    shared.came, shared.left = (shared.came or 0) + 1, shared.left or 0
+    local is_crowd = shared.came - shared.left > 2
+    while shared.came < 2 do connection:sleep(1) end
+    connection:sleep(10)
+    shared.left = shared.left + 1
+    if shared.left == 3 then shared.came, shared.left = 0, 0 end
+    connection:answer(is_crowd and 400 or 200, is_crowd and WRONG or MACHINE:format "mch_pair")
   end
 
   local function is_right(request, id)
@@ -104,8 +116,8 @@ local function environment()
 end
 
 local function sweep(kind, scenario, web)
-  local words = { environment(), RUNNER, LUA, "spec/support/failing_memory.lua", library, kind,
-    STRIDE, quote(scenario.name) }
+  local words = { environment(), "timeout --foreground", PATIENCE_SECONDS, RUNNER, LUA,
+    "spec/support/failing_memory.lua", library, kind, STRIDE, quote(scenario.name) }
   if web then
     table.insert(words, 1, "env http_proxy=" .. web:url()) -- which is not for the loopback
     words[#words + 1] = "url=" .. web:url "/v1"

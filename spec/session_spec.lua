@@ -5,6 +5,7 @@
 
 local certificates = require "clerk.machines.emulator.certificates"
 local core = require "clerk.machines.core"
+local machines = require "clerk.machines"
 local posix = require "support.posix"
 local process = require "support.process"
 local server = require "support.server"
@@ -51,9 +52,10 @@ describe("A long session with faults mixed in", function()
     return rows
   end
 
-  local function check_flat(calls, url, ca_file)
+  local function check_flat(calls, manner, url, ca_file)
     local forget_what_is_freed = "quarantine_size_mb=1"
-    local report = run(RUNNER, forget_what_is_freed, "session.lua", url, KEY, calls, ca_file)
+    local report =
+      run(RUNNER, forget_what_is_freed, "session.lua", url, KEY, calls, manner, ca_file)
     local rows = parse(report)
     local first, last = rows[1], rows[10]
     assert.equal(calls, tonumber(last.calls))
@@ -63,11 +65,19 @@ describe("A long session with faults mixed in", function()
   end
 
   it("takes no more descriptors and memory in the end than after its first tenth", function()
-    check_flat(CALLS, start_emulator "")
+    check_flat(CALLS, "blocking", start_emulator "")
   end)
 
   it("does not over TLS either", function()
-    check_flat(CALLS / 10, start_emulator "--tls")
+    check_flat(CALLS / 10, "blocking", start_emulator "--tls")
+  end)
+
+  it("does not with tasks, some of them cancelled, late or left alone", function()
+    check_flat(CALLS, "tasks", start_emulator "")
+  end)
+
+  it("does not with tasks over TLS either", function()
+    check_flat(CALLS / 10, "tasks", start_emulator "--tls")
   end)
 end)
 
@@ -77,9 +87,9 @@ describe("A fork", function()
   local SCRIPT = [[
     for request in connection:requests() do
       local id = request.target:match "mch_%w+"
-      while id == "mch_waits" and not shared.is_over do connection:sleep(5) end
-      shared.is_over = id == "mch_ends"
-      connection:answer(200, ('{"id":"%s"}'):format(id))
+      while id:find "^mch_waits" and not shared.is_over do connection:sleep(5) end
+      shared.is_over = shared.is_over or id == "mch_ends"
+      connection:answer(id == "mch_busy" and 503 or 200, ('{"id":"%s"}'):format(id))
     end
   ]]
 
@@ -102,11 +112,11 @@ describe("A fork", function()
     return connections
   end
 
-  it("leaves the parent's TLS connection alone when the child ends like any program", function()
+  it("leaves the parent's TLS connection and task alone when the child just ends", function()
     local web, ca_file = start(true)
     local child_leaves_all_to_parent = "detect_leaks=0"
     run("", child_leaves_all_to_parent, "forking.lua", web:url "/v1", ca_file)
-    assert.same({ first = 1, second = 1 }, connections_of(web))
+    assert.same({ first = 1, waits = 1, ends = 2 }, connections_of(web))
   end)
 
   local function start_transfer(curl, web, id)
@@ -131,9 +141,15 @@ describe("A fork", function()
     return transfer
   end
 
+  local function exit_after(work)
+    local ok, problem = pcall(work)
+    if not ok then io.stderr:write(tostring(problem), "\n") end
+    posix.exit(ok and 0 or 1)
+  end
+
   local function in_child(work)
     local pid = posix.fork()
-    if pid == 0 then posix.exit(pcall(work) and 0 or 1) end
+    if pid == 0 then exit_after(work) end
     return pid
   end
 
@@ -172,6 +188,108 @@ describe("A fork", function()
       assert.same({ waits = 1, ends = 2, again = 1 }, connections_of(web))
       helper:close()
       curl:close()
+    end)
+
+    local function new_client(web, ca_file)
+      local client = machines.new {
+        secret_key = KEY,
+        base_url = web:url "/v1",
+        ca_file = ca_file,
+        max_connections = 2,
+        retries = { backoff = { initial_interval = 20000 } },
+      }
+      finally(function() client:close() end)
+      return client
+    end
+
+    local function get(client, name)
+      return client:get("mch_" .. name).id
+    end
+
+    -- One waits for its next try, two are under way, one is in line.
+    local function start_tasks(client, web)
+      local spawned = {}
+      for _, name in ipairs { "busy", "waits1", "waits2", "queued" } do
+        spawned[name] = client:spawn(get, client, name)
+      end
+      while #web:requests() < 3 do client:step(10) end
+      return spawned
+    end
+
+    local function check_cancelled(spawned)
+      for name, task in pairs(spawned) do
+        local _, problem = pcall(task.result, task)
+        assert(task.status == "cancelled" and problem.code == "cancelled", name)
+        assert(name:find "waits" == nil or problem.message == "the process was forked", problem)
+      end
+    end
+
+    local function check_results(spawned)
+      for name, task in pairs(spawned) do assert.equal("mch_" .. name, task:result()) end
+    end
+
+    local function registrations(client)
+      local file = assert(io.open("/proc/self/fdinfo/" .. client:pollable()))
+      local text = file:read "*a"
+      file:close()
+      return text
+    end
+
+    -- The parent's are the first two.
+    local function check_connections(web)
+      for name, connection in pairs(connections_of(web)) do
+        assert.equal(name:find "child" == nil and name ~= "ends", connection <= 2, name)
+      end
+    end
+
+    it("under way over " .. scheme .. " cancels the child's tasks alone", function()
+      local web, ca_file = start(is_tls)
+      local client = new_client(web, ca_file)
+      local spawned = start_tasks(client, web)
+      local before = registrations(client)
+      local pid = in_child(function()
+        client:run()
+        check_cancelled(spawned)
+        assert(get(client, "ends") == "mch_ends")
+        local one, other = client:spawn(get, client, "child1"), client:spawn(get, client, "child2")
+        client:run()
+        assert(one:result() == "mch_child1" and other:result() == "mch_child2")
+        client:close()
+      end)
+      assert.equal(0, posix.wait(pid))
+      assert.equal(before, registrations(client))
+      spawned.busy:cancel()
+      spawned.busy = nil
+      client:run()
+      check_results(spawned)
+      assert.equal("mch_again", get(client, "again"))
+      assert.equal(8, #web:requests())
+      check_connections(web)
+    end)
+
+    it("made by a task over " .. scheme .. " lets this task go on in the child", function()
+      local web, ca_file = start(is_tls)
+      local client = new_client(web, ca_file)
+      local spawned = start_tasks(client, web)
+      local pid
+      local forking = client:spawn(function()
+        pid = posix.fork()
+        return get(client, pid == 0 and "ends" or "forked")
+      end)
+      if pid == 0 then
+        exit_after(function()
+          client:run()
+          check_cancelled(spawned)
+          assert(forking:result() == "mch_ends")
+        end)
+      end
+      spawned.busy:cancel()
+      spawned.busy = nil
+      spawned.forked = forking
+      client:run()
+      assert.equal(0, posix.wait(pid))
+      check_results(spawned)
+      check_connections(web)
     end)
   end
 end)

@@ -87,6 +87,53 @@ describe("The types of operations", function()
   end)
 end)
 
+describe("The types of methods", function()
+  --- The methods that are declared of a class.
+  local function declared(class)
+    local methods = {}
+    for name in types:gmatch("\nfunction " .. class .. ":([%w_]+)%(") do methods[name] = true end
+    return names(methods)
+  end
+
+  local function public_methods(object)
+    local methods = {}
+    for name, value in pairs(getmetatable(object).__index) do
+      if type(value) == "function" and name:sub(1, 2) ~= "__" then methods[name] = true end
+    end
+    return names(methods)
+  end
+
+  it("are those of clients and of tasks", function()
+    local client = machines.new { secret_key = "sk_test_emulator", transport = emulator.new() }
+    assert.same(declared "Client", public_methods(client))
+    assert.same(declared "Task", public_methods(client:spawn(os.time)))
+  end)
+
+  it("have every status of a task", function()
+    local client = machines.new { secret_key = "sk_test_emulator", transport = emulator.new() }
+    local cancelled = client:spawn(coroutine.yield)
+    local seen = {
+      client:spawn(coroutine.yield).status,
+      client:spawn(type, 1).status,
+      client:spawn(error).status,
+    }
+    cancelled:cancel()
+    client:run()
+    seen[4] = cancelled.status
+    for i, status in ipairs(seen) do seen[i] = '"' .. status .. '"' end
+    assert.same({ status = table.concat(seen, "|") }, fields_of(types, "Task"))
+  end)
+
+  it("have the parameters of walks", function()
+    local listed = fields_of(types, "ListParams")
+    listed.offset = nil
+    assert.same(names(listed), names(fields_of(types, "WalkParams")))
+    local options_of_a_call = fields_of(types, "CallOptions")
+    options_of_a_call.concurrency = true
+    assert.same(names(options_of_a_call), names(fields_of(types, "CollectOptions")))
+  end)
+end)
+
 describe("The types of options", function()
   it("are those of machines.new and of a call", function()
     local per_call = {}
@@ -132,12 +179,26 @@ describe("The types of what is handed in and out", function()
     assert.same(names(fields_of(types, "Event")), names(seen.events))
   end)
 
+  it("have the fields of a walk's events", function()
+    local seen
+    local client = machines.new {
+      secret_key = "sk_test_emulator",
+      transport = emulator.new(),
+      on_event = function(event) seen = event end,
+    }
+    client:create { name = "a" }
+    client:collect()
+    assert.same(names(fields_of(types, "PageEvent")), names(seen))
+  end)
+
   it("have the fields of errors", function()
     local declared = fields_of(read "lua/clerk/machines/errors.lua", "Error")
     local body = '{"errors":[{"code":"a","message":"b"}],"meta":{},"clerk_trace_id":"t"}'
     local seen = { where = true }
     local err = run({ status = 503, headers = { ["retry-after"] = "0" }, body = body }).err
     for name in pairs(err) do seen[name] = true end
+    local client = machines.new { secret_key = "sk", transport = emulator.new() }
+    for name in pairs(select(2, pcall(client.collect, client))) do seen[name] = true end
     assert.same(names(declared), names(seen))
   end)
 

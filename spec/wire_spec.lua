@@ -475,6 +475,19 @@ describe("the safe twin", function()
     assert.equal(("%s:%d"):format(here.short_src, here.currentline + 1), err.where)
   end)
 
+  it("returns nil and the error where the other's walks raise", function()
+    local client = assert(safe.new { secret_key = "k", transport = fake.new { fake.answer(404) } })
+    for _, name in ipairs { "each", "pages" } do
+      local machine, err = client[name](client)()
+      assert.is_nil(machine)
+      assert.equal(404, err.status)
+      local iterate, refused = client[name](client, { offset = 1 })
+      assert.is_nil(iterate)
+      assert.equal("ArgumentError", refused.type)
+    end
+    assert.equal(404, select(2, client:collect()).status)
+  end)
+
   it("shares everything else", function()
     assert.equal(machines.null, safe.null)
     assert.equal(machines.version, safe.version)

@@ -11,7 +11,7 @@
 #include "easy.h"
 
 /* How long one step may work, so that a host that draws or serves beside it is not held up. */
-enum { SLICE_US = 500 };
+enum { SLICE_US = 250 };
 
 static int64_t now_us(void) {
   struct timespec now;
@@ -201,11 +201,15 @@ clerk_status clerk_curl_init(clerk_curl *curl, clerk_loop *loop, const clerk_cur
   return status;
 }
 
-static void close_handles(clerk_curl *curl) {
-  while (curl->idle) curl_easy_cleanup(take_handle(curl));
+static void close_multi(clerk_curl *curl) {
   curl_multi_cleanup(curl->multi);
-  curl_share_cleanup(curl->share);
   curl->multi = NULL;
+  curl->timer_ms = -1;
+  curl->is_out_of_step = false;
+}
+
+static void close_share(clerk_curl *curl) {
+  curl_share_cleanup(curl->share);
   curl->share = NULL;
 }
 
@@ -218,7 +222,9 @@ void clerk_curl_close(clerk_curl *curl) {
   leave_to_parent(curl->loop);
   cancel_all(&curl->waiting);
   cancel_all(&curl->moving);
-  close_handles(curl);
+  while (curl->idle) curl_easy_cleanup(take_handle(curl));
+  close_multi(curl);
+  close_share(curl);
   clerk_wipe_string(curl->proxy);
   clerk_certificates_free(&curl->certificates);
   leave_loop(curl);
@@ -232,7 +238,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *s
   (void)easy, (void)socket_user;
   if (what == CURL_POLL_IN || what == CURL_POLL_INOUT) events |= CLERK_READABLE;
   if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT) events |= CLERK_WRITABLE;
-  return clerk_poller_watch(&curl->loop->poller, fd, events, curl) ? 0 : -1;
+  if (!clerk_poller_watch(&curl->loop->poller, fd, events, curl)) curl->is_out_of_step = true;
+  return 0;
 }
 
 /* libcurl's callback: when it wants to be asked though no socket is ready. */
@@ -252,15 +259,22 @@ static bool set_multi(clerk_curl *curl) {
          curl_multi_setopt(multi, CURLMOPT_TIMERDATA, curl) == CURLM_OK;
 }
 
-static bool open_handles(clerk_curl *curl) {
+static bool open_multi(clerk_curl *curl) {
   if (curl->multi) return true;
   if (!clerk_poller_open(&curl->loop->poller)) return false;
   curl->multi = curl_multi_init();
+  if (curl->multi && set_multi(curl)) return true;
+  close_multi(curl);
+  return false;
+}
+
+static bool open_share(clerk_curl *curl) {
+  if (curl->share) return true;
   curl->share = curl_share_init();
-  if (curl->multi && curl->share && set_multi(curl) &&
+  if (curl->share &&
       curl_share_setopt(curl->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) == CURLSHE_OK)
     return true;
-  close_handles(curl);
+  close_share(curl);
   return false;
 }
 
@@ -268,7 +282,7 @@ clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
                               const clerk_curl_request *request) {
   if (!curl->loop) return CLERK_REFUSED;
   leave_to_parent(curl->loop);
-  if (!open_handles(curl)) return CLERK_NO_MEMORY;
+  if (!open_multi(curl) || !open_share(curl)) return CLERK_NO_MEMORY;
   CURL *easy = take_handle(curl);
   if (!easy) return CLERK_NO_MEMORY;
   if (!clerk_easy_set(easy, curl, transfer, request)) {
@@ -281,17 +295,11 @@ clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
   return CLERK_OK;
 }
 
-static void free_header_lines(clerk_transfer *transfer) {
-  for (struct curl_slist *line = transfer->header_lines; line; line = line->next)
-    clerk_wipe(line->data, strlen(line->data));
-  curl_slist_free_all(transfer->header_lines);
-}
-
 void clerk_transfer_end(clerk_transfer *transfer) {
   if (transfer->owner) leave_to_parent(transfer->owner->loop);
   if (transfer->owner) release(transfer);
   leave_list(transfer);
-  free_header_lines(transfer);
+  clerk_easy_free_lines(transfer);
   clerk_buffer_free(&transfer->upload);
   clerk_buffer_free(&transfer->head);
   clerk_buffer_free(&transfer->body);
@@ -312,10 +320,18 @@ static void finish_transfers(clerk_curl *curl) {
   }
 }
 
+/* Without memory, libcurl can lose a socket or its timer, and crash when it goes on. */
+static void start_over(clerk_curl *curl) {
+  while (curl->moving.first) fail(curl->moving.first, CLERK_CONNECTION_LOST, "not enough memory");
+  close_multi(curl);
+}
+
 static void act(clerk_curl *curl, curl_socket_t fd, int events) {
   int running;
-  curl_multi_socket_action(curl->multi, fd, events, &running);
+  if (!curl->multi) return;
+  CURLMcode code = curl_multi_socket_action(curl->multi, fd, events, &running);
   finish_transfers(curl);
+  if (code != CURLM_OK || curl->is_out_of_step) start_over(curl);
 }
 
 static void act_on_timer(clerk_curl *curl) {
@@ -333,7 +349,7 @@ static void act_on_socket(const clerk_ready *ready) {
 
 static void begin(clerk_transfer *transfer) {
   clerk_curl *curl = transfer->owner;
-  if (curl_multi_add_handle(curl->multi, transfer->easy) != CURLM_OK) {
+  if (!open_multi(curl) || curl_multi_add_handle(curl->multi, transfer->easy) != CURLM_OK) {
     fail(transfer, CLERK_CONNECT_FAILED, "not enough memory");
     return;
   }

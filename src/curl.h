@@ -42,8 +42,8 @@ clerk_loop *clerk_loop_new(void);
 void clerk_loop_release(clerk_loop *loop);
 
 /*
-** Moves what can move, for about half a millisecond; before that, while nothing can, waits at most
-** `wait_ms` (-1: for ever), though perhaps less.
+** Moves what can move, for a fraction of a millisecond; before that, while nothing can, waits at
+** most `wait_ms` (-1: for ever), though perhaps less.
 */
 void clerk_loop_step(clerk_loop *loop, int wait_ms);
 
@@ -66,6 +66,7 @@ struct clerk_curl {
   CURLM *multi;                /* made when first needed */
   CURLSH *share;               /* of TLS sessions; made with it */
   int64_t timer_ms;            /* when libcurl wants to be asked again; -1: never */
+  bool is_out_of_step;         /* a socket that libcurl waits on is not watched */
   CURL *idle;                  /* handles to use again, each the next one's private pointer */
   long idle_count;
   long max_connections;

@@ -2,6 +2,8 @@
 #include "easy.h"
 
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -60,8 +62,9 @@ static bool is_blank(char c) {
 
 /* A head of 1XX is followed by another one, which takes its place. */
 static void begin_head(clerk_transfer *transfer, const char *status_line, size_t length) {
-  const char *space = memchr(status_line, ' ', length - 1);
-  transfer->is_final_head = !space || space[1] != '1';
+  const char *code = memchr(status_line, ' ', length - 1);
+  while (code && *code == ' ') code++;
+  transfer->is_final_head = !code || *code != '1';
   transfer->phase = CLERK_IN_HEAD;
   clerk_buffer_clear(&transfer->head);
 }
@@ -138,18 +141,27 @@ bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, cler
 
 /* ------------------------------------------------------------------ the request */
 
+/* A line and its place in the list are one block of ours, which libcurl only reads. */
 static clerk_status add_line(clerk_transfer *transfer, const char *name, const char *separator,
                              const char *value) {
-  clerk_buffer line = {0};
-  struct curl_slist *lines = NULL;
-  if (clerk_buffer_append(&line, name, strlen(name)) &&
-      clerk_buffer_append(&line, separator, strlen(separator)) &&
-      clerk_buffer_append(&line, value, strlen(value)))
-    lines = curl_slist_append(transfer->header_lines, line.bytes);
-  clerk_buffer_free(&line);
-  if (!lines) return CLERK_NO_MEMORY;
-  transfer->header_lines = lines;
+  struct curl_slist **end = &transfer->header_lines;
+  size_t size = strlen(name) + strlen(separator) + strlen(value) + 1;
+  struct curl_slist *line = malloc(sizeof *line + size);
+  if (!line) return CLERK_NO_MEMORY;
+  *line = (struct curl_slist){.data = (char *)(line + 1)};
+  snprintf(line->data, size, "%s%s%s", name, separator, value);
+  while (*end) end = &(*end)->next;
+  *end = line;
   return CLERK_OK;
+}
+
+void clerk_easy_free_lines(clerk_transfer *transfer) {
+  while (transfer->header_lines) {
+    struct curl_slist *line = transfer->header_lines;
+    transfer->header_lines = line->next;
+    clerk_wipe(line->data, strlen(line->data));
+    free(line);
+  }
 }
 
 /* To libcurl, "name:" means to leave a header out and "name;" to send it empty. */

@@ -14,6 +14,9 @@ bool clerk_easy_set(CURL *easy, const clerk_curl *curl, clerk_transfer *transfer
 /* Has the handle know nothing of its transfer any more. */
 void clerk_easy_forget(CURL *easy);
 
+/* Wipes and frees the header lines of a transfer. */
+void clerk_easy_free_lines(clerk_transfer *transfer);
+
 /* Writes the public members of a transfer that libcurl has ended with this code. */
 void clerk_easy_conclude(clerk_transfer *transfer, CURLcode code);
 

@@ -181,6 +181,12 @@ static int core_now(lua_State *L) {
   return 1;
 }
 
+/* core.process_id() -> another one after a fork, in the child */
+static int core_process_id(lua_State *L) {
+  clerk_lua_push_integer(L, getpid());
+  return 1;
+}
+
 /* core.now_us() -> the same clock in microseconds */
 static int core_now_us(lua_State *L) {
   struct timespec now;
@@ -220,6 +226,7 @@ static const luaL_Reg functions[] = {{"settings", clerk_lua_settings},
                                      {"is_retry_status", core_is_retry_status},
                                      {"now", core_now},
                                      {"now_us", core_now_us},
+                                     {"process_id", core_process_id},
                                      {"sleep", core_sleep},
                                      {"random", core_random},
                                      {NULL, NULL}};

@@ -28,11 +28,16 @@ local function collect()
   collectgarbage()
 end
 
--- libcurl does not always tell what it lacked.
+-- libcurl does not always tell what it lacked; that it waited for what never came would be a fault.
 local function is_want_of_memory(problem)
-  if machines.is_error(problem) then return kind == "c" and problem.type == "TransportError" end
-  return type(problem) == "string"
-    and (problem:find "not enough memory" or problem:find "Out of memory") ~= nil
+  if machines.is_error(problem) then
+    return kind == "c" and problem.type == "TransportError" and problem.code ~= "timeout"
+  end
+  if type(problem) ~= "string" then return false end
+  for _, words in ipairs { "not enough memory", "Out of memory", "stack overflow %(JSON%)" } do
+    if problem:find(words) then return true end
+  end
+  return false
 end
 
 -- A finalizer for whose call there is no memory is not called at all, as Lua has it: it must not be

@@ -91,8 +91,8 @@ local function over_http(options, use)
   end
 end
 
-local function get(client, id)
-  equal(id, client:get(id).id)
+local function get(client, id, options)
+  equal(id, client:get(id, options).id)
 end
 
 -- ---------------------------------------------------------------- Lua and the core
@@ -370,6 +370,202 @@ end))
 server_scenario("a call over HTTP is tried again", over_http({}, function(client)
   get(client, "mch_again")
 end))
+
+-- ---------------------------------------------------------------- tasks
+
+local function with_two_slots(values)
+  return with({ base_url = values.url, retries = QUICK, max_connections = 2 }, {})
+end
+
+-- That two calls are under way at once, and not three: the server sees to it.
+local function check_slots(client)
+  local three = {}
+  for i = 1, 3 do
+    three[i] = client:spawn(get, client, "mch_pair", { retries = false, timeout_ms = 5000 })
+  end
+  client:run()
+  for i = 1, 3 do three[i]:result() end
+end
+
+-- A start that makes a client with two slots over libcurl, for `use`. What a failure left under way
+-- must end by itself, unless `before` ends it.
+local function over_tasks(use, before)
+  return function(values)
+    local client = machines.new(with_two_slots(values))
+    return function()
+      if before then before() end
+      client:run()
+      use(client)
+    end, function()
+      check_slots(client)
+      client:close()
+    end
+  end
+end
+
+local function spawn_gets(client, count)
+  local spawned = {}
+  for i = 1, count do spawned[i] = client:spawn(get, client, "mch_" .. i) end
+  return spawned
+end
+
+local function check_results(spawned)
+  for _, task in ipairs(spawned) do task:result() end
+end
+
+-- That none has ended; when one has failed, raises why.
+local function check_under_way(spawned)
+  for _, task in ipairs(spawned) do
+    if task.status ~= "running" then equal(nil, task:result()) end
+  end
+end
+
+-- That it was cancelled; when it failed before, by what it failed.
+local function check_cancelled(task)
+  failure("TransportError", "cancelled", task.result, task)
+  equal("cancelled", task.status)
+end
+
+local function step_until_ended(client, task)
+  while task.status == "running" do client:step(100) end
+end
+
+server_scenario("tasks wait in line", over_tasks(function(client)
+  local spawned = spawn_gets(client, 5)
+  client:run()
+  check_results(spawned)
+end))
+
+server_scenario("tasks are stepped by a host's own loop", over_tasks(function(client)
+  local spawned = spawn_gets(client, 3)
+  repeat client:pollable() until client:step(0) == 0
+  check_results(spawned)
+end))
+
+server_scenario("tasks wait for tasks", over_tasks(function(client)
+  local function work()
+    local spawned = spawn_gets(client, 3)
+    local other = client:spawn(check_results, spawned)
+    check_results(spawned)
+    other:result()
+    return "finished"
+  end
+  local task = client:spawn(work)
+  client:run()
+  equal("finished", task:result())
+end))
+
+server_scenario("tasks try again", over_tasks(function(client)
+  local task = client:spawn(get, client, "mch_again")
+  local spawned = spawn_gets(client, 2)
+  client:run()
+  task:result()
+  check_results(spawned)
+end))
+
+server_scenario("a task fails", over_tasks(function(client)
+  local task = client:spawn(client.get, client, "mch_nobody")
+  local own = client:spawn(error, "its own error", 0)
+  client:run()
+  failure("ClerkErrors", "machine_not_found", task.result, task)
+  local _, problem = pcall(own.result, own)
+  if problem ~= "its own error" then error(problem, 0) end
+end))
+
+local held = { false, false }
+
+local function cancel_held()
+  for _, task in ipairs(held) do
+    if task then task:cancel() end
+  end
+end
+
+server_scenario("tasks are cancelled, in line and under way", over_tasks(function(client)
+  for i = 1, 2 do held[i] = client:spawn(get, client, "mch_hang", { retries = false }) end
+  local queued, following = client:spawn(get, client, "mch_1"), client:spawn(get, client, "mch_2")
+  for _ = 1, 3 do client:step(0) end
+  check_under_way(held)
+  queued:cancel()
+  check_cancelled(queued)
+  held[1]:cancel()
+  check_cancelled(held[1])
+  step_until_ended(client, following)
+  following:result()
+  held[2]:cancel()
+  check_cancelled(held[2])
+  equal(0, client:step(0))
+end, cancel_held))
+
+server_scenario("a task cancels others", over_tasks(function(client)
+  local function work()
+    for i = 1, 2 do held[i] = client:spawn(get, client, "mch_hang", { retries = false }) end
+    local queued = client:spawn(get, client, "mch_1")
+    local joining = client:spawn(queued.result, queued)
+    check_under_way(held)
+    held[1]:cancel()
+    check_cancelled(held[1])
+    joining:result()
+    held[2]:cancel()
+    check_cancelled(held[2])
+  end
+  local task = client:spawn(work)
+  step_until_ended(client, task)
+  task:result()
+end, cancel_held))
+
+-- When it failed, it is closed once more.
+server_scenario("a client is closed with tasks under way", function(values)
+  local client, spawned = nil, {}
+  return function()
+    if client then client:close() end
+    for _, task in ipairs(spawned) do
+      if task.status == "running" then error "a closed client has a task" end
+    end
+    client, spawned = machines.new(with_two_slots(values)), {}
+    for i = 1, 3 do spawned[i] = client:spawn(get, client, "mch_hang", { retries = false }) end
+    for _ = 1, 3 do client:step(0) end
+    check_under_way(spawned)
+    client:close()
+    for _, task in ipairs(spawned) do check_cancelled(task) end
+  end
+end)
+
+server_scenario("a client with tasks under way is left to the collector", function(values)
+  return function()
+    local client = machines.new(with_two_slots(values))
+    local spawned = {}
+    for i = 1, 3 do spawned[i] = client:spawn(get, client, "mch_hang") end
+    for _ = 1, 3 do client:step(0) end
+    check_under_way(spawned)
+  end
+end)
+
+server_scenario("a call blocks while tasks are under way", over_tasks(function(client)
+  local spawned = spawn_gets(client, 3)
+  get(client, "mch_blocks")
+  client:run()
+  check_results(spawned)
+end))
+
+server_scenario("several clients have tasks", function(values)
+  local one, other = machines.new(with_two_slots(values)), machines.new(with_two_slots(values))
+  return function()
+    one:run()
+    other:run()
+    local of_one, of_other = spawn_gets(one, 3), spawn_gets(other, 3)
+    local across = one:spawn(get, other, "mch_across")
+    one:run()
+    check_results(of_one)
+    across:result()
+    other:run()
+    check_results(of_other)
+  end, function()
+    for _, client in ipairs { one, other } do
+      check_slots(client)
+      client:close()
+    end
+  end
+end)
 
 server_scenario("a transfer is abandoned", function(values)
   local curl = core.curl { max_connections = 1 }

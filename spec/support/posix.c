@@ -1,6 +1,7 @@
 /* What a few specs need of the system and Lua does not offer; see posix.lua. */
 #include <lauxlib.h>
 #include <lua.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -32,6 +33,12 @@ static int posix_setenv(lua_State *L) {
   return 0;
 }
 
+static int posix_is_readable(lua_State *L) {
+  struct pollfd polled = {.fd = (int)luaL_checkinteger(L, 1), .events = POLLIN};
+  lua_pushboolean(L, poll(&polled, 1, (int)luaL_checkinteger(L, 2)) > 0);
+  return 1;
+}
+
 static int posix_restore_sigpipe(lua_State *L) {
   (void)L;
   signal(SIGPIPE, SIG_DFL);
@@ -43,6 +50,7 @@ static const luaL_Reg functions[] = {
     {"exit", posix_exit},
     {"wait", posix_wait},
     {"setenv", posix_setenv},
+    {"is_readable", posix_is_readable},
     {"restore_sigpipe", posix_restore_sigpipe},
     {NULL, NULL},
 };

@@ -5,6 +5,7 @@
 --   exit(status)           leaves at once: nothing is collected or flushed
 --   wait(pid)              --> exit status of the child, or minus the signal that ended it
 --   setenv(name, value)    nil unsets
+--   is_readable(fd, ms)    --> whether a descriptor is, or within so many ms
 --   restore_sigpipe()      lets SIGPIPE end this process again, as it does by default
 
 local lua = rawget(_G, "jit") and "luajit" or "lua5.4"

@@ -213,9 +213,11 @@ function Connection:tunnel(port)
   pump(self.socket, far)
 end
 
+-- Nothing for a stream without a head: it is made anew by frames that come after its end.
 local function read_http2_request(stream)
-  local headers = {}
-  for name, value in stream:get_headers():each() do add_header(headers, name, value) end
+  local head, headers = stream:get_headers(), {}
+  if not head then return nil end
+  for name, value in head:each() do add_header(headers, name, value) end
   local line = ("%s %s HTTP/2"):format(headers[":method"], headers[":path"])
   return { line = line, headers = headers, body = stream:get_body_as_string() }
 end
@@ -242,9 +244,11 @@ function Connection:http2(handle)
   for stream in function() return next_stream(http2) end do
     loop:wrap(function()
       guard(function()
-        local request = self:note_request(read_http2_request(stream))
-        local status, body = handle(request, stream, http2)
-        if status then answer_http2(stream, status, body) end
+        local request = read_http2_request(stream)
+        if not request then return end
+        local status, body = handle(self:note_request(request), stream, http2)
+        local is_open = stream.state ~= "closed" -- the peer may have reset it meanwhile
+        if status and is_open then answer_http2(stream, status, body) end
       end)
     end)
   end

@@ -1,17 +1,20 @@
 -- A long session at the emulator's server, in which now and then something goes wrong; see
 -- session_spec.lua.
 --
---   lua5.4 session.lua URL KEY CALLS [CA_FILE]
+--   lua5.4 session.lua URL KEY CALLS MANNER [CA_FILE]
 --
--- Prints ten lines, evenly spread: calls, descriptors, resident memory and Lua's memory in KiB.
+-- MANNER is "blocking": one call after the other; or "tasks": ten at once, some of them cancelled
+-- or left to the collector with their client. Prints ten lines, evenly spread: calls, descriptors,
+-- resident memory and Lua's memory in KiB.
 
 local libcurl = require "clerk.machines.libcurl"
 local machines = require "clerk.machines"
 
-local URL, KEY, CALLS, CA_FILE = arg[1], arg[2], tonumber(arg[3]), arg[4]
+local URL, KEY, CALLS, MANNER, CA_FILE = arg[1], arg[2], tonumber(arg[3]), arg[4], arg[5]
 
 local FAULT_EVERY = 7 -- calls, and
 local CLIENT_EVERY = 50
+local AT_ONCE = 10
 
 -- As the emulator takes them; `options` of the call that they strike.
 local FAULTS = {
@@ -34,7 +37,11 @@ local FAULTS = {
 local known = {} -- IDs of machines that are there
 
 local function take_known()
-  return table.remove(known, 1)
+  return table.remove(known, 1) or "mch_nobody"
+end
+
+local function first_known()
+  return known[1] or "mch_nobody"
 end
 
 local USES = {
@@ -43,13 +50,13 @@ local USES = {
     known[#known + 1] = machine.id
   end,
   function(client, options) return client:list({ limit = 50 }, options) end,
-  function(client, options) return client:get(known[1], options) end,
-  function(client, options) return client:update(known[1], { name = "renamed" }, options) end,
-  function(client, options) return client:get_secret_key(known[1], options) end,
+  function(client, options) return client:get(first_known(), options) end,
+  function(client, options) return client:update(first_known(), { name = "renamed" }, options) end,
+  function(client, options) return client:get_secret_key(first_known(), options) end,
   function(client, options)
-    return client:rotate_secret_key(known[1], { previous_token_ttl = 0 }, options)
+    return client:rotate_secret_key(first_known(), { previous_token_ttl = 0 }, options)
   end,
-  function(client, options) return client:get(known[1] .. "x", options) end,
+  function(client, options) return client:get(first_known() .. "x", options) end,
   function(client, options) return client:delete(take_known(), options) end,
 }
 
@@ -59,6 +66,7 @@ local function new_client()
     secret_key = KEY,
     base_url = URL,
     ca_file = CA_FILE,
+    max_connections = 4,
     retries = { backoff = { initial_interval = 1, max_interval = 2 } },
   }
 end
@@ -78,18 +86,53 @@ local function script_fault(fault)
   assert(response and response.status < 300, response and response.body or failure)
 end
 
+local function fault_of(n)
+  return n % FAULT_EVERY == 0 and FAULTS[n / FAULT_EVERY % #FAULTS + 1] or nil
+end
+
 local function is_expected(problem, fault)
   return machines.is_error(problem) and (fault or problem.code == "machine_not_found")
 end
 
 local function call(client, n)
-  local fault = n % FAULT_EVERY == 0 and FAULTS[n / FAULT_EVERY % #FAULTS + 1] or nil
+  local fault = fault_of(n)
   if #known == 0 then known[1] = client:create({ name = "first" }).id end
   if fault then script_fault(fault) end
   local ok, problem = pcall(USES[n % #USES + 1], client, fault and fault.options)
   assert(ok or is_expected(problem, fault), problem)
   assert(tostring(problem))
   assert(not pcall(client.get, client, ".."))
+end
+
+-- ---------------------------------------------------------------- tasks
+
+local function spawn(client, n)
+  local fault = fault_of(n)
+  if fault then script_fault(fault) end
+  local options = fault and fault.options or n % 11 == 0 and { deadline_ms = 2 } or nil
+  return client:spawn(USES[n % #USES + 1], client, options)
+end
+
+local function spawn_some(client, first)
+  local spawned = {}
+  for i = 1, AT_ONCE do spawned[i] = spawn(client, first + i - 1) end
+  spawned[AT_ONCE]:cancel()
+  client:step(0)
+  spawned[1]:cancel()
+  return spawned
+end
+
+-- Whose call a fault strikes, the server decides.
+local function check_ended(task)
+  assert(task.status ~= "running")
+  local ok, problem = pcall(task.result, task)
+  assert(ok or machines.is_error(problem) and problem.type ~= "ArgumentError", problem)
+end
+
+local function call_at_once(client, first)
+  local spawned = spawn_some(client, first)
+  client:run()
+  for _, task in ipairs(spawned) do check_ended(task) end
 end
 
 -- ---------------------------------------------------------------- what it takes
@@ -120,10 +163,19 @@ local function report(calls)
   print(("%d %d %d %.0f"):format(calls, count_descriptors(), resident, collectgarbage "count"))
 end
 
+local MANNERS = {
+  blocking = { call = call, leave = function() end, count = 1 },
+  tasks = { call = call_at_once, leave = spawn_some, count = AT_ONCE },
+}
+
+local manner = MANNERS[MANNER]
 local client = new_client()
-for n = 1, CALLS do
-  call(client, n)
-  if n % CLIENT_EVERY == 0 then client = new_client() end -- the other is left to the collector
+for n = manner.count, CALLS, manner.count do
+  manner.call(client, n)
+  if n % CLIENT_EVERY == 0 then
+    manner.leave(client, n)
+    client = new_client() -- the other is left to the collector
+  end
   if n % (CALLS / 10) == 0 then
     client:close()
     report(n)

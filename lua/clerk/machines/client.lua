@@ -3,9 +3,12 @@
 
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
-local libcurl = require "clerk.machines.libcurl"
 local options = require "clerk.machines.options"
-local tasks = require "clerk.machines.tasks"
+local phases = require "clerk.machines.phases"
+local tasks = require "clerk.machines.scheduler"
+local walks = require "clerk.machines.walks"
+
+local default = require(phases.is_nginx and "clerk.machines.nginx" or "clerk.machines.libcurl")
 
 ---@class clerk.machines.Client
 local Client = { __name = "clerk.machines.Client" }
@@ -81,7 +84,7 @@ local function error_of(run)
     operation = run.operation,
     attempts = run.attempts,
     elapsed_ms = now(run.client) - run.start,
-    key = run.key,
+    key = run.key or "", -- none before the first attempt
   })
 end
 
@@ -174,16 +177,36 @@ local function attempt(run)
   emit(run, "answer", add_outcome)
 end
 
---- A client has so many transfers under way at once; whatever happens in one, its slot is given back.
+local function await_slot(run)
+  local left = run.call:time_left(now(run.client))
+  local wakes_at = left and core.now() + left
+  if tasks.take_slot(run.client.slots, wakes_at, run.settings.timeout_ms) then
+    return
+  elseif tasks.is_cancelled() then
+    give_up(run, "cancelled", "the task was cancelled")
+  end
+  give_up(run, "timeout", "not sent: the deadline has passed while others were under way")
+end
+
+--- In a pause nobody keeps a slot: those who cannot wait so long are told at once.
+local function take_slot(run)
+  local client = run.client
+  await_slot(run)
+  while client.paused_until > now(client) do
+    tasks.give_slot(client.slots)
+    await_pause(run)
+    await_slot(run)
+  end
+end
+
+--- A client has so many transfers under way at once; whatever happens in one, its slot is given
+--- back. A call that on_event or secret_key make takes no second one: it could be the last.
 local function attempt_in_slot(run)
   local slots = run.client.slots
-  local left = run.call:time_left(now(run.client))
-  if not tasks.take_slot(slots, left and core.now() + left) then
-    if tasks.is_cancelled() then
-      give_up(run, "cancelled", "the task was cancelled")
-    end
-    give_up(run, "timeout", "not sent: the deadline has passed while others were under way")
+  if tasks.has_slot(slots) then
+    return attempt(run)
   end
+  take_slot(run)
   local ok, problem = pcall(attempt, run)
   tasks.give_slot(slots)
   if not ok then
@@ -249,6 +272,9 @@ local function invoke(client, operation, layout, ...)
     errors.refuse(("%s takes %d arguments, got %d")
       :format(operation.name, layout.count, select("#", ...)), operation.name)
   end
+  if client.check_place then
+    client.check_place(operation.name)
+  end
   local given = select(layout.count, ...)
   local settings, problem = options.for_call(given, client.settings)
   if not settings then
@@ -308,19 +334,17 @@ end
 function Client:step(ms)
   check_outside(self, "step")
   ms = ms == nil and 0 or ms
-  if type(ms) ~= "number" or not (ms >= 0) then
+  if type(ms) ~= "number" or ms < 0 or ms ~= ms then
     errors.refuse(("step needs a number of ms from 0, got %s"):format(tostring(ms)))
   end
-  tasks.step(math.ceil(math.min(ms, 2 ^ 31 - 1)))
-  return self.lane.count
+  tasks.step(math.ceil(math.min(ms, 2 ^ 31 - 1)), self.lane)
+  return tasks.count(self.lane)
 end
 
 --- Steps until none of this client's tasks is left.
 function Client:run()
   check_outside(self, "run")
-  while self.lane.count > 0 do
-    tasks.step(math.huge)
-  end
+  tasks.run(self.lane)
 end
 
 --- For a host's own event loop: call step(0) when the descriptor is readable, and after so many ms.
@@ -335,6 +359,35 @@ function Client:pollable()
     errors.refuse("pollable needs epoll, which this system does not have: call step(0) by a timer")
   end
   return fd, ms
+end
+
+-- ---------------------------------------------------------------- walks
+
+--- Walks over all machines: for machine in client:each() do … end. Every one that is there from
+--- the first request to the last comes exactly once, in order; by `name`, at most once, and one that
+--- is renamed meanwhile may be missed. An error tells how far it got, in `pages` and `machines`.
+---@param params? clerk.machines.WalkParams as of list, without `offset`; `limit` defaults to 500
+---@param call_options? clerk.machines.CallOptions `deadline_ms` is the whole walk's
+---@return fun(): clerk.machines.Machine?
+function Client:each(params, call_options)
+  check_client(self, "each")
+  return walks.each(self, params, call_options)
+end
+
+--- The same, page by page: each has `data`, at least one machine, and the latest `total_count`.
+--- After an error the function may be called again and goes on where it was.
+---@return fun(): clerk.machines.MachineList?
+function Client:pages(params, call_options)
+  check_client(self, "pages")
+  return walks.pages(self, params, call_options)
+end
+
+--- All machines in an array.
+---@param call_options? clerk.machines.CollectOptions `concurrency`: requests under way at once, 1 … 100
+---@return clerk.machines.Machine[]
+function Client:collect(params, call_options)
+  check_client(self, "collect")
+  return walks.collect(self, params, call_options)
 end
 
 -- ---------------------------------------------------------------- life
@@ -355,7 +408,11 @@ function Client:close()
     return
   end
   self.is_closed = true
-  tasks.cancel_all(self.lane)
+  local ok, problem = pcall(tasks.cancel_all, self.lane)
+  if not ok then -- for want of memory, or by a signal: it can be called again
+    self.is_closed = false
+    error(problem, 0)
+  end
   close_transport(self)
 end
 
@@ -400,14 +457,15 @@ function client.new(given)
     settings = settings,
     secret_key = settings.secret_key,
     on_event = settings.on_event,
-    transport = settings.transport or accept(libcurl.new(settings)),
+    transport = settings.transport or accept(default.new(settings)),
+    check_place = not settings.transport and phases.is_nginx and phases.check_call or nil,
     slots = not settings.transport and tasks.new_slots(settings.max_connections) or nil,
-    lane = tasks.new_lane(),
     is_closed = false,
     paused_until = 0,
     slept_ahead = 0,
   }
   add_finalizer(self)
+  self.lane = tasks.new_lane(self.finalizer or self)
   return setmetatable(self, Client)
 end
 

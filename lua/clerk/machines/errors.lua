@@ -14,6 +14,8 @@
 ---@field operation string|nil
 ---@field attempts integer|nil
 ---@field elapsed_ms integer|nil
+---@field pages integer|nil that a walk had handed out before
+---@field machines integer|nil that a walk had handed out before
 ---@field where string|nil the caller's file:line, of an ArgumentError
 ---@field maybe_applied boolean|nil of a change: whether it may have taken effect all the same
 local Error = { __name = "clerk.machines.Error" }
@@ -187,7 +189,7 @@ function errors.of_pause(operation, pause_ms, elapsed_ms)
   return setmetatable(err, Error)
 end
 
---- The error of a wait that is no call's, in a task that was cancelled.
+--- The error of a task that was cancelled while it waited for something else than an answer.
 ---@return clerk.machines.Error
 function errors.of_cancelled()
   return setmetatable({
@@ -195,6 +197,15 @@ function errors.of_cancelled()
     code = "cancelled",
     message = "the task was cancelled",
   }, Error)
+end
+
+--- The error of a walk that cannot go on.
+---@param type "TransportError"|"SDKError"
+---@param code string
+---@param message string
+---@return clerk.machines.Error
+function errors.of_walk(type, code, message)
+  return setmetatable({ type = type, code = code, message = message, operation = "list" }, Error)
 end
 
 return errors

@@ -1,4 +1,4 @@
---- The transport on libcurl: the default outside of nginx. In a task it yields, elsewhere it blocks.
+--- The transport on libcurl: the default outside of nginx. In a task it yields, else it blocks.
 
 local core = require "clerk.machines.core"
 local tasks = require "clerk.machines.tasks"

@@ -4,6 +4,7 @@
 --- Tables of the caller's are read raw, so that what was checked is what is used.
 
 local core = require "clerk.machines.core"
+local phases = require "clerk.machines.phases"
 
 local options = {}
 
@@ -276,13 +277,21 @@ local function resolve(allowed, given, base)
   return ok and settings, url_problem
 end
 
+--- What libcurl can do and cosockets cannot.
+local NOT_IN_NGINX = {
+  ca_file = "ca_file cannot be used in nginx: name the file by lua_ssl_trusted_certificate there",
+  proxy = "proxy cannot be used in nginx: it connects directly",
+}
+
 local function check_combination(settings)
   if not settings.secret_key then
     return "secret_key is missing: give it or set CLERK_SECRET_KEY"
   end
-  for _, name in ipairs { "ca_file", "proxy" } do
+  for name, problem in pairs(NOT_IN_NGINX) do
     if settings.transport and settings[name] then
       return name .. " has no effect with a transport of your own"
+    elseif phases.is_nginx and settings[name] then
+      return problem
     end
   end
 end

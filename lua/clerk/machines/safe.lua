@@ -2,6 +2,7 @@
 
 local client = require "clerk.machines.client"
 local machines = require "clerk.machines"
+local tasks = require "clerk.machines.scheduler"
 
 local safe = {}
 for name, value in pairs(machines) do
@@ -16,21 +17,52 @@ local function settle(ok, ...)
 end
 
 local function inner(self)
-  return type(self) == "table" and rawget(self, "client") or self
+  return type(self) == "table" and rawget(self, "inner") or self
 end
 
-local Safe = {}
-for name, method in pairs(client.Client) do
-  if type(method) == "function" then
-    Safe[name] = function(self, ...)
-      return settle(pcall(method, inner(self), ...))
+--- A class whose methods are those of another, on the object within.
+local function wrap(class)
+  local Wrapper = {}
+  for name, method in pairs(class) do
+    if type(method) == "function" then
+      Wrapper[name] = function(self, ...)
+        return settle(pcall(method, inner(self), ...))
+      end
     end
   end
+  Wrapper.__name = class.__name
+  Wrapper.__index = Wrapper
+  return Wrapper
 end
-Safe.__name = client.Client.__name
-Safe.__index = Safe
-Safe.__tostring = function(self)
-  return tostring(self.client)
+
+local Safe = wrap(client.Client)
+local SafeTask = wrap(tasks.Task)
+
+function SafeTask:__index(name)
+  return name == "status" and self.inner.status or SafeTask[name]
+end
+
+local function wrap_task(task, problem)
+  if not task then
+    return nil, problem
+  end
+  return setmetatable({ inner = task }, SafeTask)
+end
+
+--- Their iterators return nil and the error, too.
+for _, name in ipairs { "each", "pages" } do
+  local start = Safe[name]
+  Safe[name] = function(...)
+    local iterate, problem = start(...)
+    return iterate and function()
+      return settle(pcall(iterate))
+    end, problem
+  end
+end
+
+local spawn = Safe.spawn
+function Safe:spawn(f, ...)
+  return wrap_task(spawn(self, f, ...))
 end
 
 ---@param options? clerk.machines.Options
@@ -41,7 +73,7 @@ function safe.new(options)
   if not ok then
     return nil, made
   end
-  return setmetatable({ client = made }, Safe)
+  return setmetatable({ inner = made }, Safe)
 end
 
 return safe

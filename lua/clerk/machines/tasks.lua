@@ -5,10 +5,12 @@
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 
+local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
+
 local tasks = {}
 
 --- How long a step resumes tasks, so that a host that draws or serves beside them is not held up.
-local SLICE_US = 300
+local SLICE_US = 250
 
 --- How long one step waits at most, so that signals and debug hooks get their turn.
 local LONGEST_STEP_MS = 1000
@@ -17,8 +19,9 @@ local LONGEST_STEP_MS = 1000
 --- resumed with the next step.
 local WAIT = {}
 
---- Lanes that have unfinished tasks.
-local lanes = setmetatable({}, { __mode = "k" })
+--- Lanes that have unfinished tasks, with what is finalized when their client is collected: weak
+--- values go before finalizers run, keys only after that, when calls can be used no more.
+local lanes = setmetatable({}, { __mode = "kv" })
 
 local by_thread = setmetatable({}, { __mode = "kv" })
 
@@ -29,6 +32,8 @@ local by_transfer = setmetatable({}, { __mode = "v" })
 ---@field status "running"|"done"|"failed"|"cancelled"
 local Task = { __name = "clerk.machines.Task" }
 Task.__index = Task
+
+tasks.Task = Task
 
 function Task:__tostring()
   return ("%s (%s)"):format(Task.__name, self.status)
@@ -81,11 +86,18 @@ local function remove(list, member)
   end
 end
 
+--- Calls nothing: without memory a call can fail, and who is not woken waits for ever.
 local function make_ready(task)
-  if not task.is_ready then
-    task.is_ready = true
-    push(task.lane.ready, task)
+  local ready = task.lane.ready
+  if task.is_ready then
+    return
+  elseif ready.last then
+    ready.last.next = task
+  else
+    ready.first = task
   end
+  task.is_ready, task.next = true, false
+  ready.last = task
 end
 
 local function new_waiter()
@@ -105,7 +117,7 @@ end
 local function add_timer(task, wakes_at)
   local timers = task.lane.timers
   local place = #timers + 1
-  while place > 1 and timers[place - 1].wakes_at < wakes_at do
+  while place > 1 and timers[place - 1].wakes_at <= wakes_at do
     place = place - 1
   end
   task.wakes_at = wakes_at
@@ -143,10 +155,19 @@ end
 
 -- ---------------------------------------------------------------- running
 
-local function finish(task, ok, problem)
-  local lane = task.lane
+local function keep_outcome(task, ok, ...)
+  local results = { n = select("#", ...), ... } -- can fail, and so comes first
+  if ok then
+    task.results = results
+  else
+    task.problem = results[1]
+  end
   task.status = task.is_cancelled and "cancelled" or ok and "done" or "failed"
-  task.problem = problem
+end
+
+local function finish(task, ...)
+  local lane = task.lane
+  keep_outcome(task, ...)
   lane.tasks[task] = nil
   lane.count = lane.count - 1
   if lane.count == 0 then
@@ -157,9 +178,42 @@ local function finish(task, ok, problem)
   end
 end
 
+--- Whether all who were woken are ready: no more when an error, of a signal or for want of memory,
+--- ended what was waking or resuming them.
+local is_whole = true
+
+local function guard(f, ...)
+  local ok, problem = pcall(f, ...)
+  if not ok then
+    is_whole = false
+    error(problem, 0)
+  end
+end
+
+--- Makes all tasks ready, and who has nothing to be ready for waits again.
+local function mend(list)
+  for _, lane in ipairs(list) do
+    lane.ready = { first = false, last = false }
+    for task in pairs(lane.tasks) do
+      task.is_ready = false
+      make_ready(task)
+    end
+  end
+  is_whole = true
+end
+
+--- What a task's coroutine runs. Protected, so that what 5.4 has to close is closed here, where it
+--- may wait; and however the coroutine is resumed, by a transport of the user's too, it ends here.
+local function run(task, f, ...)
+  finish(task, pcall(f, ...))
+end
+
 local function settle(task, ok, yielded)
-  if coroutine.status(task.thread) == "dead" then
-    finish(task, ok, not ok and yielded)
+  if task.status ~= "running" then
+    return
+  elseif not ok then -- it did not even get so far: no memory, or no stack; nor may this
+    task.is_waiting, task.problem = true, task.problem or yielded
+    finish(task, false, task.problem)
   elseif yielded ~= WAIT then
     make_ready(task)
   end
@@ -169,14 +223,21 @@ local function resume(task, ...)
   settle(task, coroutine.resume(task.thread, ...))
 end
 
---- Resumes those that are ready by now, till the time is over; whether there was one.
+local function is_active(task)
+  local status = coroutine.status(task.thread)
+  return status == "running" or status == "normal"
+end
+
+--- Resumes those that are ready by now, one at least and others till the time is over; whether
+--- there was one. Cancelled ones may run already, or have ended; one whose thread is dead and that
+--- has not ended could not be told of it.
 local function resume_ready(lane, end_us)
   local last = lane.ready.last
   local has_resumed = false
-  while lane.ready.first and core.now_us() < end_us do
+  while lane.ready.first and (not has_resumed or core.now_us() < end_us) do
     local task = shift(lane.ready)
     task.is_ready = false
-    if task.status == "running" then
+    if task.status == "running" and not is_active(task) then
       has_resumed = true
       resume(task)
     end
@@ -201,6 +262,14 @@ local function wake_finished()
   return has_finished
 end
 
+local function unfinished(lane)
+  local list = {}
+  for task in pairs(lane.tasks) do
+    list[#list + 1] = task
+  end
+  return list
+end
+
 --- The lanes as they are now: tasks that are resumed may spawn some in others.
 local function snapshot()
   local list = {}
@@ -210,10 +279,36 @@ local function snapshot()
   return list
 end
 
---- Moves what can move, for a short time; before that, while nothing can, waits at most `wait_ms`.
-function tasks.step(wait_ms)
+local process_id = core.process_id()
+
+--- In a forked child: the tasks are the parent's, which goes on with them, and must not do twice
+--- what they do. Not so the one that forked. Whether it is such a child.
+local function leave_to_parent()
+  if core.process_id() == process_id then
+    return false
+  end
+  core.loop:step(0)
+  wake_finished()
+  for _, lane in ipairs(snapshot()) do
+    for _, task in ipairs(unfinished(lane)) do
+      if not is_active(task) then
+        task:cancel()
+      end
+    end
+  end
+  process_id = core.process_id()
+  return true
+end
+
+local function step(wait_ms)
+  if leave_to_parent() then
+    return
+  end
   local end_us = core.now_us() + SLICE_US
   local list = snapshot()
+  if not is_whole then
+    mend(list)
+  end
   repeat
     local has_moved = false
     for _, lane in ipairs(list) do
@@ -227,6 +322,23 @@ function tasks.step(wait_ms)
   until not has_moved or core.now_us() >= end_us
 end
 
+--- Moves what can move, for a short time; before that, while nothing can, waits at most `wait_ms`.
+function tasks.step(wait_ms)
+  guard(step, wait_ms)
+end
+
+--- How many unfinished tasks a lane has.
+function tasks.count(lane)
+  return lane.count
+end
+
+--- Steps until none of the lane's tasks is left.
+function tasks.run(lane)
+  while lane.count > 0 do
+    tasks.step(math.huge)
+  end
+end
+
 -- ---------------------------------------------------------------- waiting
 
 --- Waits until somebody wakes the waiter, the time has come (core.now's; nil: none does) or its
@@ -238,13 +350,18 @@ local function wait(waiter, wakes_at)
       tasks.step(wakes_at and math.max(0, wakes_at - core.now()) or LONGEST_STEP_MS)
     until waiter.is_woken or (wakes_at and core.now() >= wakes_at)
   elseif not task.is_cancelled then
+    leave_to_parent()
     if wakes_at then
       add_timer(task, wakes_at)
     end
     task.is_waiting = true
-    coroutine.yield(WAIT)
+    repeat -- a transport of the user's may resume its task late
+      coroutine.yield(WAIT)
+    until waiter.is_woken or task.is_cancelled or (wakes_at and core.now() >= wakes_at)
     task.is_waiting = false
-    remove_timer(task)
+    if wakes_at then
+      remove_timer(task)
+    end
   end
 end
 
@@ -277,21 +394,39 @@ end
 
 -- ---------------------------------------------------------------- slots
 
---- Slots are what a client has so many of, for whoever comes first.
+--- Slots are what a client has so many of, for whoever comes first. Their holders are known, and
+--- so are not collected: a slot that nobody gives back would be lost.
 function tasks.new_slots(count)
-  return { free = count, first = false, last = false }
+  return { free = count, first = false, last = false, holders = {} }
 end
 
---- Takes a slot, or waits in line for one until that time; false when it did not get any.
+local function hold(slots, is_held)
+  slots.holders[coroutine.running() or slots] = is_held
+end
+
+--- Whether who runs has a slot already.
+function tasks.has_slot(slots)
+  return slots.holders[coroutine.running() or slots] ~= nil
+end
+
+local function wait_in_line(slots, waiter, wakes_at)
+  push(slots, waiter)
+  wait(waiter, wakes_at)
+end
+
+--- Takes a slot, or waits in line for one until that time; false when it did not get any. Who holds
+--- it is noted before that, since that can fail.
 function tasks.take_slot(slots, wakes_at)
   if slots.free > 0 then
+    hold(slots, true)
     slots.free = slots.free - 1
     return true
   end
   local waiter = new_waiter()
-  push(slots, waiter)
-  local ok, problem = pcall(wait, waiter, wakes_at)
+  hold(slots, true)
+  local ok, problem = pcall(wait_in_line, slots, waiter, wakes_at)
   if not waiter.is_woken then
+    hold(slots, nil)
     remove(slots, waiter)
   elseif not ok then
     tasks.give_slot(slots)
@@ -303,6 +438,7 @@ function tasks.take_slot(slots, wakes_at)
 end
 
 function tasks.give_slot(slots)
+  hold(slots, nil)
   local waiter = shift(slots)
   if waiter then
     wake(waiter)
@@ -313,22 +449,16 @@ end
 
 -- ---------------------------------------------------------------- tasks
 
---- What a client knows of its tasks.
-function tasks.new_lane()
+--- What a client knows of its tasks. Whoever has one of these has their owner too.
+---@param owner table|userdata what is finalized when the client is collected
+function tasks.new_lane(owner)
   return {
+    owner = owner,
     tasks = {},
     count = 0,
     ready = { first = false, last = false },
     timers = {},
   }
-end
-
-local function keep_results(task, ...)
-  task.results = { n = select("#", ...), ... }
-end
-
-local function run(task, f, ...)
-  keep_results(task, f(...))
 end
 
 --- Runs `f` until it would wait.
@@ -345,16 +475,13 @@ function tasks.spawn(lane, f, ...)
     wakes_at = false,
     next = false,
     results = false,
-    problem = false,
+    problem = nil,
   }, Task)
   by_thread[task.thread] = task
-  lanes[lane] = true
+  lanes[lane] = lane.owner
   lane.tasks[task] = true
   lane.count = lane.count + 1
-  local ok, problem = pcall(resume, task, task, f, ...)
-  if not ok then
-    finish(task, false, problem)
-  end
+  guard(resume, task, task, f, ...)
   return task
 end
 
@@ -372,17 +499,17 @@ function Task:cancel()
     return
   end
   self.is_cancelled = true
-  if self.is_waiting then
-    resume(self)
+  if self.is_waiting and not is_active(self) then
+    guard(resume, self)
   end
 end
 
-local function join(task)
-  local waiter = new_waiter()
-  if not waiter.task or waiter.task == task then
-    errors.refuse("the task is still running: its result can be asked for when its status is "
-      .. "another, or from another task, which then waits for it")
+--- Waits until the task has ended, in a task or outside; raises when it is itself cancelled.
+function tasks.await_end(task)
+  if task.status ~= "running" then
+    return
   end
+  local waiter = new_waiter()
   push(task.joiners, waiter)
   wait(waiter)
   if not waiter.is_woken then
@@ -394,22 +521,24 @@ end
 --- What the function returned, or its error, raised. Another task may ask at any time and waits.
 function Task:result()
   check_task(self, "result")
-  if self.status == "running" then
-    join(self)
+  local here = current()
+  if self.status == "running" and (not here or here == self) then
+    errors.refuse("the task is still running: its result can be asked for when its status is "
+      .. "another, or from another task, which then waits for it")
   end
+  tasks.await_end(self)
   if self.status == "done" then
-    return (unpack or table.unpack)(self.results, 1, self.results.n)
+    return unpack(self.results, 1, self.results.n)
   end
-  error(self.problem or errors.of_cancelled(), 0)
+  if self.status == "cancelled" and self.problem == nil then
+    error(errors.of_cancelled(), 0)
+  end
+  error(self.problem, 0)
 end
 
 --- Cancels all unfinished tasks of a lane.
 function tasks.cancel_all(lane)
-  local list = {}
-  for task in pairs(lane.tasks) do
-    list[#list + 1] = task
-  end
-  for _, task in ipairs(list) do
+  for _, task in ipairs(unfinished(lane)) do
     task:cancel()
   end
 end
@@ -421,6 +550,9 @@ function tasks.pollable()
   local fd, ms = core.loop:descriptor()
   for lane in pairs(lanes) do
     ms = time_to_wait(lane, ms)
+  end
+  if not is_whole then
+    ms = 0
   end
   return fd, ms
 end

@@ -59,6 +59,12 @@
 ---@field query? string exact ID, or part of a name
 ---@field order_by? "name"|"+name"|"-name"|"created_at"|"+created_at"|"-created_at"
 
+--- Of each, pages and collect: a list's without `offset`.
+---@class clerk.machines.WalkParams
+---@field limit? integer 1 to 500, of a page; 500 by default
+---@field query? string exact ID, or part of a name
+---@field order_by? "name"|"+name"|"-name"|"created_at"|"+created_at"|"-created_at"
+
 ---@class clerk.machines.CreateParams
 ---@field name string 1 to 255 characters
 ---@field scoped_machines? string[] at most 150 machine IDs
@@ -97,6 +103,9 @@
 ---@field retries? clerk.machines.Retries|false
 ---@field headers? table<string, string>
 
+---@class clerk.machines.CollectOptions: clerk.machines.CallOptions
+---@field concurrency? integer 1 to 100 requests under way at once; 1 by default
+
 ---@class clerk.machines.Options: clerk.machines.CallOptions
 ---@field secret_key? string|fun(): string
 ---@field connect_timeout_ms? integer
@@ -107,7 +116,7 @@
 ---@field ca_file? string PEM
 ---@field proxy? string
 ---@field transport? clerk.machines.Transport
----@field on_event? fun(event: clerk.machines.Event)
+---@field on_event? fun(event: clerk.machines.Event|clerk.machines.PageEvent)
 ---@field allow_http? boolean
 ---@field check_bounds? boolean
 
@@ -124,6 +133,15 @@
 ---@field code? string of its failure
 ---@field bytes? integer of its body
 ---@field wait_ms? integer
+
+--- Of a walk, when a page of it is complete.
+---@class clerk.machines.PageEvent
+---@field type "page"
+---@field operation "list"
+---@field page integer from 1
+---@field machines integer so far
+---@field total_count? integer as the server told it last
+---@field elapsed_ms integer since the walk began
 
 -- ---------------------------------------------------------------- transports
 
@@ -238,5 +256,59 @@ function Client:create_scope(machine_id, params, options) end
 ---@return clerk.machines.CallInfo
 function Client:delete_scope(machine_id, other_machine_id, options) end
 
---- Closes the connections. Any use of the client after that is an ArgumentError, but for this.
+--- Walk over all machines: for machine in client:each() do … end
+---@param params? clerk.machines.WalkParams
+---@param options? clerk.machines.CallOptions `deadline_ms` is the whole walk's
+---@return fun(): clerk.machines.Machine?
+function Client:each(params, options) end
+
+--- Walk over all machines page by page.
+---@param params? clerk.machines.WalkParams
+---@param options? clerk.machines.CallOptions `deadline_ms` is the whole walk's
+---@return fun(): clerk.machines.MachineList?
+function Client:pages(params, options) end
+
+--- Get all machines.
+---@param params? clerk.machines.WalkParams
+---@param options? clerk.machines.CollectOptions `deadline_ms` is the whole walk's
+---@return clerk.machines.Machine[]
+function Client:collect(params, options) end
+
+--- Run a function as a task: until it would wait, then further with every step.
+---@param f fun(...)
+---@param ... any its arguments
+---@return clerk.machines.Task
+function Client:spawn(f, ...) end
+
+--- Move what can move, other clients' tasks too, for a short time; before that, while nothing can,
+--- wait at most so long. Not inside a task.
+---@param ms? number default 0
+---@return integer count of this client's unfinished tasks
+function Client:step(ms) end
+
+--- Step until none of this client's tasks is left. Not inside a task.
+function Client:run() end
+
+--- For an event loop: call step(0) when the descriptor is readable, and after so many ms. Needs
+--- epoll.
+---@return integer fd the same for all clients; do not close it
+---@return integer? ms nil: no step is due before the descriptor is readable
+function Client:pollable() end
+
+--- Cancels the client's tasks and closes its connections. Any use of the client after that is an
+--- ArgumentError, but for this.
 function Client:close() end
+
+-- ---------------------------------------------------------------- tasks
+
+---@class clerk.machines.Task
+---@field status "running"|"done"|"failed"|"cancelled"
+local Task = {}
+
+--- What the function returned, or its error, raised. While the task is running, other tasks wait
+--- for it; outside of tasks it is too early, and an ArgumentError.
+---@return any ...
+function Task:result() end
+
+--- Ends the task: the wait that it is in, and every further one, raises an error `cancelled`.
+function Task:cancel() end

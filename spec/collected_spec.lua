@@ -1,0 +1,153 @@
+-- Clients that are collected while their tasks are under way.
+
+local descriptors = require "support.descriptors"
+local gate = require "support.gate"
+
+local spawn_and_await = gate.spawn_and_await
+
+--- Retries that wait long enough to be collected in.
+local PATIENT = { backoff = { initial_interval = 30000, max_elapsed_time = 100000 } }
+
+describe("A client that is collected", function()
+  after_each(gate.stop_all)
+
+  --- Calls f with a new client; returns what then is left of f's results, and of the client.
+  local function outlive(web, options, f)
+    local weak = setmetatable({}, { __mode = "v" })
+    local function live()
+      local client = gate.client(web, options)
+      weak[1] = client
+      for _, each in ipairs { f(client) } do table.insert(weak, each) end
+      assert(#weak > 1)
+    end
+    live()
+    for _ = 1, 4 do collectgarbage() end
+    return next(weak)
+  end
+
+  for name, f in pairs {
+    ["in a transfer"] = function(web, client)
+      return spawn_and_await(web, client, client.get, "mch_hang")
+    end,
+    ["not yet begun"] = function(_, client)
+      return client:spawn(client.get, client, "mch_1")
+    end,
+    ["in the queue"] = function(web, client)
+      return spawn_and_await(web, client, client.get, "mch_hang"),
+        client:spawn(client.get, client, "mch_1")
+    end,
+    ["in a retry wait"] = function(_, client)
+      local task = client:spawn(client.get, client, "mch_flaky")
+      for _ = 1, 20 do client:step(10) end
+      return task
+    end,
+    ["waiting for another"] = function(web, client)
+      local joined = spawn_and_await(web, client, client.get, "mch_hang")
+      return joined, client:spawn(joined.result, joined)
+    end,
+    ["yielding on its own"] = function(_, client)
+      return client:spawn(coroutine.yield)
+    end,
+    ["cancelled"] = function(web, client)
+      local task = spawn_and_await(web, client, client.get, "mch_hang")
+      task:cancel()
+      return task
+    end,
+    ["done"] = function(_, client)
+      local task = client:spawn(client.get, client, "mch_1")
+      client:run()
+      return task
+    end,
+  } do
+    it("takes its tasks with it, " .. name .. ", and leaves nothing open", function()
+      local web = gate.start()
+      gate.client(web):step()
+      local before = descriptors.count()
+      local options = { max_connections = 1, retries = PATIENT }
+      assert.is_nil(outlive(web, options, function(client) return f(web, client) end))
+      assert.equal(before, descriptors.count())
+      web:wait_until_closed(web:connections())
+      assert.equal("mch_2", gate.client(web):get("mch_2").id)
+    end)
+  end
+
+  it("does so over HTTP/2", function()
+    local web = gate.start_http2()
+    gate.client(web):step()
+    local before = descriptors.count()
+    assert.is_nil(outlive(web, {}, function(client)
+      local task = spawn_and_await(web, client, client.get, "mch_hang")
+      return task, spawn_and_await(web, client, client.get, "mch_hang")
+    end))
+    assert.equal(before, descriptors.count())
+  end)
+
+  it("does not resume its tasks once more, though their time has come", function()
+    local web = gate.start()
+    local other = gate.client(web)
+    local turns, events = 0, 0
+    local function live()
+      local client = gate.client(web, { on_event = function() events = events + 1 end })
+      client:spawn(client.get, client, "mch_flaky")
+      gate.step_until(client, function() return events == 3 end)
+      client:spawn(function()
+        while true do
+          turns = turns + 1
+          coroutine.yield()
+        end
+      end)
+    end
+    live()
+    collectgarbage()
+    other:get "mch_slow"
+    assert.equal(3, events)
+    assert.equal(1, turns)
+  end)
+
+  it("is not while somebody has a task that uses it", function()
+    local web = gate.start()
+    local function spawn()
+      local client = gate.client(web)
+      return client:spawn(client.get, client, "mch_1")
+    end
+    local task, other = spawn(), gate.client(web)
+    collectgarbage()
+    collectgarbage()
+    gate.step_until(other, function() return task.status ~= "running" end)
+    assert.equal("mch_1", task:result().id)
+  end)
+
+  it("is not while somebody has a task of it", function()
+    local web = gate.start()
+    local other = gate.client(web)
+    local function spawn()
+      return gate.client(web):spawn(other.get, other, "mch_1")
+    end
+    local task = spawn()
+    for _ = 1, 3 do collectgarbage() end
+    gate.step_until(other, function() return task.status ~= "running" end)
+    assert.equal("mch_1", task:result().id)
+  end)
+
+  for name, count in pairs { ["the room"] = 1, ["a place in the queue"] = 2 } do
+    it("does not take what its tasks have of another client, " .. name, function()
+      local web = gate.start()
+      local other = gate.client(web, { max_connections = 1 })
+      outlive(web, {}, function(client)
+        for i = 2, count do client:spawn(other.get, other, "mch_" .. i) end
+        return spawn_and_await(web, client, function() return other:get "mch_slow" end)
+      end)
+      assert.equal("mch_3", other:get("mch_3", { deadline_ms = 8000 }).id)
+    end)
+  end
+
+  it("is when it was used inside a coroutine that is gone", function()
+    local web = gate.start()
+    assert.is_nil(outlive(web, {}, function(client)
+      return client:spawn(function()
+        local machine = coroutine.wrap(client.get)(client, "mch_1")
+        coroutine.yield(machine)
+      end)
+    end))
+  end)
+end)

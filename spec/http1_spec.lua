@@ -1,0 +1,850 @@
+-- The HTTP/1.1 of transports that have only a socket: requests written, answers read from pieces of
+-- any size, hostile ones too, and the same bytes given to libcurl.
+
+local http1 = require "clerk.machines.http1"
+local libcurl = require "clerk.machines.libcurl"
+local server = require "support.server"
+
+local MAX_BODY = 1000
+local OK = "HTTP/1.1 200 OK\r\n"
+local CHUNKED = OK .. "Transfer-Encoding: chunked\r\n\r\n"
+local CODES = { bad_response = true, response_too_large = true, connection_lost = true }
+
+-- Lines, the last one without an end.
+local function join(...)
+  return table.concat({ ... }, "\r\n")
+end
+
+local function head(...)
+  return OK .. join(...)
+end
+
+local function chunks(...)
+  return CHUNKED .. join(...)
+end
+
+local function new_answer(max_head_bytes)
+  return http1.new_answer { max_response_bytes = MAX_BODY, max_head_bytes = max_head_bytes }
+end
+
+-- Pieces of so many bytes.
+local function pieces_of(bytes, size)
+  local pieces = {}
+  for at = 1, #bytes, size do pieces[#pieces + 1] = bytes:sub(at, at + size - 1) end
+  return pieces
+end
+
+local function outcome_of(answer, failure)
+  if failure then return { fails = failure.code } end
+  return {
+    status = answer.status,
+    headers = answer.headers,
+    body = answer.body,
+    is_reusable = answer.is_reusable,
+  }
+end
+
+-- What comes of the pieces when the connection is closed after them; now and then `watch` sees the
+-- answer grow.
+local function read(pieces, max_head_bytes, watch)
+  local answer = new_answer(max_head_bytes)
+  for i, piece in ipairs(pieces) do
+    answer:feed(piece)
+    if watch and (i == #pieces or i % 16 == 0) then watch(answer) end
+  end
+  local ok, failure = answer:finish()
+  assert.equal(ok, not failure or nil)
+  assert.equal(not failure, answer.is_complete)
+  return outcome_of(answer, failure), failure
+end
+
+-- Each case: a name, bytes after which the connection is closed, and what comes of them (200 with
+-- the body {} where nothing is said). `libcurl` is what libcurl 7.88 makes of them where that
+-- differs: what is ambiguous is refused here.
+local cases = {
+  ["by length"] = {
+    { "a length", head("Content-Length: 2", "", "{}") },
+    { "bare line feeds", "HTTP/1.1 200 OK\nContent-Length: 2\n\n{}" },
+    { "returns before line ends", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\r\n\r\r\n{}" },
+    { "no body", head("Content-Length: 0", "", ""), body = "" },
+    { "zeros before", head("Content-Length: 0002", "", "{}") },
+    { "tabs around", head("Content-Length:\t2\t", "", "{}") },
+    { "bytes after it", head("Content-Length: 2", "", "{}{}") },
+    { "a length twice", head("Content-Length: 2", "Content-Length: 2", "", "{}") },
+    { "a list of one length", head("Content-Length: 2, 2", "", "{}") },
+    {
+      "different lengths", head("Content-Length: 2", "Content-Length: 3", "", "{}-"),
+      fails = "bad_response", libcurl = { body = "{}-" },
+    },
+    {
+      "a list of different lengths", head("Content-Length: 2, 22", "", "{}"),
+      fails = "bad_response", libcurl = {},
+    },
+    {
+      "a length that begins another", head("Content-Length: 22, 2", "", "{}"),
+      fails = "bad_response", libcurl = { fails = "connection_lost" },
+    },
+    { "an empty length", head("Content-Length:", "", "{}"), fails = "bad_response" },
+    { "a negative length", head("Content-Length: -2", "", "{}"), fails = "bad_response" },
+    { "a length of words", head("Content-Length: many", "", "{}"), fails = "bad_response" },
+    { "a positive length", head("Content-Length: +2", "", "{}"), fails = "bad_response",
+      libcurl = {} },
+    {
+      "a hexadecimal length", head("Content-Length: 0x2", "", "{}"),
+      fails = "bad_response", libcurl = { body = "" },
+    },
+    {
+      "words after a length", head("Content-Length: 2 bytes", "", "{}"),
+      fails = "bad_response", libcurl = {},
+    },
+    { "a fraction", head("Content-Length: 2.0", "", "{}"), fails = "bad_response", libcurl = {} },
+    {
+      "the largest length allowed", head("Content-Length: 1000", "", ("x"):rep(1000)),
+      body = ("x"):rep(1000),
+    },
+    { "a length too large", head("Content-Length: 1001", "", "{}"), fails = "response_too_large" },
+    {
+      "a length beyond all numbers", head("Content-Length: " .. ("9"):rep(5000), "", "{}"),
+      fails = "response_too_large",
+    },
+    { "a body cut short", head("Content-Length: 3", "", "{}"), fails = "connection_lost" },
+    { "a body missing", head("Content-Length: 3", "", ""), fails = "connection_lost" },
+  },
+
+  ["by chunks"] = {
+    { "a chunk", chunks("2", "{}", "0", "", "") },
+    { "two chunks", chunks("1", "{", "1", "}", "0", "", "") },
+    { "none", chunks("0", "", ""), body = "" },
+    { "bare line feeds", "HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\n{}\n0\n\n" },
+    { "a coding in capitals", head("Transfer-Encoding: CHUNKED", "", "2", "{}", "0", "", "") },
+    { "sizes in either case", chunks("A", "{}34567890", "a", "{}34567890", "0", "", ""),
+      body = "{}34567890{}34567890" },
+    { "zeros before", chunks("0000000000000002", "{}", "0000000000000000", "", "") },
+    { "blanks after a size", chunks("2 \t", "{}", "0 ", "", "") },
+    { "extensions", chunks('2;a=b;c="d;"', "{}", "0 ; e", "", "") },
+    { "a trailer", chunks("2", "{}", "0", "A: b", "Content-Length: 1", "", "") },
+    { "a folded trailer", chunks("2", "{}", "0", "A: b", " c", "", "") },
+    { "bytes after it", chunks("2", "{}", "0", "", "", "HTTP/1.1 200 OK") },
+    { "HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n" },
+    { "a length too", head("Content-Length: 1", "Transfer-Encoding: chunked", "", "2", "{}", "0",
+      "", "") },
+    { "a length beyond the limit too", head("Transfer-Encoding: chunked", "Content-Length: 9999",
+      "", "2", "{}", "0", "", "") },
+    { "no length too", head("Transfer-Encoding: chunked", "Content-Length: x", "", "2", "{}", "0",
+      "", ""), fails = "bad_response" },
+    { "just as much as allowed", chunks("3e8", ("x"):rep(1000), "0", "", ""),
+      body = ("x"):rep(1000) },
+    { "more than allowed", chunks("3e9", ("x"):rep(1001), "0", "", ""),
+      fails = "response_too_large" },
+    { "more than allowed, in two", chunks("3e8", ("x"):rep(1000), "1", "x", "0", "", ""),
+      fails = "response_too_large" },
+    { "a size beyond all numbers", chunks("ffffffffffffffff", "{}"), fails = "connection_lost" },
+    { "the end in a size", chunks "2", fails = "connection_lost" },
+    { "the end before a size", CHUNKED, fails = "connection_lost" },
+    { "the end in a chunk", chunks("4", "{}"), fails = "connection_lost" },
+    { "the end after a chunk", chunks("2", "{}", ""), fails = "connection_lost" },
+    { "the end after the last chunk", chunks("2", "{}", "0", ""), fails = "connection_lost" },
+    { "the end in the trailer", chunks("2", "{}", "0", "A: b", ""), fails = "connection_lost" },
+    { "another coding", head("Transfer-Encoding: x-other", "", "{}"), fails = "bad_response" },
+    { "another coding too", head("Transfer-Encoding: x-other, chunked", "", "2", "{}", "0", "", ""),
+      fails = "bad_response" },
+    { "a packed coding", head("Transfer-Encoding: gzip", "", "{}"), fails = "bad_response" },
+    { "the coding twice", head("Transfer-Encoding: chunked, chunked", "", "2", "{}", "0", "", ""),
+      fails = "bad_response", libcurl = {} },
+    { "no coding", head("Transfer-Encoding: identity", "", "{}"), fails = "bad_response",
+      libcurl = {} },
+    { "words after a size", chunks("2 bytes", "{}", "0", "", ""), fails = "bad_response",
+      libcurl = {} },
+    { "an endless extension", chunks("2;" .. ("x"):rep(5000), "{}", "0", "", ""),
+      fails = "bad_response", libcurl = {} },
+    { "a NUL in an extension", chunks("2;\0", "{}", "0", "", ""), fails = "bad_response",
+      libcurl = {} },
+  },
+
+  -- libcurl tells these like a connection that was lost.
+  ["by broken chunks"] = {
+    { "a blank before a size", chunks(" 2", "{}", "0", "", "") },
+    { "a size with +", chunks("+2", "{}", "0", "", "") },
+    { "a negative size", chunks("-2", "{}", "0", "", "") },
+    { "a size with 0x", chunks("0x2", "{}", "0", "", "") },
+    { "no size", chunks("", "{}", "0", "", "") },
+    { "only an extension", chunks(";a", "{}", "0", "", "") },
+    { "words", chunks("zz", "{}", "0", "", "") },
+    { "a size of too many digits", chunks("00000000000000002", "{}", "0", "", "") },
+    { "no line end after a chunk", chunks("2", "{}0", "", "") },
+    { "more than was said", chunks("2", "{}-", "0", "", "") },
+    { "an empty line between chunks", chunks("2", "{}", "", "0", "", "") },
+    { "a trailer that is none", chunks("2", "{}", "0", "HTTP/1.1 200 OK", "", "") },
+    { "a NUL in the trailer", chunks("2", "{}", "0", "A: \0", "", "") },
+  },
+
+  ["to the connection's end"] = {
+    { "a body", head("", "{}") },
+    { "none", head("", ""), body = "" },
+    { "HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\n{}" },
+    { "just as much as allowed", head("", ("x"):rep(1000)), body = ("x"):rep(1000) },
+    { "more than allowed", head("", ("x"):rep(1001)), fails = "response_too_large" },
+  },
+
+  ["without a body"] = {
+    { "204", "HTTP/1.1 204 No Content\r\n\r\n", status = 204, body = "" },
+    { "204 with one", "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n{}", status = 204,
+      body = "" },
+    { "204 with chunks", "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+      status = 204, body = "" },
+    { "304 with the length of another", "HTTP/1.1 304 Not Modified\r\nContent-Length: 9999\r\n\r\n",
+      status = 304, body = "" },
+    { "304 with no length", "HTTP/1.1 304 Not Modified\r\nContent-Length: x\r\n\r\n", status = 304,
+      body = "" },
+  },
+
+  ["after others of 1XX"] = {
+    { "100", "HTTP/1.1 100 Continue\r\n\r\n" .. head("Content-Length: 2", "", "{}") },
+    { "103 and 100", "HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\nHTTP/1.1 100\r\n\r\n"
+      .. head("Content-Length: 2", "", "{}"), headers = { ["content-length"] = "2" } },
+    { "one with a length", "HTTP/1.1 199 X\r\nContent-Length: x\r\nConnection: close\r\n\r\n"
+      .. head("Content-Length: 2", "", "{}"), headers = { ["content-length"] = "2" } },
+    { "one with two blanks", "HTTP/1.1  103 Early\r\nA: b\r\n\r\n"
+      .. head("Content-Length: 2", "", "{}"), headers = { ["content-length"] = "2" },
+      libcurl = { headers = { a = "b" } } },
+    { "garbage", "HTTP/1.1 100 Continue\r\n\r\nSSH-2.0-x\r\n", fails = "bad_response" },
+    { "an empty line", "HTTP/1.1 100 Continue\r\n\r\n\r\n" .. OK, fails = "bad_response" },
+    { "the end", "HTTP/1.1 100 Continue\r\n\r\n", fails = "connection_lost" },
+    { "another protocol", "HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n"
+      .. head("Content-Length: 2", "", "{}"), fails = "bad_response",
+      libcurl = { fails = "connection_lost" } },
+  },
+
+  ["by its first line"] = {
+    { "no reason", "HTTP/1.1 404\r\nContent-Length: 2\r\n\r\n{}", status = 404 },
+    { "two blanks", "HTTP/1.1  404 No\r\nContent-Length: 2\r\n\r\n{}", status = 404 },
+    { "a reason too near", "HTTP/1.1 404No\r\nContent-Length: 2\r\n\r\n{}", status = 404 },
+    { "any status", "HTTP/1.1 999 Odd\r\nContent-Length: 2\r\n\r\n{}", status = 999 },
+    { "a status of four digits", "HTTP/1.1 2000 OK\r\n\r\n{}", fails = "bad_response" },
+    { "a status of two digits", "HTTP/1.1 20 OK\r\n\r\n{}", fails = "bad_response" },
+    { "a status below 100", "HTTP/1.1 099 OK\r\n\r\n{}", fails = "bad_response" },
+    { "a negative status", "HTTP/1.1 -20 OK\r\n\r\n{}", fails = "bad_response" },
+    { "a status of words", "HTTP/1.1 abc OK\r\n\r\n{}", fails = "bad_response" },
+    { "no status", "HTTP/1.1 \r\n\r\n{}", fails = "bad_response" },
+    { "HTTP/1.2", "HTTP/1.2 200 OK\r\n\r\n{}", fails = "bad_response" },
+    { "HTTP/1.10", "HTTP/1.10 200 OK\r\n\r\n{}", fails = "bad_response" },
+    { "HTTP/0.9", "HTTP/0.9 200 OK\r\n\r\n{}", fails = "bad_response" },
+    { "HTTP/3", "HTTP/3 200 OK\r\n\r\n{}", fails = "bad_response" },
+    { "HTTP/2", "HTTP/2 200 OK\r\n\r\n{}", fails = "bad_response", libcurl = {} },
+    { "no version", "HTTP/ 404 No\r\n\r\n{}", fails = "bad_response", libcurl = {} },
+    { "small letters", "http/1.1 404 No\r\n\r\n{}", fails = "bad_response", libcurl = {} },
+    { "a blank before", " HTTP/1.1 200 OK\r\n\r\n{}", fails = "bad_response" },
+    { "an empty line before", "\r\nHTTP/1.1 200 OK\r\n\r\n{}", fails = "bad_response" },
+    { "a NUL", "HTTP/1.1 200 O\0K\r\n\r\n{}", fails = "bad_response" },
+    { "another protocol", "SSH-2.0-OpenSSH_9.2\r\n", fails = "bad_response" },
+    { "a page without a head", "<html><body>It works</body></html>", fails = "bad_response" },
+    { "nothing", "", fails = "connection_lost" },
+    { "half a word", "HTT", fails = "connection_lost" },
+    { "half a line", "HTTP/1.1 200", fails = "connection_lost" },
+    { "a line alone", OK, fails = "connection_lost" },
+  },
+
+  ["by its headers"] = {
+    { "names in lower case, blanks trimmed", head("X-One: a b ", "VARY:\tc", "Content-Length: 2",
+      "", "{}"), headers = { ["x-one"] = "a b", vary = "c", ["content-length"] = "2" } },
+    { "repeated ones, joined", head("VARY: a", "Content-Length: 2", "Vary:", "vary:  c", "", "{}"),
+      headers = { vary = "a, , c", ["content-length"] = "2" } },
+    { "colons and no value", head("A:b:c", "D:", "Content-Length: 2", "", "{}"),
+      headers = { a = "b:c", d = "", ["content-length"] = "2" } },
+    { "a folded line", head("A: b \t ", "  c", "\td: e ", "Content-Length: 2", "", "{}"),
+      headers = { a = "b \t   c\td: e", ["content-length"] = "2" } },
+    { "an empty folded line", head("A: b", "  ", "Content-Length: 2", "", "{}"),
+      headers = { a = "b", ["content-length"] = "2" } },
+    { "no name", head(": a", ":b: c", "Content-Length: 2", "", "{}"),
+      headers = { ["content-length"] = "2" } },
+    { "other bytes", head("\1(\195\169): \r\255\1\r\127", "Content-Length: 2", "", "{}"),
+      headers = { ["\1(\195\169)"] = "\255\1\r\127", ["content-length"] = "2" } },
+    { "no colon", head("A: b", "garbage", "Content-Length: 2", "", "{}"), fails = "bad_response" },
+    { "no colon at first", head("garbage", "Content-Length: 2", "", "{}"), fails = "bad_response" },
+    { "a NUL", head("A: b\0c", "Content-Length: 2", "", "{}"), fails = "bad_response" },
+    { "a first line that continues none", head(" A", "Content-Length: 2", "", "{}"),
+      fails = "bad_response" },
+    { "a first line that continues none, with a colon",
+      head(" A: b", "Content-Length: 2", "", "{}"), fails = "bad_response",
+      libcurl = { fails = "connection_lost" } },
+    { "a blank before the colon", head("Content-Length : 2", "", "{}-"), fails = "bad_response",
+      libcurl = { body = "{}-" } },
+    { "a blank in a name", head("A b: c", "Content-Length: 2", "", "{}"), fails = "bad_response",
+      libcurl = {} },
+    { "a folded length", head("Content-Length:", " 2", "", "{}-"),
+      libcurl = { fails = "bad_response" } },
+    { "a length folded to two", head("Content-Length: 1", " 2", "", "{}"), fails = "bad_response",
+      libcurl = { body = "{" } },
+    { "a folded coding", head("Transfer-Encoding:", " chunked", "", "2", "{}", "0", "", ""),
+      libcurl = { body = "2\r\n{}\r\n0\r\n\r\n" } },
+    { "the end in a line", head("A: b", "Content-Len"), fails = "connection_lost" },
+    { "the end after a line", head("A: b", "Content-Length: 2", ""), fails = "connection_lost" },
+    { "a body not packed", head("Content-Encoding: Identity", "Content-Length: 2", "", "{}") },
+    { "a packed body", head("Content-Encoding: x-other", "Content-Length: 2", "", "{}"),
+      fails = "bad_response" },
+    { "a packed body of nothing", head("Content-Encoding: x-other", "Content-Length: 0", "", ""),
+      body = "" },
+  },
+
+  ["up to a size"] = {
+    { "a line that fits", head("A: " .. ("x"):rep(102399 - 5), "Content-Length: 2", "", "{}") },
+    { "a line too long", head("A: " .. ("x"):rep(102400 - 5), "Content-Length: 2", "", "{}"),
+      fails = "response_too_large" },
+    { "a line without end", head("A: " .. ("x"):rep(150000)), fails = "response_too_large" },
+    { "a reason without end", "HTTP/1.1 200 " .. ("x"):rep(150000),
+      fails = "response_too_large" },
+    { "a head that just fits", OK .. ("A: bcd\r\n"):rep(32765) .. "BC:\r\n\r\n", body = "" },
+    { "a head too large", OK .. ("A: bcd\r\n"):rep(32765) .. "BC: \r\n\r\n",
+      fails = "response_too_large" },
+    { "too many heads of 1XX", ("HTTP/1.1 100 Continue\r\n\r\n"):rep(12000),
+      fails = "response_too_large" },
+    { "a trailer too large", CHUNKED .. "2\r\n{}\r\n0\r\n" .. ("A: bcd\r\n"):rep(33000),
+      fails = "response_too_large" },
+  },
+}
+
+for _, case in ipairs(cases["by broken chunks"]) do
+  case.fails, case.libcurl = "bad_response", { fails = "connection_lost" }
+end
+
+-- Whether the connection can be kept, after bytes that do not end with it.
+local kept = {
+  { "HTTP/1.1", head("Content-Length: 2", "", "{}"), true },
+  { "nothing in the body", head("Content-Length: 0", "", ""), true },
+  { "chunks", chunks("2", "{}", "0", "", ""), true },
+  { "a trailer", chunks("2", "{}", "0", "Connection: close", "", ""), true },
+  { "204", "HTTP/1.1 204 No Content\r\n\r\n", true },
+  { "keep-alive", head("Connection: keep-alive", "Content-Length: 2", "", "{}"), true },
+  { "close in 1XX", "HTTP/1.1 100 X\r\nConnection: close\r\n\r\n"
+    .. head("Content-Length: 2", "", "{}"), true, libcurl = false },
+  { "another option", head("Connection: closed, not-close", "Content-Length: 2", "", "{}"), true,
+    libcurl = false },
+  { "a length and chunks", head("Content-Length: 1", "Transfer-Encoding: chunked", "", "2", "{}",
+    "0", "", ""), false, libcurl = true },
+  { "HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", false },
+  { "close", head("Connection: close", "Content-Length: 2", "", "{}"), false },
+  { "Close among others", head("Connection: x,\tClose , y", "Content-Length: 2", "", "{}"), false },
+  { "close in a second line", head("Connection: x", "Connection: close", "Content-Length: 2", "",
+    "{}"), false },
+  { "bytes after a length", head("Content-Length: 2", "", "{}H"), false },
+  { "bytes after chunks", chunks("2", "{}", "0", "", "", "H"), false, libcurl = true },
+  { "bytes after a 204", "HTTP/1.1 204 No Content\r\n\r\n{}", false, libcurl = true },
+}
+
+local function expected_of(case)
+  if case.fails then return { fails = case.fails } end
+  return { status = case.status or 200, body = case.body or "{}", headers = case.headers }
+end
+
+-- Compares what the case tells; both know more.
+local function check(case, outcome)
+  for field, value in pairs(expected_of(case)) do assert.same(value, outcome[field], field) end
+end
+
+------------------------------------------------------------------------------------ what is held
+
+-- All strings that a table holds, and how many they are.
+local function held_by(value, seen)
+  if type(value) == "string" then return #value, 1 end
+  if type(value) ~= "table" or seen[value] then return 0, 0 end
+  seen[value] = true
+  local bytes, count = 0, 0
+  for _, member in pairs(value) do
+    local more_bytes, more = held_by(member, seen)
+    bytes, count = bytes + more_bytes, count + more
+  end
+  return bytes, count
+end
+
+-- Lines of chunks, and what is the same for all answers.
+local BESIDES = 8192
+
+local function check_held(max_bytes)
+  return function(answer)
+    local bytes = held_by(answer, {})
+    assert.is_true(bytes <= max_bytes, bytes)
+  end
+end
+
+------------------------------------------------------------------------------------------ chance
+
+local SEED = 20260512
+local state
+
+-- The same numbers on every Lua: a Lehmer generator, exact in doubles.
+local function random(n)
+  state = state * 48271 % 2147483647
+  return math.floor(state / 2147483647 * n) + 1
+end
+
+local function one_of(list)
+  return list[random(#list)]
+end
+
+local function characters(count, set)
+  local parts = {}
+  for i = 1, count do
+    local at = random(#set)
+    parts[i] = set:sub(at, at)
+  end
+  return table.concat(parts)
+end
+
+local function split(bytes)
+  local pieces, at, longest = {}, 1, one_of { 1, 3, 20, 200 }
+  while at <= #bytes do
+    local length = random(longest)
+    pieces[#pieces + 1] = bytes:sub(at, at + length - 1)
+    at = at + length
+  end
+  return pieces
+end
+
+local function add(headers, name, value)
+  headers[name] = headers[name] and headers[name] .. ", " .. value or value
+end
+
+-- Adds lines of headers to `parts`, and what they say to `headers`.
+local function add_fields(parts, headers, line_end)
+  for _ = 1, random(6) - 1 do
+    local name = one_of { "X-A", "x-b", "X-C", "Via" }
+    local value = characters(random(12) - 1, "abc:;, 09\"\200") .. one_of { "", "z" }
+    local fold = one_of { "", "", line_end .. " ", line_end .. "\t:" }
+    parts[#parts + 1] = name .. one_of { ":", ": ", ":\t " } .. value .. fold .. line_end
+    value = value .. fold:gsub("[\r\n]", "")
+    add(headers, name:lower(), value:match "^%s*(.-)%s*$")
+  end
+end
+
+local function add_head(parts, status, headers, line_end)
+  parts[#parts + 1] = ("HTTP/1.1 %d%s%s"):format(status, one_of { "", " ", " A b" }, line_end)
+  add_fields(parts, headers, line_end)
+end
+
+local function add_chunks(parts, body, line_end)
+  local at = 1
+  while at <= #body do
+    local chunk = body:sub(at, at + random(60) - 1)
+    local size = one_of { "%x", "%X", "000%x" }:format(#chunk)
+    parts[#parts + 1] = size .. one_of { "", " ", ";a", ' ; b="c"' } .. line_end
+    parts[#parts + 1] = chunk .. line_end
+    at = at + #chunk
+  end
+  parts[#parts + 1] = "0" .. line_end
+  add_fields(parts, {}, line_end)
+  parts[#parts + 1] = line_end
+end
+
+local framings = {
+  length = function(parts, expected, line_end)
+    add(expected.headers, "content-length", tostring(#expected.body))
+    parts[#parts + 1] = "Content-Length: " .. #expected.body .. line_end .. line_end
+    parts[#parts + 1] = expected.body
+  end,
+  chunks = function(parts, expected, line_end)
+    add(expected.headers, "transfer-encoding", "chunked")
+    parts[#parts + 1] = "Transfer-Encoding:chunked" .. line_end .. line_end
+    add_chunks(parts, expected.body, line_end)
+  end,
+  open = function(parts, expected, line_end)
+    expected.is_reusable = false
+    parts[#parts + 1] = line_end .. expected.body
+  end,
+  nothing = function(parts, expected, line_end)
+    expected.status, expected.body = 204, ""
+    parts[1] = parts[1]:gsub(" %d+", " 204", 1)
+    parts[#parts + 1] = line_end
+  end,
+}
+
+-- Bytes, and what comes of them.
+local function an_answer()
+  local parts, early, line_end = {}, {}, one_of { "\r\n", "\r\n", "\n" }
+  local expected = {
+    status = one_of { 200, 201, 404, 503 },
+    headers = {},
+    body = characters(random(300) - 1, '{}":,ab\r\n\0\255'),
+    is_reusable = true,
+  }
+  for _ = 1, random(3) - 1 do
+    add_head(early, one_of { 100, 103 }, {}, line_end)
+    early[#early + 1] = line_end
+  end
+  add_head(parts, expected.status, expected.headers, line_end)
+  if random(4) == 1 then
+    add(expected.headers, "connection", "close")
+    parts[#parts + 1], expected.is_reusable = "Connection: close" .. line_end, false
+  end
+  framings[one_of { "length", "chunks", "open", "nothing" }](parts, expected, line_end)
+  return table.concat(early) .. table.concat(parts), expected
+end
+
+local tokens = { "\r\n", "\n", "\r", "\0", ":", " ", ",", ";", "0", "1", "ffffffffffffff", "-1",
+  "\r\n\r\n", "Content-Length: 7\r\n", "Transfer-Encoding: chunked\r\n", "HTTP/1.1 200\r\n",
+  "Content-Encoding: gzip\r\n", "Connection: close\r\n", ("x"):rep(500), "\255" }
+
+local function mutate(bytes)
+  local at, length = random(#bytes + 1), random(one_of { 1, 4, 40 }) - 1
+  local rest = bytes:sub(at + length)
+  return bytes:sub(1, at - 1) .. one_of {
+    rest,
+    one_of(tokens) .. rest,
+    bytes:sub(at, at + length) .. bytes:sub(at, at + length) .. rest,
+    string.char(random(256) - 1) .. rest,
+  }
+end
+
+--------------------------------------------------------------------------------------- the specs
+
+describe("HTTP/1.1 without a socket", function()
+  describe("writes a request", function()
+    local function write(request)
+      request.host = request.host or "api.clerk.com"
+      request.headers = request.headers or {}
+      return http1.write_request(request)
+    end
+
+    it("without a body", function()
+      assert.equal("GET /v1/a?b=5 HTTP/1.1\r\nhost: api.clerk.com\r\naccept: */*\r\n\r\n",
+        write { method = "GET", target = "/v1/a?b=5", headers = { accept = "*/*" } })
+    end)
+
+    it("with a body", function()
+      assert.equal("PATCH / HTTP/1.1\r\nhost: [::1]:80\r\ncontent-length: 3\r\n\r\n{\0}",
+        write { method = "PATCH", target = "/", host = "[::1]:80", body = "{\0}" })
+    end)
+
+    it("with an empty body and an empty header", function()
+      assert.equal("POST / HTTP/1.1\r\nhost: a\r\nx-empty: \r\ncontent-length: 0\r\n\r\n",
+        write { method = "POST", target = "/", host = "a", headers = { ["x-empty"] = "" },
+          body = "" })
+    end)
+
+    for name, request in pairs {
+      ["a method of two lines"] = { method = "GET\r\n", target = "/" },
+      ["a method of two words"] = { method = "GET /", target = "/" },
+      ["a target of two words"] = { method = "GET", target = "/ HTTP/1.1" },
+      ["a target of two lines"] = { method = "GET", target = "/\nx" },
+      ["a target that is none"] = { method = "GET", target = "" },
+      ["a host of two lines"] = { method = "GET", target = "/", host = "a\r\nb: c" },
+      ["a name of two lines"] = { method = "GET", target = "/", headers = { ["a\nb"] = "" } },
+      ["a name with a colon"] = { method = "GET", target = "/", headers = { ["a:b"] = "" } },
+      ["a value with CR"] = { method = "GET", target = "/", headers = { a = "b\rc" } },
+      ["a value with LF"] = { method = "GET", target = "/", headers = { a = "b\nc" } },
+      ["a value with NUL"] = { method = "GET", target = "/", headers = { a = "b\0c" } },
+    } do
+      it("but not with " .. name, function() assert.is_false(pcall(write, request)) end)
+    end
+  end)
+
+  describe("reads an answer", function()
+    for title, group in pairs(cases) do
+      for _, case in ipairs(group) do
+        it(title .. ": " .. case[1], function()
+          local outcome, failure = read { case[2] }
+          check(case, outcome)
+          if failure then assert.matches("^%l.*%l", failure.message) end
+          assert.same(outcome, read(pieces_of(case[2], #case[2] > 20000 and 97 or 1)))
+        end)
+      end
+    end
+
+    for _, case in ipairs(kept) do
+      local effect = case[3] and "and keeps" or "and does not keep"
+      it(effect .. " the connection: " .. case[1], function()
+        for _, size in ipairs { #case[2], 1 } do
+          local answer = new_answer()
+          for _, piece in ipairs(pieces_of(case[2], size)) do answer:feed(piece) end
+          assert.is_true(answer.is_complete)
+          assert.equal(case[3], answer.is_reusable)
+        end
+      end)
+    end
+
+    it("and tells when it wants no more", function()
+      local answer = new_answer()
+      assert.is_true(answer:feed "")
+      assert.is_false(answer.has_begun)
+      assert.is_true(answer:feed "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{")
+      assert.is_true(answer.has_begun)
+      assert.is_false(answer.is_complete)
+      assert.is_false(answer.is_reusable)
+      assert.is_false(answer:feed "}")
+      assert.is_true(answer.is_complete)
+      assert.is_true(answer:finish())
+      assert.is_true(answer.is_reusable)
+      assert.is_false(answer:feed "HTTP/1.1")
+      assert.is_false(answer.is_reusable)
+      assert.equal("{}", answer.body)
+    end)
+
+    it("and stays failed", function()
+      local answer = new_answer()
+      local _, failure = answer:feed "SSH"
+      assert.equal("bad_response", failure.code)
+      assert.same({ nil, failure }, { answer:feed(head("Content-Length: 0", "", "")) })
+      assert.same({ nil, failure }, { answer:finish() })
+      assert.is_false(answer.is_complete)
+      assert.is_false(answer.is_reusable)
+    end)
+
+    it("and tells where the connection was closed", function()
+      for bytes, place in pairs {
+        [""] = "without an answer",
+        ["H"] = "head",
+        [CHUNKED] = "body",
+        [CHUNKED .. "0\r\nA: b\r\n"] = "body",
+      } do
+        local _, failure = read { bytes }
+        assert.matches(place, failure.message, 1, true)
+      end
+    end)
+  end)
+
+  describe("refuses at once", function()
+    local function refused(code, bytes)
+      local answer = new_answer()
+      local ok, failure = answer:feed(bytes)
+      assert.is_nil(ok)
+      assert.equal(code, failure.code)
+    end
+
+    it("what does not begin as HTTP", function()
+      for _, bytes in ipairs { "\0", "\r", "h", "HTTQ", "HTTP/2", "<" } do
+        refused("bad_response", bytes)
+        refused("bad_response", "HTTP/1.1 100\r\n\r\n" .. bytes)
+      end
+    end)
+
+    it("a length beyond the limit", function()
+      refused("response_too_large", head("Content-Length: 1001", "", ""))
+    end)
+
+    it("a line without end", function()
+      refused("response_too_large", OK .. ("x"):rep(102400))
+      refused("response_too_large", "HTTP/1.1 " .. ("x"):rep(102400))
+      refused("response_too_large", CHUNKED .. "0\r\n" .. ("x"):rep(102400))
+      refused("bad_response", CHUNKED .. ("0"):rep(4097))
+    end)
+
+    it("bytes between chunks", function()
+      refused("bad_response", CHUNKED .. "2\r\n{}...")
+    end)
+
+    it("a packed body", function()
+      refused("bad_response", head("Content-Encoding: gzip", "", "\31"))
+    end)
+
+    it("heads that are larger than it is told", function()
+      local bytes = OK .. "A: b\r\n\r\n"
+      assert.is_nil(read({ bytes }, #bytes).fails)
+      assert.equal("response_too_large", read({ bytes }, #bytes - 1).fails)
+    end)
+  end)
+
+  describe("takes byte by byte", function()
+    local SIZE = 16384
+
+    -- What is made meanwhile, in all.
+    local function kilobytes_for(work)
+      collectgarbage()
+      collectgarbage "stop"
+      local before = collectgarbage "count"
+      work()
+      local made = collectgarbage "count" - before
+      collectgarbage "restart"
+      return made
+    end
+
+    for name, bytes in pairs {
+      ["a body"] = OK .. "\r\n" .. ("x"):rep(SIZE),
+      ["a line"] = OK .. "A: " .. ("x"):rep(SIZE),
+      ["chunks of a byte"] = CHUNKED .. ("1\r\nx\r\n"):rep(math.floor(SIZE / 6)),
+    } do
+      it(name .. ", and copies no byte too often", function()
+        local pieces = pieces_of(bytes, 1)
+        local answer = http1.new_answer { max_response_bytes = SIZE }
+        local made = kilobytes_for(function()
+          for _, piece in ipairs(pieces) do answer:feed(piece) end
+        end)
+        local held, count = held_by(answer, {})
+        assert.is_nil(answer.failure)
+        assert.is_true(held > SIZE / 6)
+        assert.is_true(count < 100, count)
+        assert.is_true(made < SIZE, made) -- 8 times as much when all is copied each time
+      end)
+    end
+
+    it("a body of a quarter of a megabyte", function()
+      local body = ("0123456789abcdef"):rep(2 ^ 14)
+      local answer = http1.new_answer { max_response_bytes = #body }
+      for _, piece in ipairs(pieces_of(OK .. "\r\n" .. body, 1)) do answer:feed(piece) end
+      assert.is_true(answer:finish())
+      assert.is_true(answer.body == body)
+    end)
+  end)
+
+  describe("spends little on", function()
+    local blanks, returns = (" "):rep(100000), ("\r"):rep(100000)
+    for name, bytes in pairs {
+      ["repeated headers"] = OK .. ("a:\n"):rep(87000) .. "\n",
+      ["folded lines"] = OK .. "a:\n" .. (" b\n"):rep(65000) .. "\n",
+      ["empty folded lines"] = OK .. "a:\n" .. (" \n"):rep(130000) .. "\n",
+      ["blanks"] = OK .. "a:" .. blanks .. "\n\n",
+      ["blanks before"] = OK .. "a:" .. blanks .. "b\n\n",
+      ["blanks between"] = OK .. "a:b" .. blanks .. "b\n\n",
+      ["blanks in a folded line"] = OK .. "a:b" .. blanks .. "\n" .. blanks .. "b\n\n",
+      ["blanks in the first line"] = "HTTP/1.1 " .. blanks .. "\n",
+      ["returns"] = OK .. "a:" .. returns .. "b\n\n",
+      ["returns without end"] = OK .. "a:" .. returns,
+      ["names of colons"] = OK .. (":"):rep(100000) .. "\n\n",
+      ["no name"] = OK .. ":" .. ("a"):rep(100000) .. "\n\n",
+      ["no colon"] = OK .. ("a"):rep(100000) .. "\n\n",
+      ["digits"] = OK .. "Content-Length: " .. ("1"):rep(100000) .. "\n\n",
+      ["zeros"] = OK .. "Content-Length: " .. ("0"):rep(100000) .. "x\n\n",
+      ["lengths"] = OK .. ("Content-Length:1\n"):rep(15000) .. "\n",
+      ["commas"] = OK .. "Content-Length: 1" .. (","):rep(100000) .. "\n\n",
+      ["options"] = OK .. "Connection: " .. (",close"):rep(16000) .. "\n\n",
+      ["heads"] = ("HTTP/1.1 100\n\n"):rep(18000),
+    } do
+      it(name, function()
+        local start = os.clock()
+        read({ bytes }, nil, check_held(#bytes * 2 + BESIDES))
+        assert.is_true(os.clock() - start < 5)
+      end)
+    end
+  end)
+
+  describe("by chance", function()
+    before_each(function() state = SEED end)
+
+    it("the same comes of valid answers, wherever they are split", function()
+      for _ = 1, 500 do
+        local bytes, expected = an_answer()
+        for _ = 1, 3 do
+          local ok, problem = pcall(assert.same, expected, read(split(bytes)))
+          if not ok then error(("%q: %s"):format(bytes, tostring(problem))) end
+        end
+      end
+    end)
+
+    it("broken answers give a value or a failure, hold no more than allowed, and are the same "
+      .. "wherever they are split", function()
+      local MAX_HEAD = 600
+      local watch = check_held(MAX_BODY + 2 * MAX_HEAD + BESIDES)
+      local failures = 0
+      for _ = 1, 1500 do
+        local bytes = an_answer()
+        for _ = 1, random(4) do bytes = mutate(bytes) end
+        local outcome, failure = read({ bytes }, MAX_HEAD, watch)
+        assert.is_true(not failure or CODES[failure.code])
+        assert.is_true(failure ~= nil or #outcome.body <= MAX_BODY)
+        failures = failures + (failure and 1 or 0)
+        assert.same(outcome, read(split(bytes), MAX_HEAD, watch), bytes)
+      end
+      assert.is_true(failures > 300 and failures < 1200, failures)
+    end)
+  end)
+
+  describe("does as libcurl does", function()
+    local served, web, transport = {}, nil, nil
+
+    -- Bytes of each case under its number; the connection is closed after them, unless told not to.
+    lazy_setup(function()
+      local values = {}
+      for i, case in ipairs(served) do values["/" .. i] = case[2] end
+      web = server.start([[
+        for request in connection:requests() do
+          connection:write(values[request.target])
+          if not request.headers["x-keep"] then return end
+        end
+      ]], { values = values })
+    end)
+
+    lazy_teardown(server.stop_all)
+    before_each(function() transport = assert(libcurl.new { max_connections = 1 }) end)
+    after_each(function() transport:close() end)
+
+    local function add_case(case)
+      served[#served + 1] = case
+      return "/" .. #served
+    end
+
+    local function ask(path, headers)
+      local response, failure = transport:send {
+        method = "GET",
+        url = web:url(path),
+        headers = headers or {},
+        timeout_ms = 10000,
+        connect_timeout_ms = 10000,
+        max_response_bytes = MAX_BODY,
+      }
+      return response or { fails = failure.code }
+    end
+
+    local function read_alike(bytes)
+      local outcome = read { bytes }
+      outcome.is_reusable = nil
+      return outcome
+    end
+
+    for title, group in pairs(cases) do
+      for _, case in ipairs(group) do
+        local path = add_case(case)
+        it(("%s: %s%s"):format(title, case[1], case.libcurl and ", but for this" or ""), function()
+          local ours, theirs = read_alike(case[2]), ask(path)
+          local is_otherwise = case.libcurl and pcall(check, case.libcurl, theirs)
+          if not is_otherwise then assert.same(ours, theirs) end
+        end)
+      end
+    end
+
+    state = SEED
+    for i = 1, 60 do
+      local bytes = an_answer()
+      local path = add_case { i, bytes }
+      it("by chance, " .. i, function() assert.same(read_alike(bytes), ask(path), bytes) end)
+    end
+
+    for _, case in ipairs(kept) do
+      local path = add_case(case)
+      it("keeping connections: " .. case[1], function()
+        for _ = 1, 2 do assert.is_nil(ask(path, { ["x-keep"] = "1" }).fails) end
+        local connections = {}
+        for _, request in ipairs(web:requests()) do
+          if request.target == path then connections[#connections + 1] = request.connection end
+        end
+        local is_kept = connections[1] == connections[2]
+        if is_kept ~= case.libcurl then assert.equal(case[3], is_kept) end
+      end)
+    end
+
+    -- The lines of a request, with names in lower case, in an order of their own.
+    local function lines_of(bytes)
+      local lines = {}
+      for line in bytes:match "^(.-\r\n)\r\n":gmatch "(.-)\r\n" do
+        local name, value = line:match "^([%w-]+):(.*)$"
+        lines[#lines + 1] = name and name:lower() .. ":" .. value or line
+      end
+      table.sort(lines)
+      return lines
+    end
+
+    it("with a request", function()
+      local request = { method = "POST", headers = { ["x-a"] = "b c" }, body = '{"name":"a"}' }
+      local web_of_one = server.start "connection:read_request() connection:answer(200, '{}')"
+      request.url, request.target = web_of_one:url "/v1/a?b=%20", "/v1/a?b=%20"
+      request.host = request.url:match "//(.-)/"
+      for _, name in ipairs { "timeout_ms", "connect_timeout_ms" } do request[name] = 10000 end
+      request.max_response_bytes = MAX_BODY
+      request.headers.accept = "application/json"
+      request.headers["content-type"] = "application/json"
+      assert(transport:send(request))
+      request.headers["accept-encoding"] = "gzip, deflate" -- libcurl adds it by itself
+      local theirs = web_of_one:requests()[1].bytes
+      local ours = http1.write_request(request)
+      assert.same(lines_of(theirs), lines_of(ours))
+      assert.equal(theirs:match "\r\n\r\n(.*)$", ours:match "\r\n\r\n(.*)$")
+    end)
+  end)
+end)

@@ -1,0 +1,308 @@
+-- Tasks in a host's own event loop: client:pollable, and forks.
+--
+-- CLERK_USE_POLL tells that the library was built without epoll.
+
+local descriptors = require "support.descriptors"
+local fake = require "support.fake"
+local gate = require "support.gate"
+local machines = require "clerk.machines"
+local posix = require "support.posix"
+local process = require "support.process"
+
+local PATIENCE_MS = 10000
+local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
+
+if os.getenv "CLERK_USE_POLL" then
+  describe("Without epoll pollable", function()
+    it("is refused, and says what to do instead", function()
+      local client = fake.client { fake.ok }
+      local ok, err = pcall(client.pollable, client)
+      assert.is_false(ok)
+      assert.equal("ArgumentError", err.type)
+      assert.matches("step%(0%) by a timer", err.message)
+    end)
+  end)
+  return
+end
+
+--- Asks the server for something that is not this process.
+local function ask(web, path)
+  local status, _, errors = process.run("curl -sS " .. process.quote(web:url(path)))
+  assert.equal(0, status, errors)
+end
+
+--- One turn of an event loop that knows no more than what pollable tells.
+local function turn(client)
+  local fd, ms = client:pollable()
+  local is_readable = posix.is_readable(fd, ms or PATIENCE_MS)
+  assert(is_readable or ms, "nothing is ready, nor due")
+  client:step(0)
+end
+
+--- How many turns it takes until `holds` returns true.
+local function turns_until(client, holds)
+  local turns = 0
+  while not holds() do
+    turn(client)
+    turns = turns + 1
+    assert(turns < 10000, "it spins")
+  end
+  return turns
+end
+
+local function drive(client, ...)
+  local given = { ... }
+  return turns_until(client, function()
+    for _, task in ipairs(given) do
+      if task.status == "running" then return false end
+    end
+    return true
+  end)
+end
+
+local function in_child(work)
+  local pid = posix.fork()
+  if pid == 0 then
+    local ok, problem = pcall(work)
+    if not ok then io.stderr:write(tostring(problem), "\n") end
+    posix.exit(ok and 0 or 1)
+  end
+  return pid
+end
+
+describe("In an event loop", function()
+  after_each(gate.stop_all)
+
+  it("a task gets through its transfers, waits and pauses", function()
+    local client = gate.client(gate.start())
+    local task = client:spawn(function()
+      local attempts = 0
+      for _, id in ipairs { "mch_1", "mch_flaky", "mch_busy", "mch_2" } do
+        attempts = attempts + select(2, client:get(id)).attempts
+      end
+      return attempts
+    end)
+    assert.is_true(drive(client, task) < 100)
+    assert.equal(6, task:result())
+  end)
+
+  it("many tasks get through the queue, whatever becomes of them", function()
+    local client = gate.client(gate.start(), { max_connections = 3 })
+    local given = { client:spawn(client.get, client, "mch_flaky", { retries = false }),
+      client:spawn(client.get, client, "mch_hang", { timeout_ms = 300, retries = false }) }
+    for i = 1, 40 do given[#given + 1] = client:spawn(client.get, client, "mch_" .. i) end
+    assert.is_true(drive(client, unpack(given)) < 1000)
+    assert.equal("mch_40", given[42]:result().id)
+    assert.equal("timeout", gate.failure_of(given[2]).code)
+  end)
+
+  it("tasks get through over TLS and HTTP/2", function()
+    local client = gate.client(gate.start_http2())
+    local given = {}
+    for i = 1, 20 do given[i] = client:spawn(client.get, client, "mch_" .. i) end
+    drive(client, unpack(given))
+    for i = 1, 20 do assert.equal("mch_" .. i, given[i]:result().id) end
+  end)
+
+  it("tasks that wait for one another do", function()
+    local web = gate.start()
+    local client, other = gate.client(web), gate.client(web)
+    local joined = client:spawn(client.get, client, "mch_1")
+    local joiner = other:spawn(joined.result, joined)
+    drive(client, joined, joiner)
+    assert.equal("mch_1", joiner:result().id)
+  end)
+
+  it("a task that yields on its own is due at once", function()
+    local client = fake.client { fake.ok }
+    local task = client:spawn(function()
+      for _ = 1, 5 do coroutine.yield() end
+    end)
+    assert.equal(0, select(2, client:pollable()))
+    drive(client, task)
+  end)
+
+  it("a task that is cancelled leaves nothing to wait for", function()
+    local web = gate.start()
+    local client = gate.client(web)
+    local task = client:spawn(client.get, client, "mch_hang")
+    gate.step_until_received(client, web, 1)
+    task:cancel()
+    client:step(0)
+    local fd, ms = client:pollable()
+    assert.is_false(posix.is_readable(fd, ms or 50))
+    assert.equal(0, client:step())
+  end)
+end)
+
+describe("What pollable tells", function()
+  after_each(gate.stop_all)
+
+  it("is a readable descriptor once something is ready, and not before", function()
+    local web = gate.start()
+    local client = gate.client(web)
+    local task = client:spawn(client.get, client, "mch_gate")
+    gate.step_until_received(client, web, 1)
+    local fd = client:pollable()
+    assert.is_false(posix.is_readable(fd, 100))
+    ask(web, "/v1/machines/mch_open")
+    assert.is_true(posix.is_readable(fd, PATIENCE_MS))
+    gate.step_until(client, function() return task.status == "done" end)
+    assert.is_false(posix.is_readable(fd, 0))
+  end)
+
+  it("is no time while nothing is under way", function()
+    local web = gate.start()
+    local client = gate.client(web)
+    assert.is_nil(select(2, client:pollable()))
+    client:get "mch_1"
+    assert.is_nil(select(2, client:pollable()))
+  end)
+
+  it("is no time at all when a transfer is to begin", function()
+    local client = gate.client(gate.start())
+    client:spawn(client.get, client, "mch_hang")
+    assert.equal(0, select(2, client:pollable()))
+    client:close()
+  end)
+
+  it("is the time until the next retry, timeout or deadline", function()
+    local web = gate.start()
+    local client = gate.client(web, { max_connections = 1 })
+    local function ms() return select(2, client:pollable()) end
+    local function assert_within(low, high)
+      gate.step_until(client, function() return ms() and ms() > 0 end)
+      assert.is_true(ms() > low and ms() <= high, ms())
+    end
+    local task = client:spawn(client.get, client, "mch_closed", {
+      retries = { backoff = { max_elapsed_time = 100000 } },
+    })
+    gate.step_until(client, function() return ms() and ms() > 20000 end)
+    assert_within(30000, 40000)
+    task:cancel()
+    local other = gate.client(web, { max_connections = 1, connect_timeout_ms = 30000 })
+    other:spawn(other.get, other, "mch_hang", { timeout_ms = 25000 })
+    gate.step_until_received(other, web, 2)
+    gate.step_until(other, function() return ms() > 10000 end)
+    assert_within(15000, 25000)
+    local queued = other:spawn(other.get, other, "mch_1", { deadline_ms = 9000 })
+    assert_within(5000, 9000)
+    queued:cancel()
+    gate.step_until(other, function() return ms() > 10000 end)
+    other:close()
+    assert.is_nil(ms())
+  end)
+
+  it("is one descriptor for all clients, which stays", function()
+    local web = gate.start()
+    local client, other = gate.client(web), gate.client(web)
+    local fd = client:pollable()
+    assert.equal(fd, (other:pollable()))
+    local task = other:spawn(other.get, other, "mch_1")
+    drive(client, task)
+    assert.equal(fd, (other:pollable()))
+    other:close()
+    assert.equal(fd, (client:pollable()))
+    client:get "mch_1"
+    assert.equal(fd, (client:pollable()))
+    client:close()
+    assert.equal(fd, (gate.client(web):pollable()))
+  end)
+
+  it("may be asked inside a task", function()
+    local client = fake.client { fake.ok }
+    assert.equal(client:pollable(), (client:spawn(client.pollable, client):result()))
+  end)
+
+  it("is not for programs that this one starts", function()
+    local client = gate.client(gate.start())
+    client:get "mch_1"
+    assert.is_number((client:pollable()))
+    local inherited = descriptors.list_directory "/proc/self/fd"
+    assert.matches("pipe", inherited)
+    assert.is_nil(inherited:find("eventpoll", 1, true))
+  end)
+end)
+
+describe("After a fork", function()
+  after_each(gate.stop_all)
+
+  it("both sides have a descriptor of their own, and the parent's tasks go on", function()
+    local web = gate.start()
+    local client = gate.client(web)
+    local task = client:spawn(client.get, client, "mch_gate")
+    gate.step_until_received(client, web, 1)
+    local fd = client:pollable()
+    local pid = in_child(function()
+      local own = gate.spawn_and_await(web, client, client.get, "mch_slow")
+      os.execute "sleep 1.5" -- with an answer to read
+      drive(client, own)
+    end)
+    while #web:requests() < 2 do os.execute "sleep 0.01" end
+    assert.is_false(posix.is_readable(fd, 1200))
+    assert.equal(0, posix.wait(pid))
+    assert.is_false(posix.is_readable(fd, 0))
+    assert.equal(fd, (client:pollable()))
+    ask(web, "/v1/machines/mch_open")
+    drive(client, task)
+    assert.equal("mch_gate", task:result().id)
+    assert.same({ "mch_gate", "mch_slow", "mch_open" }, gate.asked(web))
+  end)
+
+  it("what was under way is the parent's: in the child it is cancelled", function()
+    local web = gate.start()
+    local client = gate.client(web)
+    local task = client:spawn(client.create, client, { name = "mch_gate" })
+    gate.step_until_received(client, web, 1)
+    local pid = in_child(function()
+      client:run()
+      assert(task.status == "cancelled")
+      local err = gate.failure_of(task)
+      assert(err.code == "cancelled" and err.maybe_applied)
+      assert(client:get("mch_child").id == "mch_child")
+    end)
+    assert.equal(0, posix.wait(pid))
+    client:get "mch_open"
+    client:run()
+    assert.equal("mch_gate", task:result().id)
+  end)
+
+  it("the child does not do once more what waited for its turn, or for another attempt", function()
+    local web = gate.start()
+    local client = gate.client(web, { max_connections = 1 })
+    local given = { client:spawn(client.update, client, "mch_flaky", { name = "a" }) }
+    gate.step_until_received(client, web, 1)
+    gate.spawn_and_await(web, client, client.get, "mch_gate")
+    given[2] = client:spawn(client.create, client, { name = "mch_2" })
+    local pid = in_child(function()
+      assert(client:get("mch_child").id == "mch_child")
+      client:run()
+      for _, task in ipairs(given) do assert(task.status == "cancelled") end
+    end)
+    assert.equal(0, posix.wait(pid))
+    gate.client(web):get "mch_open"
+    client:run()
+    for _, task in ipairs(given) do assert.equal("done", task.status) end
+    local asked = gate.asked(web)
+    table.sort(asked)
+    assert.same({ "mch_2", "mch_child", "mch_flaky", "mch_flaky", "mch_gate", "mch_open" }, asked)
+  end)
+
+  it("the child may cancel and close what it has inherited", function()
+    local web = gate.start()
+    local client = gate.client(web)
+    local task = client:spawn(client.get, client, "mch_gate")
+    gate.step_until_received(client, web, 1)
+    local pid = in_child(function()
+      task:cancel()
+      assert(task.status == "cancelled")
+      client:close()
+      local other = machines.new(gate.settings(web))
+      assert(other:get("mch_child").id == "mch_child")
+    end)
+    assert.equal(0, posix.wait(pid))
+    client:get "mch_open"
+    client:run()
+    assert.equal("mch_gate", task:result().id)
+  end)
+end)

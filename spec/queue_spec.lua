@@ -1,0 +1,423 @@
+-- How many transfers are under way at once, in which order the rest goes, and how tasks wait: their
+-- timeouts, deadlines, retries and pauses.
+
+local gate = require "support.gate"
+local machines = require "clerk.machines"
+local process = require "support.process"
+
+local failure_of, spawn_and_await = gate.failure_of, gate.spawn_and_await
+
+local function error_of(f, ...)
+  local ok, problem = pcall(f, ...)
+  assert.is_false(ok, "no error was raised")
+  return problem
+end
+
+--- Tasks that get machines of these names, or so many with a number behind the name.
+local function spawn_gets(client, name, count)
+  local given = {}
+  for i = 1, count do given[i] = client:spawn(client.get, client, name .. i) end
+  return given
+end
+
+local function assert_got(given, name)
+  for i, task in ipairs(given) do assert.equal(name .. i, task:result().id) end
+end
+
+describe("Transfers under way", function()
+  after_each(gate.stop_all)
+
+  for _, count in ipairs { 1, 2, 5 } do
+    it(("are %d at most when max_connections is that"):format(count), function()
+      local web = gate.start()
+      local client = gate.client(web, { max_connections = count })
+      local given = spawn_gets(client, "mch_gate", 8)
+      gate.step_until_received(client, web, count)
+      for _ = 1, 20 do client:step(10) end
+      assert.equal(count, #web:requests())
+      assert.equal(8, client:step())
+      gate.client(web):get "mch_open"
+      client:run()
+      assert_got(given, "mch_gate")
+      assert.equal(count + 1, web:connections())
+    end)
+  end
+
+  it("are 32 at most unless told", function()
+    local web = gate.start()
+    local client = gate.client(web)
+    local given = spawn_gets(client, "mch_gate", 40)
+    gate.step_until_received(client, web, 32)
+    for _ = 1, 10 do client:step(10) end
+    assert.equal(32, #web:requests())
+    gate.client(web):get "mch_open"
+    client:run()
+    assert_got(given, "mch_gate")
+  end)
+
+  it("are counted by client", function()
+    local web = gate.start()
+    local client = gate.client(web, { max_connections = 1 })
+    local other = gate.client(web, { max_connections = 1 })
+    spawn_and_await(web, client, client.get, "mch_hang")
+    local queued = client:spawn(client.get, client, "mch_1")
+    local task = other:spawn(other.get, other, "mch_2")
+    other:run()
+    assert.equal("mch_2", task:result().id)
+    assert.equal("running", queued.status)
+  end)
+
+  it("share few connections, one after the other", function()
+    local web = gate.start()
+    local client = gate.client(web, { max_connections = 4 })
+    local given = spawn_gets(client, "mch_", 100)
+    client:run()
+    assert_got(given, "mch_")
+    assert.is_true(web:connections() <= 4)
+  end)
+
+  it("share one connection over HTTP/2", function()
+    local web = gate.start_http2()
+    local client = gate.client(web)
+    local given = spawn_gets(client, "mch_gate", 32)
+    gate.step_until_received(client, web, 32)
+    gate.client(web):get "mch_open"
+    client:run()
+    assert_got(given, "mch_gate")
+    assert.equal(2, web:connections()) -- and the one that opened the gate
+    local more = spawn_gets(client, "mch_", 50)
+    client:run()
+    assert_got(more, "mch_")
+    assert.equal(2, web:connections())
+  end)
+
+  it("share one connection over HTTP/2 whatever becomes of some", function()
+    local web = gate.start_http2()
+    local client = gate.client(web)
+    local hanging = client:spawn(client.get, client, "mch_hang", {
+      timeout_ms = 500,
+      retries = false,
+    })
+    local refused = client:spawn(client.get, client, "mch_none")
+    local given = spawn_gets(client, "mch_", 10)
+    client:run()
+    assert_got(given, "mch_")
+    assert.equal("timeout", failure_of(hanging).code)
+    assert.equal(404, failure_of(refused).status)
+    assert.equal("mch_1", client:get("mch_1").id)
+    assert.equal(1, web:connections())
+  end)
+end)
+
+describe("The queue", function()
+  after_each(gate.stop_all)
+
+  it("is served in order, calls outside of tasks included", function()
+    local web = gate.start()
+    local client = gate.client(web, { max_connections = 1 })
+    spawn_gets(client, "mch_a", 5)
+    assert.equal("mch_b", client:get("mch_b").id)
+    spawn_gets(client, "mch_c", 2)
+    client:run()
+    assert.same({ "mch_a1", "mch_a2", "mch_a3", "mch_a4", "mch_a5", "mch_b", "mch_c1", "mch_c2" },
+      gate.asked(web))
+  end)
+
+  it("is served in order, whichever client's tasks are in it", function()
+    local web = gate.start()
+    local client, other = gate.client(web, { max_connections = 1 }), gate.client(web)
+    for i = 1, 6 do
+      local owner = i % 2 == 0 and client or other
+      owner:spawn(client.get, client, "mch_" .. i)
+    end
+    client:run()
+    other:run()
+    assert.same({ "mch_1", "mch_2", "mch_3", "mch_4", "mch_5", "mch_6" }, gate.asked(web))
+  end)
+
+  it("is left by those who are cancelled or late, and the others keep their places", function()
+    local web = gate.start()
+    local client = gate.client(web, { max_connections = 1 })
+    local first = spawn_and_await(web, client, client.get, "mch_hang")
+    local given = spawn_gets(client, "mch_", 4)
+    local late = client:spawn(client.get, client, "mch_late", { deadline_ms = 50 })
+    given[1]:cancel()
+    given[3]:cancel()
+    gate.step_until(client, function() return late.status == "failed" end)
+    first:cancel()
+    client:run()
+    assert.same({ "mch_hang", "mch_2", "mch_4" }, gate.asked(web))
+  end)
+
+  it("lets no timeout run", function()
+    local client = gate.client(gate.start(), { max_connections = 1 })
+    client:spawn(client.get, client, "mch_slow")
+    local task = client:spawn(client.get, client, "mch_1", {
+      timeout_ms = 700,
+      retries = false,
+    })
+    client:run()
+    assert.equal("mch_1", task:result().id)
+    assert.is_true(select(2, task:result()).elapsed_ms >= 700)
+  end)
+
+  it("lets deadlines run", function()
+    local web = gate.start()
+    local client = gate.client(web, { max_connections = 1 })
+    spawn_and_await(web, client, client.get, "mch_hang")
+    local task = client:spawn(client.create, client, { name = "mch_1" }, { deadline_ms = 300 })
+    gate.step_until(client, function() return task.status ~= "running" end)
+    for _, err in ipairs { failure_of(task),
+      error_of(client.create, client, { name = "mch_1" }, { deadline_ms = 300 }) } do
+      assert.equal("TransportError", err.type)
+      assert.equal("timeout", err.code)
+      assert.matches("deadline", err.message)
+      assert.equal("create", err.operation)
+      assert.equal(0, err.attempts)
+      assert.is_false(err.maybe_applied)
+      assert.is_true(err.elapsed_ms >= 300)
+    end
+    assert.equal(1, #web:requests())
+  end)
+
+  it("leaves an attempt what is left of the deadline", function()
+    local client = gate.client(gate.start(), { max_connections = 1 })
+    client:spawn(client.get, client, "mch_slow")
+    local task = client:spawn(client.get, client, "mch_hang", { deadline_ms = 1500 })
+    client:run()
+    local err = failure_of(task)
+    assert.equal("timeout", err.code)
+    assert.equal(1, err.attempts)
+    assert.is_true(err.elapsed_ms < 5000)
+  end)
+
+  it("is no place for retry waits: another one goes meanwhile", function()
+    local web = gate.start()
+    local client = gate.client(web, { max_connections = 1 })
+    client:spawn(client.get, client, "mch_flaky")
+    client:spawn(client.get, client, "mch_2")
+    client:run()
+    assert.same({ "mch_flaky", "mch_2", "mch_flaky" }, gate.asked(web))
+  end)
+end)
+
+describe("Room for a transfer is given back", function()
+  after_each(gate.stop_all)
+
+  --- With room for one: what `f` does with it three times, in tasks and outside, leaves it free.
+  local function assert_given_back(options, f)
+    local web = gate.start()
+    options.max_connections = 1
+    local client = gate.client(web, options)
+    for _ = 1, 3 do
+      f(client)
+      client:spawn(f, client)
+      client:spawn(f, client)
+      client:run()
+    end
+    assert.equal("mch_1", client:get("mch_1", { deadline_ms = 5000 }).id)
+  end
+
+  it("after an error of the API", function()
+    assert_given_back({}, function(client) error_of(client.get, client, "mch_none") end)
+  end)
+
+  it("after a timeout", function()
+    assert_given_back({}, function(client)
+      error_of(client.get, client, "mch_hang", { timeout_ms = 20, retries = false })
+    end)
+  end)
+
+  it("after an error of the user's functions", function()
+    for _, name in ipairs { "secret_key", "on_event" } do
+      local raises = true
+      assert_given_back({ [name] = function()
+        if raises then error("mine", 0) end
+        return gate.key
+      end }, function(client)
+        raises = true
+        assert.equal("mine", error_of(client.get, client, "mch_1"))
+        raises = false
+      end)
+    end
+  end)
+
+  it("after a key that is refused", function()
+    local key
+    assert_given_back({ secret_key = function() return key end }, function(client)
+      key = "with\nline"
+      assert.equal("ArgumentError", error_of(client.get, client, "mch_1").type)
+      key = nil
+      assert.equal("ArgumentError", error_of(client.get, client, "mch_1").type)
+      key = gate.key
+    end)
+  end)
+
+  it("after a cancelled task", function()
+    assert_given_back({}, function(client)
+      local task = client:spawn(client.get, client, "mch_hang")
+      task:cancel()
+      assert.equal("cancelled", task.status)
+    end)
+  end)
+
+  it("when a client is used within the user's functions", function()
+    local client
+    local depth = 0
+    client = gate.client(gate.start(), { max_connections = 1, secret_key = function()
+      depth = depth + 1
+      if depth == 1 then client:get("mch_inner", { deadline_ms = 5000 }) end
+      depth = depth - 1
+      return gate.key
+    end })
+    for _ = 1, 3 do
+      assert.equal("mch_1", client:get("mch_1").id)
+      local task = client:spawn(client.get, client, "mch_2")
+      client:run()
+      assert.equal("mch_2", task:result().id)
+    end
+  end)
+end)
+
+describe("Retries in tasks", function()
+  after_each(gate.stop_all)
+
+  it("wait all at once", function()
+    local web = gate.start()
+    local client = gate.client(web)
+    local given = spawn_gets(client, "mch_flaky", 10)
+    client:run()
+    assert_got(given, "mch_flaky")
+    for _, task in ipairs(given) do assert.equal(2, select(2, task:result()).attempts) end
+    local asked, seen = gate.asked(web), {}
+    for i = 1, 10 do
+      assert.is_nil(seen[asked[i]])
+      seen[asked[i]] = true
+    end
+    assert.equal(20, #asked)
+  end)
+
+  it("may wait for fractions of a millisecond", function()
+    local client = gate.client(gate.start(), {
+      retries = { backoff = { initial_interval = 0.5, max_interval = 1.5, exponent = 1.1 } },
+    })
+    local task = client:spawn(client.get, client, "mch_flaky")
+    client:run()
+    assert.equal("mch_flaky", task:result().id)
+  end)
+end)
+
+describe("The pause after a 429", function()
+  after_each(gate.stop_all)
+
+  --- A client, one of whose tasks was told to wait for 40 seconds, and is patient enough.
+  local function start_pause(web, options)
+    options.retries = { backoff = { max_elapsed_time = 100000 } }
+    local is_paused = false
+    options.on_event = function(event) is_paused = is_paused or event.type == "wait" end
+    local client = gate.client(web, options)
+    client:spawn(client.get, client, "mch_closed")
+    gate.step_until(client, function() return is_paused end)
+    return client
+  end
+
+  it("holds for all tasks of the client, and for calls outside", function()
+    local web = gate.start()
+    local waits = {}
+    local client = gate.client(web, { max_connections = 2, on_event = function(event)
+      if event.type == "wait" then table.insert(waits, event.wait_ms) end
+    end })
+    local busy = client:spawn(client.get, client, "mch_busy")
+    gate.step_until(client, function() return waits[1] end)
+    local given = spawn_gets(client, "mch_", 5)
+    local other = gate.client(web)
+    assert.equal("mch_other", other:get("mch_other").id)
+    assert.equal("mch_outside", client:get("mch_outside").id)
+    client:run()
+    assert.equal("mch_busy", busy:result().id)
+    assert_got(given, "mch_")
+    assert.equal(7, #waits)
+    assert.same({ "mch_busy", "mch_other" }, { gate.asked(web)[1], gate.asked(web)[2] })
+  end)
+
+  it("holds for those in the queue", function()
+    local web = gate.start()
+    local waits = 0
+    local client = gate.client(web, { max_connections = 1, on_event = function(event)
+      if event.type == "wait" then waits = waits + 1 end
+    end })
+    local given = spawn_gets(client, "mch_busy", 1)
+    for i = 2, 4 do given[i] = client:spawn(client.get, client, "mch_busy" .. i) end
+    gate.step_until(client, function() return waits == 4 end)
+    assert.equal(1, #web:requests())
+    for _, task in ipairs(given) do task:cancel() end
+    assert.equal(0, client:step())
+  end)
+
+  it("does not disturb what is under way", function()
+    local web = gate.start()
+    local client = gate.client(web)
+    local moving = spawn_and_await(web, client, client.get, "mch_gate")
+    local busy = client:spawn(client.get, client, "mch_busy")
+    gate.step_until_received(client, web, 2)
+    gate.client(web):get "mch_open"
+    gate.step_until(client, function() return moving.status == "done" end)
+    assert.equal("running", busy.status)
+    client:run()
+    assert.equal(2, select(2, busy:result()).attempts)
+  end)
+
+  for _, count in ipairs { 1, 32 } do
+    it("is told at once to who cannot wait so long, with room for " .. count, function()
+      local web = gate.start()
+      local client = start_pause(web, { max_connections = count })
+      local waiting = spawn_gets(client, "mch_", 3)
+      local hasty = {
+        retries = { backoff = { max_elapsed_time = 1000 } },
+      }
+      local task = client:spawn(client.create, client, { name = "mch_1" }, hasty)
+      assert.equal("failed", task.status)
+      for _, err in ipairs { failure_of(task),
+        error_of(client.create, client, { name = "mch_1" }, hasty),
+        error_of(client.create, client, { name = "mch_1" }, { deadline_ms = 5000 }) } do
+        assert.equal("timeout", err.code)
+        assert.equal(0, err.attempts)
+        assert.is_true(err.retry_after > 20)
+        assert.is_false(err.maybe_applied)
+        assert.is_true(err.elapsed_ms < 4000)
+      end
+      for _, each in ipairs(waiting) do assert.equal("running", each.status) end
+      assert.equal(1, #web:requests())
+      client:close()
+    end)
+  end
+end)
+
+describe("Tasks at the emulator's server", function()
+  for what, flags in pairs { ["over HTTP/1.1"] = "", ["over TLS"] = " --tls" } do
+    it("create, find and delete many machines " .. what, function()
+      local emulator = process.start("env -u LD_PRELOAD bin/clerk-machines emulate --secret-key "
+        .. gate.key .. flags)
+      finally(function() emulator:stop() end)
+      local url = emulator:read_line():match "^listening on (.*)$"
+      local ca_file = flags ~= "" and emulator:read_line():match "^CA certificate: (.*)$" or nil
+      local client = machines.new { secret_key = gate.key, base_url = url, ca_file = ca_file }
+      local made = {}
+      for i = 1, 60 do
+        client:spawn(function()
+          local machine = client:create { name = "machine " .. i }
+          made[i] = client:update(machine.id, { default_token_ttl = i })
+        end)
+      end
+      client:run()
+      assert.equal(60, client:list().total_count)
+      for i, machine in ipairs(made) do
+        assert.equal(i, machine.default_token_ttl)
+        client:spawn(client.delete, client, machine.id)
+      end
+      client:run()
+      assert.equal(0, client:list().total_count)
+      client:close()
+    end)
+  end
+end)

@@ -1,0 +1,134 @@
+-- What the specs of tasks share: a server that answers by the ID in a request path, or else by the
+-- name in its body, and steps until something holds.
+--
+--   mch_hang…    is never answered
+--   mch_gate…    is answered once mch_open was asked for, on whichever connection
+--   mch_slow…    takes a second
+--   mch_flaky…   is answered 503 for once
+--   mch_busy…    is answered 429 for once, with a Retry-After of one second
+--   mch_closed…  is answered 429 with a Retry-After of 40 seconds
+--   mch_none…    is answered 404
+--   all else     { id = … }
+
+local certificates = require "clerk.machines.emulator.certificates"
+local machines = require "clerk.machines"
+local server = require "support.server"
+
+local RESPOND = [[
+  local function status_of(name)
+    local is_first = not shared[name]
+    shared[name] = true
+    if name:find "^mch_flaky" and is_first then return 503 end
+    if name:find "^mch_busy" and is_first then return 429, "Retry-After: 1" end
+    if name:find "^mch_closed" then return 429, "Retry-After: 40" end
+    return name:find "^mch_none" and 404 or 200
+  end
+
+  local function respond(request)
+    local name = (request.target .. request.body):match "mch_%w+" or "mch_other"
+    if name:find "^mch_hang" then return end
+    if name:find "^mch_slow" then connection:sleep(1000) end
+    while name:find "^mch_gate" and not shared.is_open do connection:sleep(5) end
+    shared.is_open = shared.is_open or name == "mch_open"
+    local status, header = status_of(name)
+    local body = status == 200 and '{"id":"%s"}' or '{"errors":[{"code":"%s","message":"no"}]}'
+    return status, body:format(name), header
+  end
+]]
+
+local HTTP_1 = RESPOND .. [[
+  for request in connection:requests() do
+    local status, body, header = respond(request)
+    if not status then return connection:hang() end
+    connection:answer(status, body, header)
+  end
+]]
+
+local HTTP_2 = RESPOND .. "connection:http2(respond)"
+
+local KEY = "sk_test_marked_key"
+local PATIENCE_STEPS = 1000
+
+local gate = { key = KEY }
+
+local temporary_files = {}
+
+local function write_temporary(text)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+  table.insert(temporary_files, path)
+  return path
+end
+
+--- A server of plain HTTP/1.1.
+function gate.start()
+  return server.start(HTTP_1)
+end
+
+--- A server of HTTP/2 over TLS.
+function gate.start_http2()
+  local made = certificates.new { hosts = { "127.0.0.1" } }
+  local web = server.start(HTTP_2, {
+    tls = { certificate = made.certificate, key = made.key, alpn = { "h2" } },
+  })
+  web.ca_file = write_temporary(made.ca)
+  return web
+end
+
+function gate.stop_all()
+  for i = #temporary_files, 1, -1 do os.remove(table.remove(temporary_files, i)) end
+  server.stop_all()
+end
+
+--- The settings of a client of the server.
+function gate.settings(web, options)
+  local settings = { secret_key = KEY, base_url = web:url "/v1", ca_file = web.ca_file }
+  for name, value in pairs(options or {}) do settings[name] = value end
+  return settings
+end
+
+function gate.client(web, options)
+  return machines.new(gate.settings(web, options))
+end
+
+--- Steps until `holds` returns true.
+function gate.step_until(client, holds)
+  for _ = 1, PATIENCE_STEPS do
+    if holds() then return end
+    client:step(10)
+  end
+  error("it does not come to hold", 2)
+end
+
+--- Steps until so many requests have reached the server.
+function gate.step_until_received(client, web, count)
+  gate.step_until(client, function() return #web:requests() >= count end)
+end
+
+--- A client's task, f(client, ...), once its request has reached the server.
+function gate.spawn_and_await(web, client, f, ...)
+  local count = #web:requests()
+  local task = client:spawn(f, client, ...)
+  gate.step_until_received(client, web, count + 1)
+  return task
+end
+
+--- What a task raises; it must have ended.
+function gate.failure_of(task)
+  local ok, problem = pcall(task.result, task)
+  assert(not ok, "the task has not failed")
+  return problem
+end
+
+--- The IDs that were asked for, in the order of their arrival.
+function gate.asked(web)
+  local ids = {}
+  for i, request in ipairs(web:requests()) do
+    ids[i] = (request.target .. request.body):match "mch_%w+"
+  end
+  return ids
+end
+
+return gate

@@ -1,0 +1,673 @@
+-- Tasks: how they run, end, and wait for one another; steps; and calls outside meanwhile.
+
+local fake = require "support.fake"
+local gate = require "support.gate"
+local machines = require "clerk.machines"
+local process = require "support.process"
+
+local failure_of = gate.failure_of
+
+local function error_of(f, ...)
+  local ok, problem = pcall(f, ...)
+  assert.is_false(ok, "no error was raised")
+  return problem
+end
+
+local function assert_refused(pattern, f, ...)
+  local problem = error_of(f, ...)
+  assert.is_true(machines.is_error(problem), tostring(problem))
+  assert.equal("ArgumentError", problem.type)
+  assert.matches(pattern, problem.message)
+  return problem
+end
+
+--- A client without I/O.
+local function idle_client()
+  return (fake.client { fake.ok })
+end
+
+local function burn(seconds)
+  local from = os.clock()
+  while os.clock() - from < seconds do end -- luacheck: ignore
+end
+
+--- Runs f in a coroutine of its own until it ends, without ever resuming it a second time.
+local function in_coroutine(f, ...)
+  local thread = coroutine.create(f)
+  local results = { coroutine.resume(thread, ...) }
+  assert.equal("dead", coroutine.status(thread))
+  assert.is_true(results[1], results[2])
+  return results[2]
+end
+
+describe("A task", function()
+  after_each(gate.stop_all)
+
+  it("runs until it would wait, and further with steps", function()
+    local web = gate.start()
+    local client = gate.client(web)
+    local steps = {}
+    local task = client:spawn(function()
+      table.insert(steps, "begun")
+      table.insert(steps, client:get("mch_gate").id)
+      table.insert(steps, client:get("mch_2").id)
+    end)
+    assert.same({ "begun" }, steps)
+    assert.equal("running", task.status)
+    gate.step_until_received(client, web, 1)
+    assert.equal("running", task.status)
+    client:get "mch_open"
+    client:run()
+    assert.same({ "begun", "mch_gate", "mch_2" }, steps)
+    assert.equal("done", task.status)
+  end)
+
+  it("that never waits is done at once, with all its results", function()
+    local client = idle_client()
+    local task = client:spawn(function() return nil, 1, false, nil end)
+    assert.equal("done", task.status)
+    assert.equal(4, select("#", task:result()))
+    assert.same({ nil, 1, false, nil }, { task:result() })
+    assert.equal(0, select("#", client:spawn(function() end):result()))
+    assert.equal(0, client:step())
+  end)
+
+  it("takes and returns hundreds of values", function()
+    local values = {}
+    for i = 1, 250 do values[i] = i end
+    local task = idle_client():spawn(function(...) return ... end,
+      (rawget(table, "unpack") or rawget(_G, "unpack"))(values))
+    assert.same(values, { task:result() })
+  end)
+
+  it("is given its arguments, nils among them", function()
+    local count, last
+    idle_client():spawn(function(...)
+      count, last = select("#", ...), (select(2, ...))
+    end, nil, "b", nil)
+    assert.equal(3, count)
+    assert.equal("b", last)
+  end)
+
+  it("may be a method", function()
+    local client = gate.client(gate.start())
+    local task = client:spawn(client.get, client, "mch_1")
+    client:run()
+    local machine, info = task:result()
+    assert.equal("mch_1", machine.id)
+    assert.equal(200, info.status)
+    assert.equal(machine, (task:result()))
+  end)
+
+  it("tells its status and nothing else", function()
+    local client = idle_client()
+    local task = client:spawn(coroutine.yield, gate.key)
+    assert.equal("clerk.machines.Task (running)", tostring(task))
+    client:run()
+    assert.equal("clerk.machines.Task (done)", tostring(task))
+  end)
+
+  for name, value in pairs { ["a string"] = "mine", ["a table"] = {}, ["false"] = false,
+    ["a function"] = print } do
+    it("that raises " .. name .. " has failed, and its result raises the same", function()
+      local client = idle_client()
+      local at_once = client:spawn(error, value, 0)
+      assert.equal("failed", at_once.status)
+      assert.equal(value, failure_of(at_once))
+      local later = client:spawn(function()
+        coroutine.yield()
+        error(value, 0)
+      end)
+      assert.equal("running", later.status)
+      client:run()
+      assert.equal("failed", later.status)
+      assert.equal(value, failure_of(later))
+      assert.equal(value, failure_of(later))
+    end)
+  end
+
+  it("that raises nil has failed too", function()
+    local task = idle_client():spawn(error)
+    assert.equal("failed", task.status)
+    assert.is_nil(failure_of(task))
+  end)
+
+  it("fails by the API's errors and by what is refused before any I/O", function()
+    local client = gate.client(gate.start())
+    local refused = client:spawn(client.get, client, "mch_none")
+    local wrong = client:spawn(client.get, client, "..")
+    assert.equal("failed", wrong.status)
+    assert.equal("ArgumentError", failure_of(wrong).type)
+    client:run()
+    assert.equal("failed", refused.status)
+    assert.equal("ClerkErrors", failure_of(refused).type)
+    assert.equal(404, failure_of(refused).status)
+  end)
+
+  it("that fails disturbs no other, and nothing is printed", function()
+    local web = gate.start()
+    local script = [[
+      local client = require "clerk.machines".new { secret_key = "sk_test", base_url = %q }
+      local names = { "mch_none", "..", "mch_1", "mch_none" }
+      local tasks = {}
+      client:spawn(error, "mine")
+      for i, name in ipairs(names) do tasks[i] = client:spawn(client.get, client, name) end
+      client:run()
+      for i, task in ipairs(tasks) do names[i] = task.status end
+      assert(table.concat(names, " ") == "failed failed done failed")
+    ]]
+    local environment = "env -u LD_PRELOAD LUA_PATH=%s LUA_CPATH=%s %s -e %s"
+    if os.getenv "LD_PRELOAD" then return end -- its library must come first
+    local status, output, errors = process.run(environment:format(process.quote(package.path),
+      process.quote(package.cpath), jit and "luajit" or "lua5.4",
+      process.quote(script:format(web:url "/v1"))))
+    assert.equal(0, status, errors)
+    assert.equal("", output .. errors)
+  end)
+
+  it("may spawn others, which are run like it", function()
+    local client = gate.client(gate.start())
+    local inner
+    local outer = client:spawn(function()
+      inner = client:spawn(client.get, client, "mch_inner")
+      assert(inner.status == "running")
+      return client:get("mch_outer").id
+    end)
+    assert.equal(2, client:step())
+    client:run()
+    assert.equal("mch_outer", outer:result())
+    assert.equal("mch_inner", inner:result().id)
+  end)
+
+  it("may spawn others when it has failed, and when it is nearly over", function()
+    local client = gate.client(gate.start())
+    local late, last
+    client:spawn(function()
+      pcall(client.get, client, "mch_none")
+      late = client:spawn(function()
+        client:get "mch_1"
+        last = client:spawn(client.get, client, "mch_2")
+      end)
+      error "mine"
+    end)
+    client:run()
+    assert.equal("done", late.status)
+    assert.equal("mch_2", last:result().id)
+  end)
+
+  it("yields on its own and is resumed with the next step", function()
+    local client, turns = idle_client(), 0
+    local task = client:spawn(function()
+      for _ = 1, 3 do
+        turns = turns + 1
+        coroutine.yield "its own affair"
+      end
+    end)
+    assert.equal(1, turns)
+    client:run()
+    assert.equal(3, turns)
+    assert.equal("done", task.status)
+  end)
+
+  it("that yields on its own and is long about it leaves its turn to others", function()
+    local first, second, other = idle_client(), idle_client(), idle_client()
+    local is_over = false
+    local function hog()
+      while not is_over do
+        burn(0.002)
+        coroutine.yield()
+      end
+    end
+    first:spawn(hog)
+    second:spawn(hog)
+    local tasks = {}
+    for i, client in ipairs { first, second, other } do tasks[i] = client:spawn(coroutine.yield) end
+    for _ = 1, 50 do other:step(0) end
+    for _, task in ipairs(tasks) do assert.equal("done", task.status) end
+    is_over = true
+    first:run()
+    second:run()
+  end)
+end)
+
+describe("A task's result", function()
+  after_each(gate.stop_all)
+
+  it("is refused outside of tasks while it runs, in a task's own coroutine too", function()
+    local client = idle_client()
+    local task = client:spawn(coroutine.yield)
+    local err = assert_refused("still running", task.result, task)
+    assert.matches("tasks_spec", err.where)
+    client:spawn(function()
+      return in_coroutine(function() assert_refused("still running", task.result, task) end)
+    end):result()
+    client:run()
+    task:result()
+  end)
+
+  it("is refused in the task itself", function()
+    local client = idle_client()
+    local task
+    task = client:spawn(function()
+      coroutine.yield()
+      return task:result()
+    end)
+    client:run()
+    assert.equal("ArgumentError", failure_of(task).type)
+  end)
+
+  it("is waited for by other tasks, of other clients too, in their order", function()
+    local web = gate.start()
+    local client, other = gate.client(web), gate.client(web)
+    local order = {}
+    local joined = client:spawn(client.get, client, "mch_gate")
+    local function join(name)
+      local machine, info = joined:result()
+      table.insert(order, name)
+      return machine.id, info.status
+    end
+    local tasks = { client:spawn(join, "a"), client:spawn(join, "b"), other:spawn(join, "c"),
+      client:spawn(join, "d") }
+    client:get "mch_open"
+    client:run()
+    other:run()
+    for _, task in ipairs(tasks) do assert.same({ "mch_gate", 200 }, { task:result() }) end
+    assert.equal("a b d", table.concat(order, " "):gsub(" c", ""):gsub("c ", ""))
+  end)
+
+  it("is there at once for a task that comes late", function()
+    local client = idle_client()
+    local joined = client:spawn(function() return 1, nil end)
+    local task = client:spawn(function() return select("#", joined:result()) end)
+    assert.equal(2, task:result())
+  end)
+
+  it("raises in the task that waits what the other one raised, and there alone", function()
+    local client = gate.client(gate.start())
+    local joined = client:spawn(client.get, client, "mch_none")
+    local plain = client:spawn(joined.result, joined)
+    local caught = client:spawn(pcall, joined.result, joined)
+    client:run()
+    assert.equal("failed", plain.status)
+    assert.equal(failure_of(joined), failure_of(plain))
+    assert.equal("done", caught.status)
+    assert.same({ false, failure_of(joined) }, { caught:result() })
+  end)
+end)
+
+describe("Steps", function()
+  after_each(gate.stop_all)
+
+  it("tell how many of the client's own tasks are left", function()
+    local web = gate.start()
+    local client, other = gate.client(web), gate.client(web)
+    client:spawn(client.get, client, "mch_gate")
+    client:spawn(client.get, client, "mch_gate")
+    other:spawn(other.get, other, "mch_gate")
+    assert.equal(2, client:step(0))
+    assert.equal(1, other:step(0))
+    client:get "mch_open"
+    client:run()
+    assert.equal(0, client:step())
+    other:run()
+    assert.equal(0, other:step())
+  end)
+
+  it("move other clients' tasks as well", function()
+    local web = gate.start()
+    local client, other = gate.client(web), gate.client(web)
+    local task = other:spawn(other.get, other, "mch_1")
+    gate.step_until(client, function() return task.status == "done" end)
+    other:run()
+  end)
+
+  it("return though there is more to move", function()
+    local client, turns = idle_client(), 0
+    local is_slow = true
+    for _ = 1, 2000 do
+      client:spawn(function()
+        coroutine.yield()
+        turns = turns + 1
+        if is_slow then burn(0.001) end
+      end)
+    end
+    local left = client:step(0)
+    assert.equal(2000 - turns, left)
+    assert.is_true(turns > 0 and turns < 1000)
+    is_slow = false
+    client:run()
+    assert.equal(2000, turns)
+  end)
+
+  it("cost no time of the processor while all wait", function()
+    local client = gate.client(gate.start())
+    client:spawn(client.get, client, "mch_slow")
+    client:spawn(client.get, client, "mch_busy")
+    local from = os.clock()
+    client:run()
+    assert.is_true(os.clock() - from < 0.5)
+  end)
+
+  it("check their argument", function()
+    local client = idle_client()
+    for _, ms in ipairs { 0, 0.5, 1, 20 } do assert.equal(0, client:step(ms)) end
+    for _, ms in ipairs { -1, -0.5, 0 / 0, -math.huge, "5", {}, true } do
+      local err = assert_refused("step needs a number of ms from 0", client.step, client, ms)
+      assert.matches("tasks_spec", err.where)
+    end
+  end)
+
+  it("may be told to wait for ever", function()
+    local client = gate.client(gate.start())
+    local task = client:spawn(client.get, client, "mch_1")
+    while client:step(math.huge) > 0 do end -- luacheck: ignore
+    assert.equal("mch_1", task:result().id)
+  end)
+
+  it("are refused inside a task, and so is run", function()
+    local client, other = idle_client(), idle_client()
+    for _, name in ipairs { "step", "run" } do
+      for _, each in ipairs { client, other } do
+        local task = client:spawn(each[name], each)
+        assert.equal("failed", task.status)
+        assert.equal("ArgumentError", failure_of(task).type)
+        assert.matches(name .. " cannot be called inside a task", failure_of(task).message)
+      end
+    end
+  end)
+
+  it("are possible in a coroutine that a task made", function()
+    local client = gate.client(gate.start())
+    local inner = client:spawn(client.get, client, "mch_1")
+    local outer = client:spawn(in_coroutine, function()
+      while inner.status == "running" do client:step(100) end
+      return inner:result().id
+    end)
+    assert.equal("mch_1", outer:result())
+  end)
+end)
+
+describe("What is no task's", function()
+  it("is refused to be spawned", function()
+    local client = idle_client()
+    for _, value in ipairs { "get", 1, {}, setmetatable({}, { __call = print }), true } do
+      local err = assert_refused("spawn needs a function, got " .. type(value),
+        client.spawn, client, value)
+      assert.matches("tasks_spec", err.where)
+    end
+    assert_refused("spawn needs a function, got nil", client.spawn, client)
+    assert.equal(0, client:step())
+  end)
+
+  it("is refused as self", function()
+    local client = idle_client()
+    local task = client:spawn(os.time)
+    assert_refused("colon", task.result)
+    assert_refused("colon", task.cancel, client)
+    for _, name in ipairs { "spawn", "step", "run", "pollable" } do
+      assert_refused("colon", client[name], print)
+    end
+  end)
+end)
+
+describe("A client in a task of another one", function()
+  after_each(gate.stop_all)
+
+  it("yields there too, and has no unfinished task by that", function()
+    local web = gate.start()
+    local client, other = gate.client(web), gate.client(web)
+    local task = client:spawn(other.get, other, "mch_gate")
+    assert.equal("running", task.status)
+    assert.equal(1, client:step())
+    assert.equal(0, other:step())
+    other:run()
+    assert.equal("running", task.status)
+    other:get "mch_open"
+    client:run()
+    assert.equal("mch_gate", task:result().id)
+  end)
+end)
+
+describe("A call in a coroutine of the user's", function()
+  after_each(gate.stop_all)
+
+  it("blocks, though there are no tasks", function()
+    local client = gate.client(gate.start())
+    assert.equal("mch_1", in_coroutine(client.get, client, "mch_1").id)
+  end)
+
+  it("blocks within a task, while the others go on", function()
+    local client = gate.client(gate.start())
+    local opener = client:spawn(function()
+      client:get "mch_1"
+      return client:get "mch_open"
+    end)
+    local task = client:spawn(function()
+      return in_coroutine(client.get, client, "mch_gate").id
+    end)
+    assert.equal("done", task.status)
+    assert.equal("mch_gate", task:result())
+    client:run()
+    assert.equal("mch_open", opener:result().id)
+  end)
+
+  it("blocks within a task in its retry waits too", function()
+    local client = gate.client(gate.start())
+    local _, info = client:spawn(function()
+      return nil, in_coroutine(function()
+        return (select(2, client:get "mch_flaky"))
+      end)
+    end):result()
+    assert.equal(2, info.attempts)
+  end)
+end)
+
+describe("A call outside of tasks", function()
+  after_each(gate.stop_all)
+
+  it("blocks, while the tasks go on", function()
+    local client = gate.client(gate.start())
+    local task = client:spawn(function()
+      client:get "mch_1"
+      return client:get "mch_open"
+    end)
+    assert.equal("mch_gate", client:get("mch_gate").id)
+    client:run()
+    assert.equal("mch_open", task:result().id)
+  end)
+
+  it("lets tasks go on in its retry waits", function()
+    local web = gate.start()
+    local client, other = gate.client(web), gate.client(web)
+    local task = other:spawn(other.get, other, "mch_1")
+    local _, info = client:get("mch_flaky", { retries = { backoff = { initial_interval = 1000 } } })
+    assert.equal(2, info.attempts)
+    assert.equal("mch_1", task:result().id)
+  end)
+
+  it("raises its own error and leaves theirs to the tasks", function()
+    local client = gate.client(gate.start())
+    local task = client:spawn(client.get, client, "mch_none1")
+    assert.equal("mch_none2", error_of(client.get, client, "mch_none2").code)
+    client:run()
+    assert.equal("mch_none1", failure_of(task).code)
+  end)
+end)
+
+describe("A function of the user's in a task", function()
+  after_each(gate.stop_all)
+
+  --- Yields a few times.
+  local function dawdle()
+    for _ = 1, 3 do coroutine.yield() end
+  end
+
+  it("may yield as secret_key and as on_event", function()
+    local web = gate.start()
+    local events = {}
+    local client = gate.client(web, {
+      secret_key = function()
+        dawdle()
+        return gate.key
+      end,
+      on_event = function(event)
+        dawdle()
+        table.insert(events, event.type)
+      end,
+    })
+    local task = client:spawn(client.get, client, "mch_flaky")
+    assert.equal(0, #events)
+    client:run()
+    assert.equal(2, select(2, task:result()).attempts)
+    assert.equal("attempt answer wait attempt answer end", table.concat(events, " "))
+    assert.equal("Bearer " .. gate.key, web:requests()[2].headers.authorization)
+  end)
+
+  it("may yield as a transport, which others overtake", function()
+    local order = {}
+    local client = machines.new { secret_key = gate.key, transport = {
+      send = function(_, request)
+        local id = request.url:match "mch_%w+"
+        if id == "mch_slow" then dawdle() end
+        table.insert(order, id)
+        return fake.ok
+      end,
+    } }
+    local task = client:spawn(client.get, client, "mch_slow")
+    client:spawn(client.get, client, "mch_quick")
+    client:run()
+    assert.equal("mch_1", task:result().id)
+    assert.same({ "mch_quick", "mch_slow" }, order)
+  end)
+
+  it("may resume its task itself, as callbacks do", function()
+    local callbacks = {}
+    local answers = { fake.answer(503), fake.ok }
+    local client = machines.new {
+      secret_key = gate.key,
+      retries = { backoff = { initial_interval = 100 } },
+      transport = { send = function()
+        local thread, response = coroutine.running(), nil
+        table.insert(callbacks, function()
+          response = table.remove(answers, 1)
+          assert(coroutine.resume(thread))
+        end)
+        repeat coroutine.yield() until response
+        return response
+      end },
+    }
+    local task = client:spawn(client.get, client, "mch_1")
+    for _ = 1, 2 do
+      gate.step_until(client, function() return callbacks[1] end)
+      client:step(0)
+      table.remove(callbacks)()
+      client:step(0)
+    end
+    assert.equal(2, select(2, task:result()).attempts)
+    assert.equal(0, client:step())
+  end)
+
+  for _, name in ipairs { "secret_key", "on_event", "send" } do
+    it("may raise as " .. name .. ", which ends that call alone", function()
+      local web = gate.start()
+      local mine = {}
+      local function raise()
+        if coroutine.running() then coroutine.yield() end
+        error(mine, 0)
+      end
+      local transport = { send = raise }
+      local client = gate.client(web, { [name == "send" and "transport" or name] =
+        name == "send" and transport or raise })
+      local other = gate.client(web)
+      local task = client:spawn(client.get, client, "mch_1")
+      local caught = client:spawn(function()
+        return pcall(client.get, client, "mch_2")
+      end)
+      local undisturbed = other:spawn(other.get, other, "mch_3")
+      client:run()
+      other:run()
+      assert.equal(mine, failure_of(task))
+      assert.same({ false, mine }, { caught:result() })
+      assert.equal("mch_3", undisturbed:result().id)
+    end)
+  end
+
+  it("may use the client, without any room for another transfer", function()
+    local client
+    local has_asked = false
+    local function ask()
+      if has_asked then return end
+      has_asked = true
+      assert(client:get("mch_inner", { deadline_ms = 5000 }).id == "mch_inner")
+    end
+    for _, name in ipairs { "attempt", "answer", "end" } do
+      has_asked = false
+      client = gate.client(gate.start(), { max_connections = 1, on_event = function(event)
+        if event.type == name then ask() end
+      end })
+      assert.equal("mch_1", client:get("mch_1").id)
+      has_asked = false
+      local task = client:spawn(client.get, client, "mch_2")
+      client:run()
+      assert.equal("mch_2", task:result().id)
+    end
+  end)
+end)
+
+describe("The safe twin's tasks", function()
+  after_each(gate.stop_all)
+
+  local safe = require "clerk.machines.safe"
+
+  it("return what the function returned, and nil and the error where it raised", function()
+    local client = safe.new(gate.settings(gate.start()))
+    local good = client:spawn(client.get, client, "mch_1")
+    local refused = client:spawn(client.get, client, "mch_none")
+    local failing = client:spawn(error, "mine", 0)
+    assert.equal("running", good.status)
+    assert.equal("failed", failing.status)
+    assert.same({ nil, "mine" }, { failing:result() })
+    local none, early = good:result()
+    assert.is_nil(none)
+    assert.equal("ArgumentError", early.type)
+    assert.equal(2, client:step(0))
+    client:run()
+    assert.equal("mch_1", good:result().id)
+    assert.equal(200, select(2, good:result()).status)
+    assert.equal("done", refused.status)
+    assert.equal(404, select(2, refused:result()).status)
+    assert.equal("clerk.machines.Task (done)", tostring(good))
+  end)
+
+  it("refuse without raising", function()
+    local client = safe.new(gate.settings(gate.start()))
+    local function assert_refusal(none, err)
+      assert.is_nil(none)
+      assert.equal("ArgumentError", err.type)
+      assert.matches("tasks_spec", err.where)
+    end
+    assert_refusal(client:spawn "get")
+    assert_refusal(client:step(-1))
+    assert_refusal(client:spawn(function()
+      local none, err = client:run()
+      return none, err
+    end):result())
+    client:close()
+    assert_refusal(client:spawn(print))
+    assert_refusal(client:step())
+    assert_refusal(client:run())
+    assert_refusal(client:pollable())
+  end)
+
+  it("are cancelled and waited for", function()
+    local client = safe.new(gate.settings(gate.start()))
+    local task = client:spawn(client.get, client, "mch_hang")
+    local joiner = client:spawn(function() return task:result() end)
+    task:cancel()
+    client:run()
+    assert.equal("cancelled", task.status)
+    assert.equal("done", joiner.status)
+    assert.equal("cancelled", select(2, task:result()).code)
+    assert.equal("cancelled", select(2, joiner:result()).code)
+  end)
+end)
