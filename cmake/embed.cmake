@@ -10,7 +10,7 @@ set_target_properties(clerk_core clerk_curl core PROPERTIES INTERPROCEDURAL_OPTI
 # All modules but the tools: what scripts require, and what that requires.
 set(lua_root "${CMAKE_CURRENT_SOURCE_DIR}/lua")
 file(GLOB_RECURSE lua_files RELATIVE "${lua_root}" CONFIGURE_DEPENDS "${lua_root}/*.lua")
-list(FILTER lua_files EXCLUDE REGEX "/(command|types|emulator)\\.lua$|/emulator/")
+list(FILTER lua_files EXCLUDE REGEX "/(command|types|emulator)\\.lua$|/(command|emulator)/")
 set(lua_paths "${lua_files}")
 list(TRANSFORM lua_paths PREPEND "${lua_root}/")
 

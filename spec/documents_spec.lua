@@ -5,6 +5,7 @@ local emulator = require "clerk.machines.emulator"
 local machines = require "clerk.machines"
 local options = require "clerk.machines.options"
 local process = require "support.process"
+local pty = require "support.pty"
 
 local function read(path)
   local file = assert(io.open(path, "rb"))
@@ -174,7 +175,66 @@ describe("The README's programs", function()
   end
 
   it("are all found", function()
-    assert.equal(6, count)
+    assert.equal(7, count)
+  end)
+end)
+
+describe("The README's session of the command", function()
+  local text = section "The command line"
+  local ID = "mch_%w+"
+
+  --- Without what differs each time, but for IDs.
+  local function settled(shown)
+    return (shown:gsub("%d+ s +", "N s "):gsub("%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ", "TIME")
+      :gsub("ins_%w+", "INSTANCE"):gsub("ak_%w+", "KEY"):gsub("trace %x+", "trace"))
+  end
+
+  --- Each command with what the README says it shows.
+  local function steps()
+    local found = {}
+    for line in text:gmatch "\n    ([^\n]*)" do
+      if line:find "^%$ " then
+        found[#found + 1] = { command = line:sub(3), shown = "" }
+      else
+        found[#found].shown = found[#found].shown .. line .. "\n"
+      end
+    end
+    return found
+  end
+
+  local server, url
+  setup(function()
+    server = process.start "bin/clerk-machines emulate"
+    url = assert(server:read_line()):match "^listening on (.*)$"
+  end)
+  teardown(function()
+    assert.equal(0, server:stop())
+    process.none_left()
+  end)
+
+  local function run(command, answer)
+    local environment = ('env PATH="$PWD/bin:$PATH" CLERK_API_URL=%s CLERK_SECRET_KEY=%s '):format(
+      url, "sk_test_emulator")
+    local screen = pty.start(environment .. "sh -c " .. process.quote(command))
+    if answer then
+      screen:await "[y/N] "
+      screen:type(answer)
+    end
+    local _, shown = screen:finish()
+    return pty.visible(shown)
+  end
+
+  it("is what a terminal shows", function()
+    local real = {}
+    for _, step in ipairs(steps()) do
+      local shown = run(step.command:gsub(ID, real), step.shown:find "%[y/N%] y\n" and "y\n")
+      local next_real = shown:gmatch(ID)
+      for id in step.shown:gmatch(ID) do
+        real[id] = real[id] or next_real()
+      end
+      assert.equal(settled(step.shown:gsub(ID, real)), settled(shown))
+    end
+    assert.is_true(#steps() >= 9)
   end)
 end)
 

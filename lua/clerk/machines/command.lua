@@ -1,166 +1,168 @@
---- The command line, `clerk-machines COMMAND …`; each command is a row of `commands`.
+--- The command line, `clerk-machines COMMAND …`: finds the command, runs it, and tells what went
+--- wrong in one line. Each command is a module below command/ with `summary`, `epilog` (examples),
+--- `declare` (its arguments) and `run`, or with `commands` of its own.
 
-local fields = require "clerk.machines.emulator.fields"
+local failure = require "clerk.machines.command.failure"
+local terminal = require "clerk.machines.command.terminal"
 
-local PROGRAM = "clerk-machines"
-local SUCCEEDED, FAILED, MISUSED = 0, 1, 2
+local COMMANDS = {
+  "list", "get", "create", "update", "delete", "secret", "rotate", "scope", "emulate",
+}
+
+local EPILOG = [[
+`clerk-machines <command> --help` tells more, with examples.
+
+Environment:
+   CLERK_SECRET_KEY      Secret key of the instance whose machines these are.
+   CLERK_API_URL         Where the API is, if not at Clerk: an emulator.
+   NO_COLOR              No colours.
+
+Exit status: 0 when it is done, 1 when the API refused or could not be reached,
+2 when the command was called wrongly.]]
 
 local command = {}
 
--- What ends a command with one line on standard error instead of a traceback.
-local Failure = {}
-
-local function fail(message)
-  error(setmetatable({ message = message }, Failure), 0)
-end
-
-local function say(message)
-  io.stderr:write(PROGRAM, ": ", message, "\n")
-end
-
-local function need(module, remedy)
-  local ok, loaded = pcall(require, module)
-  if ok then
-    return loaded
-  end
-  local problem = tostring(loaded)
-  fail(("%s; %s"):format(problem:match("module '.-' not found") or problem:match("[^\n]*"), remedy))
-end
+-- ---------------------------------------------------------------- arguments
 
 local function need_core()
   local lua = jit and "luajit" or "lua5.4"
   local remedy = "build it: cmake -S . -B build/%s -DLUA=%s && cmake --build build/%s"
-  return need("clerk.machines.core", remedy:format(lua, lua, lua))
+  return failure.require("clerk.machines.core", remedy:format(lua, lua, lua))
 end
 
-local function integer(min, max)
-  local rule = fields.integer(min, max)
-  return function(text)
-    local number = text:find("^%d+$") and tonumber(text)
-    if number and rule.accepts(number) then
-      return number
+--- A value that begins with "-" would be taken for an option.
+local function with_orders_joined(arguments)
+  local joined, i = {}, 1
+  while arguments[i] do
+    local following = arguments[i + 1]
+    if arguments[i] == "--order-by" and following and following:find("^%-%a") then
+      joined[#joined + 1] = arguments[i] .. "=" .. following
+      i = i + 1
+    else
+      joined[#joined + 1] = arguments[i]
     end
-    return nil, ("'%s' is not %s"):format(text, rule.expected)
+    i = i + 1
   end
+  return joined
 end
 
-local function not_empty(text)
-  if text ~= "" then
-    return text
+local function add_command(parser, path, name, row)
+  path = path .. " " .. name
+  local subparser = parser:command(name):summary(row.summary):description(row.summary)
+  if row.commands then
+    for _, each in ipairs(row.commands) do
+      add_command(subparser, path, each.name, each)
+    end
+    return
   end
-  return nil, "a value must not be empty"
-end
-
--- ---------------------------------------------------------------- emulate
-
-local emulate = {
-  summary = "Serve an emulator of the Machines API.",
-  epilog = [[
-Example:
-   clerk-machines emulate --port 8080 &
-   curl -H 'Authorization: Bearer sk_test_emulator' http://127.0.0.1:8080/v1/machines
-
-Faults are scripted by POST /emulator/faults, for example
-   {"operation": "create", "times": 2, "status": 503, "retry_after": 1}
-and cleared by DELETE. Ends on SIGINT or SIGTERM.]],
-}
-
-function emulate.declare(parser)
-  parser:option("--port", "Port to listen on; 0, the default, takes a free one.")
-    :convert(integer(0, 65535))
-  parser:option("--host", "Address to listen on (default: 127.0.0.1)."):convert(not_empty)
-  parser:flag("--tls", "Serve HTTPS, with a CA made for it; its file is printed.")
-  parser:option("--secret-key", "Key that requests must bear (default: sk_test_emulator).")
-    :convert(not_empty)
-  parser:option("--rate-limit", "Requests in ten seconds (default: unlimited).")
-    :convert(integer(1))
-end
-
-local function announce(server)
-  local lines = "listening on " .. server.url .. "\n"
-  if server.ca_file then
-    lines = lines .. "CA certificate: " .. server.ca_file .. "\n"
-  end
-  io.stdout:write(lines)
-  io.stdout:flush()
-end
-
-function emulate.run(arguments)
-  need_core()
-  local servers = need("clerk.machines.emulator.server", "install lua-http (Debian: lua-http)")
-  local emulator = require "clerk.machines.emulator"
-  local signal = require "cqueues.signal"
-  signal.block(signal.SIGINT, signal.SIGTERM)
-  local server, problem = servers.new {
-    emulator = emulator.new {
-      secret_key = arguments.secret_key,
-      rate_limit = arguments.rate_limit,
-    },
-    host = arguments.host,
-    port = arguments.port,
-    tls = arguments.tls,
-    log = say,
-  }
-  if not server then
-    fail(problem)
-  end
-  announce(server)
-  server:run(signal.SIGINT, signal.SIGTERM)
-  server:close()
-  return SUCCEEDED
-end
-
--- ---------------------------------------------------------------- main
-
-local commands = { emulate = emulate }
-
-local function show_version()
-  io.stdout:write(PROGRAM, " ", need_core().version, "\n")
-  return SUCCEEDED
+  local usage = row.usage and " " .. row.usage or ""
+  subparser:usage(("Usage: %s%s [options]"):format(path, usage)):epilog(row.epilog)
+  subparser:action(function(parsed)
+    parsed.run = row.run
+  end)
+  row.declare(subparser)
 end
 
 local function new_parser()
-  local argparse = need("argparse", "install argparse (Debian: lua-argparse)")
-  local parser = argparse(PROGRAM, "Work with Clerk machines."):command_target("command")
+  local argparse = failure.require("argparse",
+    "install argparse (Debian: lua-argparse, LuaRocks: argparse)")
+  local parser = argparse(terminal.PROGRAM, "Work with Clerk machines.")
   parser:require_command(false)
+  parser:epilog(EPILOG)
   parser:flag("--version", "Show the version and exit.")
-  for name, row in pairs(commands) do
-    local subparser = parser:command(name, row.summary):epilog(row.epilog)
-    row.declare(subparser)
+  for _, name in ipairs(COMMANDS) do
+    add_command(parser, terminal.PROGRAM, name, require("clerk.machines.command." .. name))
   end
   return parser
 end
 
-local function complain(problem)
-  say(("%s (see %s --help)"):format(problem:gsub("\n", ". "), PROGRAM))
-  return MISUSED
+-- ---------------------------------------------------------------- problems
+
+--- Where help is found: with the command, if one was named.
+local function help_for(arguments)
+  for _, name in ipairs(COMMANDS) do
+    if arguments[1] == name then
+      return ("%s %s --help"):format(terminal.PROGRAM, name)
+    end
+  end
+  return terminal.PROGRAM .. " --help"
 end
 
-local function run(arguments)
-  local ok, parsed = new_parser():pparse(arguments)
-  if not ok then
-    return complain(parsed)
-  elseif parsed.version then
-    return show_version()
-  elseif not parsed.command then
-    return complain("a command is required")
+local function misused(problem, arguments)
+  terminal.complain(("%s (see %s)"):format(problem:gsub("\n", ". "), help_for(arguments)))
+  return failure.MISUSED
+end
+
+--- What may help, by an error's code.
+local HINTS = {
+  authentication_invalid = "Is it the secret key of the right instance?",
+  machine_not_found = "clerk-machines list shows the machines that there are.",
+}
+HINTS.clerk_key_invalid = HINTS.authentication_invalid
+
+local function refused(err, arguments)
+  if err.type == "ArgumentError" then
+    return misused(err.message, arguments)
   end
-  return commands[parsed.command].run(parsed)
+  local line = tostring(err):gsub("^%a+: ", "")
+  terminal.complain(line .. (err.maybe_applied and " (may have been done all the same)" or ""))
+  local hint = HINTS[err.code] or err.retry_after and ("Try again in %d s."):format(err.retry_after)
+  if hint then
+    terminal.hint(hint)
+  end
+  return failure.FAILED
+end
+
+--- Ends as ^C ends programs, so that a shell's script ends as well. The interpreter has turned the
+--- signal into an error, and lets a second one kill.
+local function interrupted()
+  io.popen("kill -s INT $PPID"):close()
+  return 130
+end
+
+local function settle(problem, arguments)
+  terminal.show_status(nil)
+  local machines = package.loaded["clerk.machines"]
+  if failure.is_failure(problem) then
+    if problem.message and problem.status == failure.MISUSED then
+      return misused(problem.message, arguments)
+    elseif problem.message then
+      terminal.complain(problem.message)
+    end
+    return problem.status
+  elseif type(machines) == "table" and machines.is_error(problem) then
+    return refused(problem, arguments)
+  elseif type(problem) == "string" and problem:find("interrupted!$") then
+    return interrupted()
+  end
+  error(problem, 0)
+end
+
+-- ---------------------------------------------------------------- main
+
+local function run(arguments)
+  local core = need_core()
+  local ok, parsed = new_parser():pparse(with_orders_joined(arguments))
+  if not ok then
+    failure.raise(parsed, failure.MISUSED)
+  elseif parsed.version then
+    terminal.print(("%s %s\n"):format(terminal.PROGRAM, core.version))
+  elseif parsed.run then
+    parsed.run(parsed)
+  else
+    failure.raise("a command is required", failure.MISUSED)
+  end
 end
 
 ---Runs a command line.
 ---@param arguments string[]
 ---@return integer status to exit with: 0, 1 when it failed, 2 when it was called wrongly
 function command.main(arguments)
-  local ok, status = pcall(run, arguments)
+  local ok, problem = pcall(run, arguments)
   if ok then
-    return status
+    return failure.SUCCEEDED
   end
-  if getmetatable(status) ~= Failure then
-    error(status, 0)
-  end
-  say(status.message)
-  return FAILED
+  return settle(problem, arguments)
 end
 
 return command

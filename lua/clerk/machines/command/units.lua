@@ -1,0 +1,66 @@
+--- Times as people read and write them.
+
+local units = {}
+
+-- The largest first.
+local UNITS = { { "d", 86400 }, { "h", 3600 }, { "min", 60 }, { "s", 1 } }
+
+local SECONDS = { [""] = 1, s = 1, m = 60, min = 60, h = 3600, d = 86400 }
+
+local LATEST = 253402300799 -- the last second of the year 9999
+
+--- A duration without loss: "1 h", "90 s".
+---@param seconds any what is no whole number of seconds is shown as "-"
+---@return string
+function units.duration(seconds)
+  if type(seconds) ~= "number" or seconds % 1 ~= 0 then
+    return "-"
+  end
+  for _, unit in ipairs(UNITS) do
+    if seconds >= unit[2] and seconds % unit[2] == 0 then
+      return ("%.0f %s"):format(seconds / unit[2], unit[1])
+    end
+  end
+  return ("%.0f s"):format(seconds)
+end
+
+--- Reads "90", "90s", "15m", "8h" or "30d".
+---@param written string
+---@return integer|nil seconds
+function units.parse_duration(written)
+  local digits, unit = written:match("^(%d+) ?(%a*)$")
+  return digits and #digits < 15 and SECONDS[unit] and tonumber(digits) * SECONDS[unit] or nil
+end
+
+local function seconds_of(ms)
+  if type(ms) == "number" and ms >= 0 and ms / 1000 <= LATEST then
+    return math.floor(ms / 1000)
+  end
+end
+
+--- How long ago a Unix time in ms was, roughly: "3 d".
+---@param ms any
+---@return string
+function units.age(ms)
+  local seconds = seconds_of(ms)
+  if not seconds then
+    return "-"
+  end
+  local age = math.max(0, os.time() - seconds)
+  for _, unit in ipairs(UNITS) do
+    if age >= unit[2] then
+      return ("%d %s"):format(math.floor(age / unit[2]), unit[1])
+    end
+  end
+  return "0 s"
+end
+
+--- A Unix time in ms by ISO 8601, in UTC.
+---@param ms any
+---@return string
+function units.date(ms)
+  local seconds = seconds_of(ms)
+  return seconds and os.date("!%Y-%m-%dT%H:%M:%SZ", seconds) or "-"
+end
+
+return units

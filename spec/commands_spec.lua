@@ -1,0 +1,668 @@
+-- The commands, used as a person uses them: in a terminal, and piped to other programs.
+
+local core = require "clerk.machines.core"
+local machines = require "clerk.machines"
+local process = require "support.process"
+local pty = require "support.pty"
+local server = require "support.server"
+
+local quote = process.quote
+
+local unpack = table.unpack or unpack
+
+local LUA = jit and "luajit" or "lua5.4"
+local KEY = "sk_test_emulator"
+local ID = "mch_%w+"
+local TIME = "%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ"
+
+local function start_emulator()
+  local path = quote(os.getenv "PATH")
+  local emulator = process.start("env -i PATH=" .. path .. " bin/clerk-machines emulate")
+  return emulator, emulator:read_line():match "^listening on (.*)$"
+end
+
+describe("clerk-machines", function()
+  local emulator, url, client, scratch
+
+  setup(function()
+    emulator, url = start_emulator()
+    client = machines.new { secret_key = KEY, base_url = url }
+  end)
+
+  teardown(function()
+    client:close()
+    assert.equal(0, emulator:stop())
+    process.none_left()
+  end)
+
+  before_each(function()
+    scratch = os.tmpname()
+  end)
+
+  after_each(function()
+    os.remove(scratch)
+    for _, machine in ipairs(client:collect()) do
+      client:delete(machine.id)
+    end
+  end)
+
+  -- Without any variable of the environment but these.
+  local function command(arguments, variables)
+    return ("env -i PATH=%s CLERK_SECRET_KEY=%s CLERK_API_URL=%s TERM=xterm %s %s %s %s"):format(
+      quote(os.getenv "PATH"), KEY, url, variables or "", LUA, "bin/clerk-machines", arguments)
+  end
+
+  local function run(arguments, variables)
+    return process.run(command(arguments, variables) .. " </dev/null")
+  end
+
+  local function succeed(arguments, variables)
+    local status, output, errors = run(arguments, variables)
+    assert.equal(0, status, errors)
+    assert.equal("", errors)
+    return output
+  end
+
+  local function read_json(text)
+    return assert(core.decode(text, core.result))
+  end
+
+  local function succeed_with_json(arguments)
+    return read_json(succeed(arguments .. " --json"))
+  end
+
+  local function assert_refused(status, pattern, arguments, variables)
+    local actual, output, errors = run(arguments, variables)
+    assert.equal(status, actual, errors)
+    assert.equal("", output)
+    assert.matches("^clerk%-machines: [^\n]+\n$", errors)
+    assert.matches(pattern, errors)
+  end
+
+  local function on_terminal(arguments, options)
+    options = options or {}
+    local status, text = pty.start(command(arguments, options.variables), options):finish()
+    return text, status
+  end
+
+  local function fault(json)
+    local send = "curl -sSf -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' "
+      .. "-d %s %s"
+    local faults = url:gsub("/v1$", "/emulator/faults")
+    local status = process.run(send:format(KEY, quote(json), faults))
+    assert.equal(0, status)
+  end
+
+  local function create(name, params)
+    params = params or {}
+    params.name = name
+    return client:create(params)
+  end
+
+  describe("list", function()
+    it("is for other programs when piped: whole names, tabs, times and numbers", function()
+      local worker = create(("w"):rep(255))
+      local gateway = create("gateway", {
+        default_token_ttl = 900,
+        scoped_machines = { worker.id },
+      })
+      local first, second = succeed("list"):match "^([^\n]+)\n([^\n]+)\n$"
+      assert.matches(("^%s\t%s\t900\t1\tgateway$"):format(gateway.id, TIME), first)
+      assert.matches(("^%s\t%s\t3600\t0\t%s$"):format(worker.id, TIME, worker.name), second)
+    end)
+
+    it("takes --query and --order-by, with a minus too", function()
+      for _, name in ipairs { "b one", "a one", "c two" } do
+        create(name)
+      end
+      local function names(arguments)
+        return (succeed(arguments):gsub("[^\n]*\t", ""))
+      end
+      assert.equal("a one\nb one\n", names "list --query one --order-by name")
+      assert.equal("c two\nb one\na one\n", names "list --order-by -name")
+      assert.equal("c two\nb one\na one\n", names "list --order-by=-name")
+      assert.equal("b one\na one\nc two\n", names "list --order-by created_at")
+    end)
+
+    it("writes the same JSON on a terminal", function()
+      create("a", { scoped_machines = { create("b").id } })
+      assert.equal(succeed "list --json", on_terminal "list --json")
+    end)
+
+    it("is an empty list, or says on a terminal that there is none", function()
+      assert.equal("", succeed "list")
+      assert.equal('{\n  "data": [],\n  "total_count": 0\n}\n', succeed "list --json")
+      assert.equal("There are no machines.\n", pty.visible(on_terminal "list"))
+      assert.equal("No machine matches 'x'.\n", pty.visible(on_terminal "list --query x"))
+    end)
+
+    it("fails when it cannot write", function()
+      create("a")
+      local status, _, errors = process.run(command "list" .. " >/dev/full")
+      assert.equal(1, status)
+      assert.equal("clerk-machines: cannot write: No space left on device\n", errors)
+    end)
+  end)
+
+  describe("list on a terminal", function()
+    local function lines(text)
+      local found = {}
+      for line in pty.visible(text):gmatch "[^\n]+" do
+        found[#found + 1] = line
+      end
+      return found
+    end
+
+    it("has a head, ages and durations", function()
+      create("gateway", { scoped_machines = { create("worker").id }, default_token_ttl = 900 })
+      local head, first = unpack(lines(on_terminal "list"))
+      assert.matches("^ID +AGE +TTL +SCOPES  NAME$", head)
+      assert.matches("^" .. ID .. "  %d+ s +15 min  1       gateway$", first)
+    end)
+
+    it("fits its width, and leaves out what matters less", function()
+      local machine = create(("long name "):rep(20))
+      local heads = {
+        [100] = "^ID +AGE +TTL  SCOPES  NAME$",
+        [80] = "^ID +AGE +TTL  SCOPES  NAME$",
+        [65] = "^ID +AGE +TTL  NAME$",
+        [60] = "^ID +AGE +NAME$",
+        [50] = "^ID +NAME$",
+        [40] = "^ID$",
+      }
+      for columns, head in pairs(heads) do
+        local shown = lines(on_terminal("list", { columns = columns }))
+        assert.matches(head, shown[1])
+        local last = shown[#shown]
+        assert.equal(columns, #last - #"…" + 1)
+        assert.matches("long name.*…$", last)
+        assert.equal(machine.id, table.concat(shown, "\n"):match(ID))
+      end
+    end)
+
+    it("believes COLUMNS", function()
+      create(("n"):rep(255))
+      for _, line in ipairs(lines(on_terminal("list", { variables = "COLUMNS=70" }))) do
+        assert.is_true(#line <= 70 + #"…" - 1)
+      end
+    end)
+
+    it("passes no control character of a name on", function()
+      create "\27[31mred\7\194\155m\226\128\174"
+      assert.matches("  %?%[31mred%?%?m%?\n$", on_terminal "list")
+      assert.matches("\t%?%[31mred%?%?m%?\n$", succeed "list")
+      local json = on_terminal "list --json"
+      assert.truthy(json:find([["\u001b[31mred\u0007\u009bm]], 1, true))
+    end)
+
+    it("has colours, but not with NO_COLOR or on a dumb terminal", function()
+      create "a"
+      assert.matches("^\27%[1mID", on_terminal "list")
+      assert.matches("^ID", on_terminal("list", { variables = "NO_COLOR=1" }))
+      assert.matches("^ID", on_terminal("list", { variables = "TERM=dumb" }))
+    end)
+
+  end)
+
+  describe("list, of more than a page,", function()
+    local COUNT = 510
+    local crowd, variables
+
+    setup(function()
+      local emulator_url
+      crowd, emulator_url = start_emulator()
+      variables = "CLERK_API_URL=" .. emulator_url
+      local creator = machines.new { secret_key = KEY, base_url = emulator_url }
+      for i = 1, COUNT do
+        creator:create { name = "machine " .. i }
+      end
+      creator:close()
+    end)
+
+    teardown(function()
+      assert.equal(0, crowd:stop())
+    end)
+
+    local function on_crowded_terminal(arguments, more)
+      return (on_terminal(arguments, { variables = variables .. " " .. (more or "") }))
+    end
+
+    it("has the API's shape in JSON, all of it", function()
+      local list = read_json(succeed("list --json --order-by created_at", variables))
+      assert.equal(COUNT, list.total_count)
+      assert.equal(COUNT, #list.data)
+      for i, machine in ipairs(list.data) do
+        assert.equal("machine " .. i, machine.name)
+      end
+    end)
+
+    it("ends quietly when its reader has gone", function()
+      for _, before in ipairs { "", "trap '' PIPE; " } do
+        local script = before .. command("list", variables) .. " | head -n 1"
+        local status, output, errors = process.run(script)
+        assert.equal(0, status)
+        assert.matches("machine 510\n$", output)
+        assert.equal("", errors)
+      end
+    end)
+
+    it("tells how far it is, on a terminal, in a line that goes away", function()
+      local text = on_crowded_terminal "list"
+      assert.matches("500 of 510 machines", text)
+      assert.equal(COUNT + 1, select(2, pty.visible(text):gsub("\n", "")))
+      assert.falsy(pty.visible(text):find("of 510", 1, true))
+    end)
+
+    it("tells the same when only its output goes elsewhere", function()
+      local text = on_crowded_terminal("list >" .. scratch)
+      assert.matches("500 of 510 machines", text)
+      assert.equal("", pty.visible(text))
+    end)
+
+    it("tells nothing on a terminal that cannot erase", function()
+      local text = on_crowded_terminal("list", "TERM=dumb")
+      assert.falsy(text:find("of 510", 1, true))
+    end)
+  end)
+
+  describe("get", function()
+    it("shows a machine field by field", function()
+      local worker = create "worker"
+      local gateway = create("gateway", { scoped_machines = { worker.id }, default_token_ttl = 90 })
+      local output = succeed("get " .. gateway.id)
+      for _, pattern in ipairs {
+        "^ID +" .. gateway.id .. "\n", "\nName +gateway\n", "\nInstance +ins_%w+\n",
+        "\nCreated +" .. TIME .. " %(%d+ %a+ ago%)\n", "\nToken TTL +90 s\n",
+        "\nMay call +" .. worker.id .. "  worker\n$",
+      } do
+        assert.matches(pattern, output)
+      end
+      assert.matches("\nMay call +no machine\n$", succeed("get " .. worker.id))
+    end)
+
+    it("writes what the API sent, in order of the names", function()
+      local machine = create "worker"
+      assert.equal(([[
+{
+  "created_at": %.0f,
+  "default_token_ttl": 3600,
+  "id": "%s",
+  "instance_id": "%s",
+  "name": "worker",
+  "object": "machine",
+  "scoped_machines": [],
+  "updated_at": %.0f
+}
+]]):format(machine.created_at, machine.id, machine.instance_id, machine.updated_at),
+        succeed("get --json " .. machine.id))
+    end)
+
+    it("passes on what it has never heard of, whatever it is", function()
+      local odd = server.start [[
+        for request in connection:requests() do
+          connection:answer(200, '{"z":[[],{},null,true,0.1,1e300,-5],"id":7,"\\u0001":"\\u00e9"}')
+        end
+      ]]
+      local base = (" --base-url %s/v1"):format(odd:url())
+      local compact = succeed("get mch_1 --json" .. base):gsub("\n *", "")
+      assert.equal([[{"\u0001": "é","id": 7,"z": [[],{},null,true,0.1,1e+300,-5]}]], compact)
+      assert.matches("^ID +%-\nName +%-\n", succeed("get mch_1" .. base))
+      odd:stop()
+    end)
+  end)
+
+  describe("create and update", function()
+    it("create with scopes and a lifetime", function()
+      local worker, other = create "worker", create "other"
+      local scopes = ("--scope %s --scope %s"):format(worker.id, other.id)
+      local made = succeed_with_json("create gateway --default-token-ttl 15m " .. scopes)
+      local machine = client:get(made.id)
+      assert.equal("gateway", machine.name)
+      assert.equal(900, machine.default_token_ttl)
+      assert.equal(2, #machine.scoped_machines)
+    end)
+
+    it("mask the secret key, unless it is to be revealed", function()
+      local output = succeed "create a"
+      local id = output:match(ID)
+      local masked = ("\nSecret key ak_%s (clerk-machines secret %s)\n"):format(("*"):rep(8), id)
+      assert.truthy(output:find(masked, 1, true))
+      assert.equal("ak_********", succeed_with_json("create b").secret_key)
+      local revealed = succeed_with_json "create c --reveal"
+      assert.equal(client:get_secret_key(revealed.id).secret, revealed.secret_key)
+      output = succeed "create d --reveal"
+      assert.equal(client:get_secret_key(output:match(ID)).secret,
+        output:match "\nSecret key +(ak_%w+)\n$")
+    end)
+
+    it("change only what is given", function()
+      local id = create("a", { default_token_ttl = 60 }).id
+      assert.matches("\nName +b\n", succeed(("update %s --name b"):format(id)))
+      assert.equal(60, client:get(id).default_token_ttl)
+      assert.equal(86400, succeed_with_json(("update %s --default-token-ttl 1d"):format(id))
+        .default_token_ttl)
+      assert.equal("b", client:get(id).name)
+    end)
+
+    it("say that a change may have been made", function()
+      fault '{"operation": "create", "drop": true, "applied": true}'
+      local pattern = "create connection_lost: .*%(may have been done all the same%)\n$"
+      assert_refused(1, pattern, "create a")
+    end)
+  end)
+
+  describe("secret and rotate", function()
+    it("show the key on request, alone in its line", function()
+      local machine = create "a"
+      assert.equal(machine.secret_key .. "\n", succeed("secret " .. machine.id))
+      assert.equal(machine.secret_key, succeed_with_json("secret " .. machine.id).secret)
+    end)
+
+    it("give a new key, masked, and tell what becomes of the previous one", function()
+      local machine = create "a"
+      local rotate = ("rotate %s --yes --previous-token-ttl "):format(machine.id)
+      local output = succeed(rotate .. "1h")
+      assert.equal(("Secret key ak_%s (clerk-machines secret %s)\nPrevious   valid for 1 h more\n")
+        :format(("*"):rep(8), machine.id), output)
+      assert.matches("\nPrevious +no longer valid\n$", succeed(rotate .. "0"))
+      assert.equal("ak_********", succeed_with_json(rotate .. "0").secret)
+      local secret = succeed_with_json(rotate .. "0 --reveal").secret
+      assert.equal(secret, client:get_secret_key(machine.id).secret)
+      assert.not_equal(secret, machine.secret_key)
+    end)
+  end)
+
+  describe("scope", function()
+    it("adds, lists and removes", function()
+      local from, to = create "from", create "to"
+      local pair = (" %s %s"):format(from.id, to.id)
+      assert.equal(("%s may call %s.\n"):format(from.id, to.id), succeed("scope add" .. pair))
+      assert.matches(("^%s\t%s\t3600\tto\n$"):format(to.id, TIME),
+        succeed("scope list " .. from.id))
+      local list = succeed_with_json("scope list " .. from.id)
+      assert.equal(1, list.total_count)
+      assert.equal(to.id, list.data[1].id)
+      assert.equal(("%s may no longer call %s.\n"):format(from.id, to.id),
+        succeed("scope remove" .. pair))
+      assert.equal(0, #client:get(from.id).scoped_machines)
+      assert.equal("", succeed("scope list " .. from.id))
+    end)
+
+    it("answers in JSON", function()
+      local from, to = create "from", create "to"
+      local pair = (" %s %s"):format(from.id, to.id)
+      assert.equal(to.id, succeed_with_json("scope add" .. pair).to_machine_id)
+      assert.is_true(succeed_with_json("scope remove" .. pair).deleted)
+      assert.equal('{\n  "data": [],\n  "total_count": 0\n}\n',
+        succeed("scope list --json " .. from.id))
+    end)
+
+    it("is a table on a terminal", function()
+      local from = create("from", { scoped_machines = { create("to").id } })
+      local text = pty.visible(on_terminal("scope list " .. from.id))
+      assert.matches("^ID +AGE +TTL  NAME\n" .. ID .. "  %d+ s +1 h  to\n$", text)
+      text = pty.visible(on_terminal("scope list " .. from.scoped_machines[1].id))
+      assert.matches("^" .. ID .. " may call no machine%.\n$", text)
+    end)
+  end)
+
+  describe("asks", function()
+    local function ask(arguments, keys)
+      local screen = pty.start(command(arguments))
+      assert.is_true(screen:await "[y/N] ")
+      screen:type(keys)
+      local status, text = screen:finish()
+      return status, pty.visible(text)
+    end
+
+    local function exists(id)
+      return client:list({ query = id }).total_count == 1
+    end
+
+    it("before it deletes, and names the machine", function()
+      local machine = create "worker"
+      local status, text = ask("delete " .. machine.id, "y\n")
+      assert.equal(0, status)
+      assert.equal(("Delete machine %s (worker)? [y/N] y\nDeleted %s.\n"):format(machine.id,
+        machine.id), text)
+      assert.is_false(exists(machine.id))
+    end)
+
+    it("and does nothing without a yes", function()
+      local machine = create "worker"
+      for _, keys in ipairs { "n\n", "\n", "yep\n", "\4" } do
+        local status, text = ask("delete " .. machine.id, keys)
+        assert.equal(1, status)
+        assert.matches("\nclerk%-machines: nothing was changed\n$", text)
+      end
+      assert.is_true(exists(machine.id))
+    end)
+
+    it("and ends by ^C", function()
+      local machine = create "worker"
+      local status, text = ask("delete " .. machine.id, "\3")
+      assert.equal(130, status)
+      assert.matches("%[y/N%] %^C$", text)
+      assert.is_true(exists(machine.id))
+    end)
+
+    it("before it rotates", function()
+      local machine = create "worker"
+      local rotate = ("rotate %s --reveal --previous-token-ttl "):format(machine.id)
+      local status, text = ask(rotate .. "0", "no\n")
+      assert.equal(1, status)
+      assert.matches("^The present key will stop working at once%.\nRotate the key of " .. ID
+        .. " %(worker%)%? %[y/N%] no\n", text)
+      assert.equal(machine.secret_key, client:get_secret_key(machine.id).secret)
+      status, text = ask(rotate .. "8h", "YES\n")
+      assert.equal(0, status)
+      assert.matches("^The present key will work for 8 h more%.\n", text)
+      assert.matches(" %[y/N%] YES\nSecret key ak_%w+\n", text)
+      assert.not_equal(machine.secret_key, client:get_secret_key(machine.id).secret)
+    end)
+
+    it("not with --yes", function()
+      local machine = create "worker"
+      assert.equal(("Deleted %s.\n"):format(machine.id), succeed("delete -y " .. machine.id))
+      machine = create "worker"
+      assert.is_true(succeed_with_json("delete --yes " .. machine.id).deleted)
+    end)
+
+    it("not where there is no terminal: there it takes --yes", function()
+      local machine = create "worker"
+      assert_refused(2, "no terminal to ask on: give %-%-yes", "delete " .. machine.id)
+      assert_refused(2, "give %-%-yes", "rotate --previous-token-ttl 0 " .. machine.id)
+      local text, status = on_terminal("delete " .. machine.id .. " </dev/null")
+      assert.equal(2, status)
+      assert.matches("give %-%-yes", text)
+      assert.is_true(exists(machine.id))
+    end)
+  end)
+
+  describe("when something is wrong", function()
+    it("exits with 1 and tells the API's error with its trace", function()
+      for _, arguments in ipairs { "get mch_1", "delete mch_1 --yes", "secret mch_1" } do
+        assert_refused(1, " 404 machine_not_found: Machine not found %(trace %x+%)\n$", arguments)
+      end
+      assert_refused(1, "list 401 clerk_key_invalid: ", "list", "CLERK_SECRET_KEY=sk_test_no")
+    end)
+
+    it("adds a hint on a terminal", function()
+      local text, status = on_terminal "get mch_1"
+      assert.equal(1, status)
+      assert.matches("%)\nclerk%-machines list shows the machines that there are%.\n$",
+        pty.visible(text))
+    end)
+
+    it("exits with 1 when there is no answer", function()
+      assert_refused(1, "get tls_failed: ", "get mch_1 --base-url " .. url:gsub("http", "https"))
+    end)
+
+    it("exits with 2 when it was called wrongly, and names the help", function()
+      local wrong = {
+        ["get"] = "missing argument 'machine%-id' %(see clerk%-machines get %-%-help%)",
+        ["get ''"] = "machine_id must not be empty %(see clerk%-machines get %-%-help%)",
+        ["get mch_1 mch_2"] = "too many arguments",
+        ["list --limit 5"] = "unknown option '%-%-limit'",
+        ["list --order-by age"] = "order_by must be one of name, ",
+        ["create ''"] = "name must be from 1 to 255 characters",
+        ["create a --default-token-ttl 0"] = "'0' is no duration from 1 s to 3650 d",
+        ["create a --default-token-ttl 1y"] = "'1y' is no duration",
+        ["create a --secret-key sk_test_1"] = "unknown option '%-%-secret%-key'",
+        ["update mch_1"] = "nothing to change: give %-%-name or %-%-default%-token%-ttl",
+        ["rotate mch_1 --yes"] = "missing option '%-%-previous%-token%-ttl'",
+        ["rotate mch_1 --previous-token-ttl 9h"] = "'9h' is no duration from 0 s to 8 h",
+        ["scope"] = "a command is required %(see clerk%-machines scope %-%-help%)",
+        ["scope add mch_1"] = "missing argument 'other%-machine%-id'",
+        ["list --base-url http://example.com"] = "base_url must be https",
+        ["list --ca-file /nowhere"] = "ca_file cannot be read: No such file",
+      }
+      for arguments, pattern in pairs(wrong) do
+        assert_refused(2, pattern, arguments)
+      end
+    end)
+  end)
+
+  describe("gets its key", function()
+    local function write_key(text)
+      local file = assert(io.open(scratch, "wb"))
+      file:write(text)
+      file:close()
+    end
+
+    it("from a file, with or without an end of line, before the environment", function()
+      for _, ending in ipairs { "", "\n", "\r\n" } do
+        write_key(KEY .. ending)
+        succeed("list --secret-key-file " .. scratch, "CLERK_SECRET_KEY=sk_test_wrong")
+      end
+    end)
+
+    it("or says what is wrong, and never shows it", function()
+      assert_refused(2, "no secret key: set CLERK_SECRET_KEY or give %-%-secret%-key%-file", "list",
+        "CLERK_SECRET_KEY=")
+      assert_refused(2, "cannot read the secret key: /nowhere: No such file",
+        "list --secret-key-file /nowhere")
+      assert_refused(2, "cannot read the secret key: ", "list --secret-key-file /")
+      write_key "sk_test_MARKED\nsk_test_MARKED"
+      local _, _, errors = run("list --secret-key-file " .. scratch)
+      assert.matches("secret_key must not contain control bytes", errors)
+      assert.falsy(errors:find("MARKED", 1, true))
+    end)
+  end)
+
+  describe("tells of attempts and waits", function()
+    local FAULT = '{"operation": "get", "status": 503, "retry_after": 1}'
+
+    it("with --verbose, on standard error", function()
+      local machine = create "worker"
+      fault(FAULT)
+      local status, output, errors = run("get --verbose --json " .. machine.id)
+      assert.equal(0, status)
+      assert.equal("worker", read_json(output).name)
+      local address = url .. "/machines/" .. machine.id
+      local expected = ([[
+get attempt 1: GET %s
+get attempt 1: 503 in N ms, N bytes
+get 503: waiting 1000 ms
+get attempt 2: GET %s
+get attempt 2: 200 in N ms, N bytes
+]]):format(address, address)
+      local told = errors:gsub("in %d+ ms, %d+ bytes", "in N ms, N bytes")
+      assert.equal(expected, told)
+    end)
+
+    it("in a line that goes away, on a terminal", function()
+      local machine = create "worker"
+      fault(FAULT)
+      local text = on_terminal("get " .. machine.id)
+      assert.matches("503: next attempt in 1 s", text)
+      assert.matches("^ID ", pty.visible(text))
+    end)
+
+    it("and leaves nothing of it behind when ^C ends it, and the script that it is in", function()
+      local machine = create "worker"
+      fault '{"operation": "get", "status": 503, "retry_after": 9}'
+      local script = command("get " .. machine.id) .. "; echo went on"
+      local screen = pty.start("bash -c " .. quote(script))
+      assert.is_true(screen:await "503: next attempt in 9 s\27[0m")
+      screen:type "\3"
+      local status, text = screen:finish()
+      assert.equal(130, status)
+      assert.equal("", pty.visible(text))
+    end)
+  end)
+
+  it("explains every command within 80 columns, with examples", function()
+    for _, name in ipairs { "list", "get", "create", "update", "delete", "secret", "rotate",
+      "scope add", "scope remove", "scope list", "emulate", "scope", "" } do
+      local help = succeed(name .. " --help")
+      assert.matches("^Usage: clerk%-machines " .. name, help)
+      for line in help:gmatch "[^\n]+" do
+        assert.is_true(#line <= 80, line)
+      end
+      local is_leaf = name ~= "scope" and name ~= ""
+      assert.equal(is_leaf, help:find("\nExamples?:\n   clerk%-machines " .. name) ~= nil, name)
+    end
+  end)
+end)
+
+describe("clerk.machines.command.text", function()
+  local text = require "clerk.machines.command.text"
+
+  it("knows how many columns characters take", function()
+    local widths = {
+      [""] = 0, ["abc"] = 3, ["é"] = 1, ["e\204\129"] = 1, ["東京"] = 4, ["한국"] = 4, ["👍"] = 2,
+      ["д…"] = 2,
+    }
+    for value, width in pairs(widths) do
+      assert.equal(width, text.width(value), value)
+    end
+  end)
+
+  it("shortens between characters, to no more than the room", function()
+    assert.equal("abc", text.fit("abc", 3))
+    assert.equal("ab…", text.fit("abcd", 3))
+    assert.equal("東…", text.fit("東京都", 4))
+    assert.equal("東…", text.fit("東京都", 3))
+    assert.equal("…", text.fit("東京都", 1))
+    assert.equal("e\204\129…", text.fit("e\204\129ab", 2))
+  end)
+end)
+
+describe("clerk.machines.command.units", function()
+  local units = require "clerk.machines.command.units"
+
+  it("writes durations without loss, and reads what people write", function()
+    local written = {
+      [0] = "0 s", [59] = "59 s", [60] = "1 min", [90] = "90 s", [3600] = "1 h", [86400] = "1 d",
+    }
+    for seconds, duration in pairs(written) do
+      assert.equal(duration, units.duration(seconds))
+      assert.equal(seconds, units.parse_duration(duration))
+    end
+    assert.equal(900, units.parse_duration "15m")
+    for _, nonsense in ipairs { "", "m", "1.5h", "-1", "1w", "1 h 5 m", ("9"):rep(30) } do
+      assert.is_nil(units.parse_duration(nonsense))
+    end
+  end)
+
+  it("writes ages roughly", function()
+    local ages = {
+      [-9] = "0 s", [0] = "0 s", [90] = "1 min", [7200] = "2 h", [3 * 86400 + 5] = "3 d",
+      [400 * 86400] = "400 d",
+    }
+    for ago, age in pairs(ages) do
+      assert.equal(age, units.age((os.time() - ago) * 1000))
+    end
+  end)
+
+  it("makes a dash of what is no time", function()
+    for _, value in ipairs { "x", {}, -1, 1e300, 0 / 0, math.huge } do
+      assert.equal("-", units.age(value))
+      assert.equal("-", units.date(value))
+    end
+    assert.equal("1970-01-01T00:00:01Z", units.date(1999))
+    assert.equal("-", units.duration(nil))
+    assert.equal("-", units.duration(0.5))
+  end)
+end)
