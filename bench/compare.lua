@@ -22,7 +22,8 @@ local function workload(row)
   row.scheme, row.instance = row.scheme or "https", row.instance or "narrow"
   row.count, row.scopes = row.count or 1, row.scopes or 3
   row.length, row.multiple = row.length or 1, row.multiple or 1
-  row.body = ("%s/%s-%s"):format(directory, row.instance, row.count == 1 and "machine" or row.count)
+  row.body = ("%s/%s-%s"):format(directory, row.instance,
+    row.first_page or row.count == 1 and "machine" or row.count)
   row.base_url = row.base_url or url(row.scheme, row.instance)
   return row
 end
@@ -30,6 +31,19 @@ end
 --- So many calls at once. They all begin at the same moment; in a long turn they come apart.
 local function flight(name, scheme)
   return workload { name, "flight", scheme = scheme, instance = "slow", length = 4, multiple = 32 }
+end
+
+--- All of 5000 machines, so many requests at once.
+local function collect(concurrency)
+  return workload {
+    ("collect 5000 by 100 at 20 ms, %d at once"):format(concurrency),
+    "collect",
+    scheme = "http",
+    instance = "slow",
+    count = 5000,
+    first_page = "0-101",
+    concurrency = concurrency,
+  }
 end
 
 --- A call whose name server does not answer.
@@ -69,6 +83,8 @@ local workloads = {
   },
   flight("32 gets in flight, http", "http"),
   flight("32 gets in flight, TLS", "https"),
+  collect(1),
+  collect(8),
   workload { "steps of 300 gets, http", "steps", scheme = "http", calls = 300 },
   workload { "steps of 300 gets, TLS", "steps", calls = 300 },
   unresolved("cancel while the name is resolved", "cancel"),
@@ -86,7 +102,7 @@ local function exists(path)
   return os.execute(("test -e %s"):format(path))
 end
 
-local ALL = "get list decode flight steps cancel close timeout lateness"
+local ALL = "get list decode flight collect steps cancel close timeout lateness"
 
 --- `kinds`: of the workloads that it has a part in, `only_new`: if they begin with a new TLS
 --- connection. `peer_of`: whose row a Lua peer stands beside, which is the one on the same Lua.
@@ -144,6 +160,7 @@ local function environment(row)
     BYTES = size_of(row.body),
     COUNT = row.count,
     SCOPES = row.scopes,
+    CONCURRENCY = row.concurrency or 1,
     ID = machines.id(row.count),
     NAME = machines.name(row.count),
     CA_FILE = directory .. "/ca.pem",

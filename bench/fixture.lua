@@ -33,14 +33,23 @@ local function free_ports(count)
   return ports
 end
 
+--- Pages as a walk asks for them that gets `step` new machines with each.
+local function write_walk(count, step)
+  for offset = 0, count - 1, step do
+    local last = math.min(count, offset + step + 1)
+    write(("slow-%d-%d"):format(offset, step + 1), machines.page(offset + 1, last, count, 3))
+  end
+end
+
 --- Three instances: machines of `narrow` have few scopes, those of `wide` all that they may, and
 --- those of `slow` come after 20 ms.
 local function write_bodies()
   write("narrow-machine", machines.json(1, 3))
   write("slow-machine", machines.json(1, 3))
-  write("narrow-10", machines.page(10, 3))
-  write("narrow-500", machines.page(500, 3))
-  write("wide-500", machines.page(500, 150))
+  write("narrow-10", machines.page(1, 10, 10, 3))
+  write("narrow-500", machines.page(1, 500, 500, 3))
+  write("wide-500", machines.page(1, 500, 500, 150))
+  write_walk(5000, 100)
 end
 
 --- The trust of a user who meets our server: Debian's bundle and the private CA.
@@ -68,7 +77,7 @@ http {
   scgi_temp_path @DIR@/scgi;
   sendfile on;
   tcp_nopush on;
-  open_file_cache max=16 inactive=1h;
+  open_file_cache max=100 inactive=1h;
   keepalive_requests 1000000000;
   keepalive_timeout 1h;
   default_type application/json;
@@ -83,13 +92,15 @@ http {
     location = /narrow/v1/machines { try_files /narrow-$arg_limit =404; }
     location = /wide/v1/machines { try_files /wide-$arg_limit =404; }
     location /narrow/v1/machines/ { try_files /narrow-machine =404; }
-    location /slow/v1/machines/ {
+    location /slow/ {
       auth_basic slow;
       auth_basic_user_file /dev/null;
       auth_delay 20ms;
-      error_page 401 = @slow;
+      error_page 401 = @slow_machine;
+      location = /slow/v1/machines { error_page 401 = @slow_page; }
     }
-    location @slow { try_files /slow-machine =404; }
+    location @slow_machine { try_files /slow-machine =404; }
+    location @slow_page { try_files /slow-$arg_offset-$arg_limit =404; }
     location / { return 404; }
   }
 }

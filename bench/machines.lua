@@ -1,8 +1,8 @@
---- The machines of the fixture: an instance of 500, each scoped to its neighbours.
+--- The machines of the fixture, the newest first, each scoped to some of the first 500.
 
 local machines = {}
 
-local COUNT = 500
+local SCOPED = 500
 
 --- Spreads the bits of i over the letters, as random IDs have them.
 local function letters(i, length)
@@ -42,16 +42,16 @@ end
 function machines.json(i, scopes)
   local scoped = {}
   for scope = 1, scopes do
-    scoped[scope] = "{" .. fields((i + scope * 7) % COUNT + 1) .. "}"
+    scoped[scope] = "{" .. fields((i + scope * 7) % SCOPED + 1) .. "}"
   end
   return ('{%s,"scoped_machines":[%s]}'):format(fields(i), table.concat(scoped, ","))
 end
 
---- The JSON of a page of the first `count` machines.
-function machines.page(count, scopes)
+--- The JSON of a page of machines, from the first to the last of them, of so many.
+function machines.page(first, last, count, scopes)
   local page = {}
-  for i = 1, count do
-    page[i] = machines.json(i, scopes)
+  for i = first, last do
+    table.insert(page, machines.json(i, scopes))
   end
   return ('{"data":[%s],"total_count":%d}'):format(table.concat(page, ","), count)
 end

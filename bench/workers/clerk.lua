@@ -23,6 +23,11 @@ function calls.list()
   return client:list { limit = worker.count }
 end
 
+function calls.collect()
+  local machines = client:collect({ limit = 100 }, { concurrency = worker.concurrency })
+  return { data = machines, total_count = #machines }
+end
+
 if calls[worker.kind] then
   worker.serve(calls[worker.kind])
 else

@@ -10,10 +10,11 @@ local function setting(name)
   return os.getenv("BENCH_" .. name)
 end
 
-worker.kind = setting "KIND" -- "get", "list", "decode", or one of workers/clerk_tasks.lua
+worker.kind = setting "KIND" -- "get", "list", "collect", "decode", or of workers/clerk_tasks.lua
 worker.base_url = setting "BASE_URL"
 worker.id = setting "ID"
 worker.count = tonumber(setting "COUNT")
+worker.concurrency = tonumber(setting "CONCURRENCY")
 worker.ca_file = setting "CA_FILE" -- the fixture's authority
 worker.ca_bundle = setting "CA_BUNDLE" -- the system's authorities and the fixture's
 worker.secret_key = "sk_test_bench"
