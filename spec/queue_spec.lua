@@ -201,6 +201,60 @@ describe("The queue", function()
   end)
 end)
 
+describe("A call that blocks within a task", function()
+  after_each(gate.stop_all)
+
+  --- A task that soon blocks in a coroutine of its own.
+  local function spawn_blocking(client)
+    return client:spawn(function()
+      coroutine.yield()
+      return coroutine.wrap(client.get)(client, "mch_inner", { deadline_ms = 5000 }).id
+    end)
+  end
+
+  it("does not wait for one that waits for it, and is under way", function()
+    local client = gate.client(gate.start(), { max_connections = 1 })
+    local task = spawn_blocking(client)
+    assert.equal("mch_slow", client:get("mch_slow").id)
+    client:run()
+    assert.equal("mch_inner", task:result())
+  end)
+
+  it("does not wait for one that waits for it, and is in the queue", function()
+    local web = gate.start()
+    local client = gate.client(web, { max_connections = 1 })
+    local first = client:spawn(client.get, client, "mch_slow")
+    local given = { spawn_blocking(client), spawn_blocking(client) }
+    assert.equal("mch_outside", client:get("mch_outside").id)
+    client:run()
+    assert.equal("mch_slow", first:result().id)
+    for _, task in ipairs(given) do assert.equal("mch_inner", task:result()) end
+    spawn_and_await(web, client, client.get, "mch_gate")
+    local last = client:spawn(client.get, client, "mch_last")
+    for _ = 1, 10 do client:step(10) end
+    assert.equal("mch_gate", table.remove(gate.asked(web)))
+    gate.client(web):get "mch_open"
+    client:run()
+    assert.equal("mch_last", last:result().id)
+  end)
+
+  it("does not wait for an on_event that has cancelled it", function()
+    local web = gate.start()
+    local other = gate.client(web)
+    local client, victim, cleaned
+    client = gate.client(web, { max_connections = 1, on_event = function(event)
+      if event.url:find "mch_1" and event.type == "answer" then victim:cancel() end
+    end })
+    victim = client:spawn(function()
+      pcall(other.get, other, "mch_hang")
+      cleaned = coroutine.wrap(client.get)(client, "mch_inner", { deadline_ms = 5000 }).id
+    end)
+    assert.equal("mch_1", client:get("mch_1").id)
+    assert.equal("mch_inner", cleaned)
+    assert.equal("cancelled", victim.status)
+  end)
+end)
+
 describe("Room for a transfer is given back", function()
   after_each(gate.stop_all)
 

@@ -364,8 +364,8 @@ end
 -- ---------------------------------------------------------------- walks
 
 --- Walks over all machines: for machine in client:each() do … end. Every one that is there from
---- the first request to the last comes exactly once, in order; by `name`, at most once, and one that
---- is renamed meanwhile may be missed. An error tells how far it got, in `pages` and `machines`.
+--- the first request to the last comes exactly once, in order; by `name`, at most once, and one
+--- that is renamed meanwhile may be missed. An error tells how far it got, in `pages`, `machines`.
 ---@param params? clerk.machines.WalkParams as of list, without `offset`; `limit` defaults to 500
 ---@param call_options? clerk.machines.CallOptions `deadline_ms` is the whole walk's
 ---@return fun(): clerk.machines.Machine?
@@ -383,7 +383,7 @@ function Client:pages(params, call_options)
 end
 
 --- All machines in an array.
----@param call_options? clerk.machines.CollectOptions `concurrency`: requests under way at once, 1 … 100
+---@param call_options? clerk.machines.CollectOptions `concurrency` 1 … 100: requests at once
 ---@return clerk.machines.Machine[]
 function Client:collect(params, call_options)
   check_client(self, "collect")

@@ -286,6 +286,7 @@ local NOT_IN_NGINX = {
 local function check_combination(settings)
   if not settings.secret_key then
     return "secret_key is missing: give it or set CLERK_SECRET_KEY"
+      .. (phases.is_nginx and " (and say `env CLERK_SECRET_KEY;` in nginx.conf)" or "")
   end
   for name, problem in pairs(NOT_IN_NGINX) do
     if settings.transport and settings[name] then

@@ -409,15 +409,26 @@ function tasks.has_slot(slots)
   return slots.holders[coroutine.running() or slots] ~= nil
 end
 
+--- Whether this call blocks, and one beneath it on the stack has a slot or waits for it: that one
+--- goes on when this one is through, so that to wait in line would be to wait for ever.
+local function is_nested(slots)
+  for thread in pairs(current() and {} or slots.holders) do
+    if thread == slots or coroutine.status(thread) == "normal" then
+      return true
+    end
+  end
+  return false
+end
+
 local function wait_in_line(slots, waiter, wakes_at)
   push(slots, waiter)
   wait(waiter, wakes_at)
 end
 
---- Takes a slot, or waits in line for one until that time; false when it did not get any. Who holds
---- it is noted before that, since that can fail.
+--- Takes a slot, or waits in line for one until that time; false when it did not get any. A nested
+--- call gets one too many. Who holds it is noted first, since that can fail.
 function tasks.take_slot(slots, wakes_at)
-  if slots.free > 0 then
+  if slots.free > 0 or is_nested(slots) then
     hold(slots, true)
     slots.free = slots.free - 1
     return true
@@ -439,7 +450,7 @@ end
 
 function tasks.give_slot(slots)
   hold(slots, nil)
-  local waiter = shift(slots)
+  local waiter = slots.free >= 0 and shift(slots)
   if waiter then
     wake(waiter)
   else
