@@ -10,3 +10,4 @@ files["spec"] = { std = "max+busted" }
 files["bin"] = { std = "max" }
 files["lua/clerk/machines/types.lua"] = { unused = false }
 files["bench"] = { std = "max" }
+files["examples/openresty"] = { std = "ngx_lua" }

@@ -3,7 +3,8 @@
 -- support/failing_memory.lua for how, and support/memory_scenarios.lua for what is done.
 --
 -- CLERK_MEMORY_STRIDE=7 fails only every seventh allocation; CLERK_MEMORY_RUNNER stands before the
--- interpreter: CLERK_MEMORY_RUNNER="valgrind -q --error-exitcode=1 …".
+-- interpreter: CLERK_MEMORY_RUNNER="valgrind -q --error-exitcode=1 \
+-- --soname-synonyms=somalloc=nouserintercepts …", which leaves memory.c its own malloc.
 
 local process = require "support.process"
 local scenarios = require "support.memory_scenarios"

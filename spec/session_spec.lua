@@ -17,9 +17,10 @@ local CALLS = tonumber(os.getenv "CLERK_SESSION_CALLS" or 20000)
 local RUNNER = os.getenv "CLERK_SESSION_RUNNER" or ""
 local KEY = "sk_test_marked_key"
 
--- KiB that come and go with no meaning; a sanitizer's allocator is generous.
-local RESIDENT_TOLERANCE = os.getenv "LD_PRELOAD" and 4096 or 512
-local LUA_TOLERANCE = 16
+-- KiB that come and go with no meaning; the allocators of sanitizers and valgrind are generous.
+local IS_WATCHED = os.getenv "LD_PRELOAD" or RUNNER ~= ""
+local RESIDENT_TOLERANCE = IS_WATCHED and 4096 or 1024
+local LUA_TOLERANCE = 32
 
 local function run(prefix, sanitizer_options, script, ...)
   local asan_options = (os.getenv "ASAN_OPTIONS" or "") .. ":" .. sanitizer_options

@@ -20,7 +20,7 @@ List.__index = List
 
 local DAY = 1760000000000
 local MODULUS = 2 ^ 31 - 1
-local ENDLESS = 20000 -- requests
+local ENDLESS = 8000 -- requests
 
 -- ---------------------------------------------------------------- chance
 

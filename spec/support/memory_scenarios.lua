@@ -16,6 +16,8 @@ local KEY = fake.secret_key
 local MACHINE = '{"object":"machine","id":"mch_1","name":"a","default_token_ttl":60}'
 local QUICK = { backoff = { initial_interval = 1, max_interval = 1 } }
 
+local unpack = table.unpack or unpack
+
 local scenarios = {}
 
 local function scenario(name, start, traits)
@@ -435,6 +437,24 @@ server_scenario("tasks wait in line", over_tasks(function(client)
   client:run()
   check_results(spawned)
 end))
+
+scenario("a task has many arguments and results", function()
+  local client = machines.new { secret_key = KEY, transport = answering { fake.ok } }
+  local many = {}
+  for i = 1, 200 do many[i] = i end
+  local function pass_on(...)
+    get(client, "mch_1")
+    coroutine.yield(...)
+    return ...
+  end
+  return function()
+    client:run()
+    local task = client:spawn(pass_on, unpack(many))
+    client:run()
+    equal(200, select("#", task:result()))
+    equal(200, (select(200, task:result())))
+  end, function() client:close() end
+end, { lua_only = true })
 
 server_scenario("tasks are stepped by a host's own loop", over_tasks(function(client)
   local spawned = spawn_gets(client, 3)

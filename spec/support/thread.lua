@@ -1,4 +1,5 @@
--- What each state does in threads.c: all at once, over HTTP, over a fake, and reading JSON.
+-- What each state does in threads.c: all at once, over HTTP and in tasks there, over a fake, and
+-- reading JSON.
 
 local url, key, rounds = ...
 
@@ -15,13 +16,30 @@ end
 
 local client = machines.new { secret_key = key, base_url = url }
 local faked = machines.new { secret_key = key, transport = fake }
-for _ = 1, tonumber(rounds) do
+
+local function use()
   local machine = client:create { name = "worker" }
   assert(client:get(machine.id).name == "worker")
   assert(not pcall(client.get, client, "mch_nobody"))
   assert(client:delete(machine.id).deleted)
+end
+
+local function use_at_once()
+  local one, other, cancelled = client:spawn(use), client:spawn(use), client:spawn(use)
+  client:step(1)
+  cancelled:cancel()
+  client:run()
+  one:result()
+  other:result()
+end
+
+for _ = 1, tonumber(rounds) do
+  use()
+  use_at_once()
   assert(#faked:list().data == 100)
   assert(#core.decode(PAGE).data == 100)
 end
+client:spawn(use)
 client:close()
-machines.new { secret_key = key, base_url = url } -- left to the collector
+local left = machines.new { secret_key = key, base_url = url, max_connections = 2 }
+for _ = 1, 3 do left:spawn(left.list, left) end -- to the collector

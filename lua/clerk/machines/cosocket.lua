@@ -4,7 +4,7 @@
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 local http1 = require "clerk.machines.http1"
-local tasks = require "clerk.machines.nginx_tasks"
+local threads = require "clerk.machines.nginx_threads"
 
 local DEFAULT_PORTS = { http = 80, https = 443 }
 local KEEP_IDLE_MS = 60000
@@ -16,8 +16,8 @@ local ADDRESSES = { localhost = "127.0.0.1" }
 --- No name, so that to connect to it asks the pool and nobody else.
 local NOWHERE = "["
 
---- An exchange: request, destination, max_connections, ends_at (core.now's); then socket, and sent:
---- whether any byte of the request may have left.
+--- An exchange: request, destination, max_connections, connect_ends_at and ends_at (core.now's);
+--- then socket, and sent: whether any byte of the request may have left.
 local Exchange = {}
 Exchange.__index = Exchange
 
@@ -52,14 +52,12 @@ local function connect_failure(problem, destination)
   return failure("connect_failed", "no connection to " .. destination.authority .. ": " .. problem)
 end
 
---- Gives the socket what is left of the time.
-local function arm(self)
-  local left = self.ends_at - core.now()
-  if left <= 0 then
-    return failure("timeout", "no answer within the time allowed")
-  end
-  self.socket:settimeouts(math.min(self.request.connect_timeout_ms, left), left, left)
-  return true
+--- Gives the socket what is left of a time; whether anything is.
+local function arm(self, ends_at)
+  local left = ends_at - core.now()
+  local ms = math.max(1, left)
+  self.socket:settimeouts(ms, ms, ms)
+  return left > 0
 end
 
 --- nginx's resolver has a timeout of its own, which may be longer.
@@ -68,16 +66,25 @@ local function connect_anew(self, pool)
   if destination.is_address then
     return socket:connect(destination.address, destination.port, pool)
   end
-  local outcome, ok, problem = tasks.within(self.request.connect_timeout_ms, socket.connect, socket,
-    destination.address, destination.port, pool)
+  local outcome, ok, problem = threads.within(self.connect_ends_at - core.now(), socket.connect,
+    socket, destination.address, destination.port, pool)
   return ok, outcome == "done" and problem or outcome
+end
+
+--- Lets nginx see which kept connections the peers have closed: what would be lost on one of them
+--- could not be repeated.
+local function notice_closed()
+  ngx.sleep(0.001)
 end
 
 --- What the pool's name says is alike in all connections of that pool.
 local function connect(self)
   local destination = self.destination
   self.socket = ngx.socket.tcp()
-  arm(self)
+  if self.request.method == "POST" then
+    notice_closed()
+  end
+  arm(self, self.connect_ends_at)
   local pool = {
     pool = ("clerk.machines %s://%s:%d verified, %d"):format(destination.scheme, destination.host,
       destination.port, self.max_connections),
@@ -119,6 +126,7 @@ local function handshake(self)
   if destination.scheme == "http" or self.socket:getreusedtimes() > 0 then
     return true
   end
+  arm(self, self.connect_ends_at)
   local ok, session, problem = pcall(self.socket.sslhandshake, self.socket, nil, destination.name,
     true)
   if not ok then
@@ -143,10 +151,7 @@ local function send(self)
     headers = request.headers,
     body = request.body,
   }
-  local ok, flaw = arm(self)
-  if not ok then
-    return nil, flaw
-  end
+  arm(self, self.ends_at)
   self.sent = true
   local _, problem = self.socket:send(bytes)
   if problem then
@@ -164,9 +169,8 @@ end
 
 --- Takes what comes next; whether the answer wants more, or nil and a failure.
 local function receive_piece(self, answer)
-  local ok, flaw = arm(self)
-  if not ok then
-    return nil, flaw
+  if not arm(self, self.ends_at) then
+    return read_failure "timeout"
   end
   local bytes, problem = self.socket:receiveany(PIECE_BYTES)
   if bytes then
@@ -174,7 +178,7 @@ local function receive_piece(self, answer)
   elseif problem ~= "closed" then
     return read_failure(problem)
   end
-  ok, flaw = answer:finish()
+  local ok, flaw = answer:finish()
   return ok and false, flaw
 end
 
@@ -249,6 +253,7 @@ local cosocket = {}
 function cosocket.new(request, max_connections)
   return setmetatable({
     request = request,
+    connect_ends_at = core.now() + request.connect_timeout_ms,
     ends_at = core.now() + request.timeout_ms,
     destination = parse(request.url),
     max_connections = max_connections,

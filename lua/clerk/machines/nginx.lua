@@ -4,7 +4,7 @@
 local cosocket = require "clerk.machines.cosocket"
 local libcurl = require "clerk.machines.libcurl"
 local phases = require "clerk.machines.phases"
-local tasks = require "clerk.machines.nginx_tasks"
+local threads = require "clerk.machines.nginx_threads"
 
 local Nginx = {}
 Nginx.__index = Nginx
@@ -22,7 +22,7 @@ end
 
 --- A task that is cancelled does not wait for its I/O, which is therefore another thread's.
 local function run_in_task(exchange, limit_ms)
-  local outcome, response, failure = tasks.within(limit_ms, exchange.run, exchange)
+  local outcome, response, failure = threads.within(limit_ms, exchange.run, exchange)
   if outcome == "done" then
     return response, failure
   end
@@ -40,7 +40,7 @@ function Nginx:send(request)
     return send_blocking(self, request)
   end
   local exchange = cosocket.new(request, self.max_connections)
-  if not tasks.current() then
+  if not threads.task() then
     return exchange:run()
   end
   return run_in_task(exchange, request.timeout_ms)

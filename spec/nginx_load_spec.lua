@@ -1,0 +1,137 @@
+-- Inside nginx: many requests, reloads meanwhile, and what is left of both.
+--
+-- CLERK_NGINX_REQUESTS says how many; a hundred thousand take a minute or two.
+
+-- nginx's Lua is LuaJIT, and knows no sanitizers.
+if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
+
+local nginx = require "support.nginx"
+local process = require "support.process"
+local server = require "support.server"
+
+local REQUESTS = tonumber(os.getenv "CLERK_NGINX_REQUESTS") or 2000
+local RELOADS = 10
+local LUA_TOLERANCE_KB, RESIDENT_TOLERANCE_KB = 64, 1024
+
+-- Nothing is recorded: it would be too much.
+local ECHO = [[
+  for request in function() return connection:read_request_head() end do
+    connection:answer(200, ('{"id":"%s"}'):format(request.line:match "mch_%w+"))
+  end
+]]
+local CLIENT = [[
+  client = require("clerk.machines").new { secret_key = "sk_test_1", base_url = "%s" }
+]]
+local SERVER = [[
+  location /get/ {
+    content_by_lua_block {
+      local id = ngx.var.uri:sub(6)
+      local ok, problem = pcall(function() assert(client:get(id).id == id) end)
+      if not ok then
+        ngx.log(ngx.ERR, tostring(problem))
+        ngx.exit(500)
+      end
+    }
+  }
+  location /memory {
+    content_by_lua_block {
+      collectgarbage()
+      collectgarbage()
+      ngx.print(collectgarbage "count")
+    }
+  }
+]]
+
+local function exists(path)
+  local file = io.open(path)
+  if file then file:close() end
+  return file ~= nil
+end
+
+describe("Inside nginx", function()
+  local api
+
+  before_each(function() api = server.start(ECHO) end)
+
+  after_each(function()
+    nginx.stop_all()
+    server.stop_all()
+  end)
+
+  local function start(options)
+    options.init, options.server = CLIENT:format(api:url "/v1"), SERVER
+    return nginx.start(options)
+  end
+
+  -- So many requests, 50 at once; `meanwhile` is called again and again.
+  local function hammer(web, count, meanwhile)
+    local arguments = "-Z --no-progress-meter --parallel-max 50 -o /dev/null"
+    local curl = web:curl(("/get/mch_[1-%d]"):format(count), nil, arguments)
+    local command = ("cd %s && %s > statuses && mv statuses done"):format(web.directory, curl)
+    local background = process.start("sh -c " .. process.quote(command))
+    while not exists(web.directory .. "/done") do meanwhile() end
+    background:wait()
+    local counting = "cd %s && grep . done | sort | uniq -c; rm done"
+    local _, output = process.run(counting:format(web.directory))
+    assert.equal(count .. " 200", output:match "^%s*(.-)%s*$", web:log())
+  end
+
+  local function pause() os.execute "sleep 0.2" end
+
+  it("no answer is lost while nginx is reloaded", function()
+    local web = start { workers = 2 }
+    local reloads = 0
+    hammer(web, REQUESTS, function()
+      web:reload()
+      reloads = reloads + 1
+      pause()
+    end)
+    assert.is_true(reloads > 1)
+    assert.not_matches("exited on signal", web:log(), 1, true)
+  end)
+
+  local function status_of(pid, name)
+    for line in io.lines(("/proc/%d/status"):format(pid)) do
+      local value = line:match("^" .. name .. ":%s+(%d+)")
+      if value then return tonumber(value) end
+    end
+  end
+
+  local function descriptors_of(pid)
+    local _, output = process.run(("ls /proc/%d/fd | wc -l"):format(pid))
+    return tonumber(output)
+  end
+
+  it("memory and descriptors do not grow with the requests", function()
+    local web = start {}
+    local function measure()
+      local lua = tonumber((web:get "/memory"))
+      return lua, status_of(web:workers()[1], "VmRSS"), descriptors_of(web:workers()[1])
+    end
+    hammer(web, math.max(REQUESTS, 2000), pause)
+    local lua, resident, descriptors = measure()
+    hammer(web, REQUESTS, pause)
+    local lua_after, resident_after, descriptors_after = measure()
+    assert.is_true(lua_after - lua < LUA_TOLERANCE_KB, lua_after)
+    assert.is_true(resident_after - resident < RESIDENT_TOLERANCE_KB, resident_after)
+    assert.equal(descriptors, descriptors_after)
+  end)
+
+  it("the master grows neither by reloads, though each loads the library anew", function()
+    local web = start {}
+    local function reload()
+      local before = web:workers()[1]
+      web:reload()
+      web:wait_until("new workers", function()
+        local workers = web:workers()
+        return #workers == 1 and workers[1] ~= before
+      end)
+    end
+    for _ = 1, RELOADS do reload() end
+    local resident = status_of(web.handle.pid, "VmRSS")
+    local descriptors = descriptors_of(web.handle.pid)
+    for _ = 1, RELOADS do reload() end
+    assert.equal(descriptors, descriptors_of(web.handle.pid))
+    assert.is_true(status_of(web.handle.pid, "VmRSS") - resident < RESIDENT_TOLERANCE_KB)
+  end)
+end)

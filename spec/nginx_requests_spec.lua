@@ -1,0 +1,157 @@
+-- Inside nginx: requests that wait beside one another, that are killed, and the tasks of each.
+
+-- nginx's Lua is LuaJIT, and knows no sanitizers.
+if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
+
+local gate = require "support.gate"
+local nginx = require "support.nginx"
+local process = require "support.process"
+
+-- A client for each purpose, which all requests share.
+local CLIENTS = [[
+  local machines = require "clerk.machines"
+  local function new(options)
+    options.secret_key, options.base_url = "sk_test_1", "%s"
+    return machines.new(options)
+  end
+  client = new {}
+  narrow = new { max_connections = 3 }
+  single = new { max_connections = 1, timeout_ms = 1500, retries = false }
+]]
+local SERVER = [[
+  lua_check_client_abort on;
+  location /get/ {
+    content_by_lua_block {
+      local name, id = ngx.var.uri:match "^/get/(%w+)/(.*)$"
+      local ok, result = pcall(_G[name].get, _G[name], id)
+      ngx.print(ok and result.id or tostring(result))
+    }
+  }
+  location /spawn {
+    content_by_lua_block {
+      other = client:spawn(client.get, client, "mch_gate")
+      local ok, result = pcall(other.result, other)
+      ngx.print(ok and result.id or tostring(result))
+    }
+  }
+  location /log { content_by_lua_block { } log_by_lua_block { run() } }
+]]
+
+describe("Inside nginx", function()
+  local api, web
+
+  before_each(function()
+    api = gate.start()
+    web = nginx.start { init = CLIENTS:format(api:url "/v1"), server = SERVER }
+  end)
+
+  after_each(function()
+    nginx.stop_all()
+    gate.stop_all()
+  end)
+
+  local function await_requests(count)
+    web:wait_until("a request", function() return #api:requests() >= count end)
+  end
+
+  --- A request that goes on in the background.
+  local function begin(path)
+    return process.start(web:curl(path))
+  end
+
+  local function end_of(request)
+    local _, output = request:wait()
+    return output:match "^(.*)\n%d+$"
+  end
+
+  describe("a worker serves others", function()
+    it("while a call waits for its answer", function()
+      local waiting = begin "/get/client/mch_gate"
+      await_requests(1)
+      assert.equal("mch_open", web:get "/get/client/mch_open")
+      assert.equal("mch_gate", end_of(waiting))
+    end)
+
+    it("while a call waits for its next attempt", function()
+      local waiting = begin "/get/client/mch_flaky"
+      await_requests(1)
+      assert.equal("mch_2", web:get "/get/single/mch_2")
+      assert.equal("mch_flaky", end_of(waiting))
+      assert.same({ "mch_flaky", "mch_2", "mch_flaky" }, gate.asked(api))
+    end)
+
+    it("while a call waits for a connection", function()
+      local waiting = { begin "/get/single/mch_gate" }
+      await_requests(1)
+      for i = 2, 4 do waiting[i] = begin("/get/single/mch_" .. i) end
+      assert.equal("mch_open", web:get "/get/client/mch_open")
+      assert.equal("mch_gate", end_of(waiting[1]))
+      for i = 2, 4 do assert.equal("mch_" .. i, end_of(waiting[i])) end
+      assert.equal(2, api:connections())
+    end)
+  end)
+
+  it("a hundred calls that come at once share the connections that there may be", function()
+    local left, count = web:run [[
+      local tasks = {}
+      for i = 1, 100 do tasks[i] = narrow:spawn(narrow.get, narrow, "mch_" .. i) end
+      narrow:run()
+      local right = 0
+      for i = 1, 100 do right = right + (tasks[i]:result().id == "mch_" .. i and 1 or 0) end
+      return narrow:step(), right
+    ]]
+    assert.same({ 0, 100 }, { left, count })
+    assert.equal(3, api:connections())
+  end)
+
+  it("a request that is killed leaves its place to others", function()
+    local killed = begin "/get/single/mch_hang"
+    await_requests(1)
+    killed:stop()
+    assert.equal("mch_1", web:get "/get/single/mch_1")
+  end)
+
+  it("a request that is killed in the line disturbs nobody else in it", function()
+    local first = begin "/get/single/mch_gate"
+    await_requests(1)
+    local killed, last = begin "/get/single/mch_2", begin "/get/single/mch_3"
+    assert.equal("mch_1", web:get "/get/client/mch_1")
+    killed:stop()
+    web:get "/get/client/mch_open"
+    assert.equal("mch_gate", end_of(first))
+    assert.equal("mch_3", end_of(last))
+    assert.not_matches("mch_2", api:everything(), 1, true)
+  end)
+
+  it("tasks of another request are not waited for, neither by run nor by result", function()
+    local other = begin "/spawn"
+    await_requests(1)
+    local status, problem = web:run [[
+      client:run()
+      return other.status, select(2, pcall(other.result, other)), client:get("mch_open")
+    ]]
+    assert.equal("running", status)
+    assert.equal("ArgumentError", problem.type)
+    assert.matches("another request", problem.message, 1, true)
+    assert.equal("mch_gate", end_of(other))
+  end)
+
+  it("tasks are cancelled by a client that is closed, in whichever request", function()
+    local other = begin "/spawn"
+    await_requests(1)
+    assert.equal("cancelled", (web:run [[
+      client:close()
+      return other.status
+    ]]))
+    assert.matches("cancelled", end_of(other))
+  end)
+
+  it("`pollable` is refused, and spawn where nothing can wait", function()
+    local problem = web:run [[ return select(2, pcall(client.pollable, client)) ]]
+    assert.equal("ArgumentError", problem.type)
+    assert.matches("nginx", problem.message, 1, true)
+    problem = web:run([[ return select(2, pcall(client.spawn, client, print)) ]], nil, "/log")
+    assert.equal("ArgumentError", problem.type)
+    assert.matches("phase log", problem.message, 1, true)
+  end)
+end)
