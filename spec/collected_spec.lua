@@ -151,3 +151,20 @@ describe("A client that is collected", function()
     end))
   end)
 end)
+
+describe("A safe client that is collected", function()
+  after_each(gate.stop_all)
+
+  it("leaves its walk to whoever has that", function()
+    local safe = require "clerk.machines.safe"
+    local emulator = require "clerk.machines.emulator"
+    local client = safe.new { secret_key = "sk_test_emulator", transport = emulator.new() }
+    local following = client:each()
+    client = nil -- luacheck: ignore
+    collectgarbage()
+    collectgarbage()
+    local machine, problem = following()
+    assert.is_nil(machine)
+    assert.is_nil(problem)
+  end)
+end)

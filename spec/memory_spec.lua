@@ -15,7 +15,7 @@ local quote = process.quote
 local LUA = jit and "luajit" or "lua5.4"
 local STRIDE = os.getenv "CLERK_MEMORY_STRIDE" or "1"
 local RUNNER = os.getenv "CLERK_MEMORY_RUNNER" or ""
-local PATIENCE_SECONDS = 60 -- with what waits for ever
+local PATIENCE_SECONDS = 120 -- with what waits for ever
 local KEY = require "support.fake".secret_key
 
 -- What the server does follows from the ID.

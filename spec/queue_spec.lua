@@ -475,3 +475,40 @@ describe("Tasks at the emulator's server", function()
     end)
   end
 end)
+
+describe("Calls that libcurl lets wait for a connection which another one makes", function()
+  after_each(gate.stop_all)
+
+  it("end in time when it is never made", function()
+    local web = gate.start()
+    local client = gate.client(web, {
+      base_url = web:url("/v1"):gsub("^http:", "https:"), -- a server that waits for a line
+      timeout_ms = 1000,
+      retries = false,
+    })
+    local given = spawn_gets(client, "mch_", 5)
+    client:run()
+    for _, task in ipairs(given) do
+      local problem = error_of(task.result, task)
+      assert.equal("timeout", problem.code)
+      assert.is_true(problem.elapsed_ms < 3000, problem.elapsed_ms)
+    end
+  end)
+end)
+
+describe("A task in which a wait cannot yield", function()
+  after_each(gate.stop_all)
+
+  it("leaves nothing that keeps others asleep", function()
+    local web = gate.start()
+    local client = gate.client(web)
+    local before = client:spawn(function()
+      pcall(string.gsub, "x", "x", function() client:get "mch_open" end)
+      return client:get("mch_open").id
+    end)
+    local after = client:spawn(client.get, client, "mch_open")
+    client:run()
+    assert.equal("mch_open", before:result())
+    assert.equal("mch_open", after:result().id)
+  end)
+end)

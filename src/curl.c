@@ -387,7 +387,9 @@ void clerk_loop_step(clerk_loop *loop, int wait_ms) {
   int wait = time_to_wait(loop, wait_ms);
   size_t count = clerk_poller_wait(&loop->poller, wait, ready, 16);
   if (wait != 0) end_us = now_us() + SLICE_US;
-  for (size_t i = 0; i < count && (i == 0 || now_us() < end_us); i++) act_on_socket(&ready[i]);
+  unsigned changes = loop->poller.changes; /* by then a number may be another socket's */
+  for (size_t i = 0; i < count && (i == 0 || now_us() < end_us); i++)
+    if (loop->poller.changes == changes) act_on_socket(&ready[i]);
 }
 
 clerk_transfer *clerk_loop_next_finished(clerk_loop *loop) {

@@ -290,6 +290,7 @@ static const struct {
 
 /* What is in no row is a connection lost, or, before the request was begun, not made. */
 static clerk_failure failure_of(CURLcode code, bool was_begun) {
+  if (code == CURLE_OUT_OF_MEMORY && !was_begun) return CLERK_CONNECT_FAILED;
   for (size_t i = 0; i < sizeof failures / sizeof *failures; i++)
     if (failures[i].code == code) return failures[i].failure;
   return was_begun ? CLERK_CONNECTION_LOST : CLERK_CONNECT_FAILED;

@@ -13,9 +13,14 @@ typedef struct shared_loop {
   clerk_loop *loop;
 } shared_loop;
 
-static clerk_loop *check_loop(lua_State *L) {
-  shared_loop *shared = luaL_checkudata(L, 1, LOOP_TYPE);
+/* Finalizers of the host's may still call when the loop has had its own. */
+static clerk_loop *loop_of(lua_State *L, const shared_loop *shared) {
+  if (!shared->loop) luaL_error(L, "the Lua state is being closed");
   return shared->loop;
+}
+
+static clerk_loop *check_loop(lua_State *L) {
+  return loop_of(L, luaL_checkudata(L, 1, LOOP_TYPE));
 }
 
 static clerk_curl *check_curl(lua_State *L) {
@@ -80,13 +85,13 @@ static int loop_gc(lua_State *L) {
 /* core.curl { ca_file, proxy, max_connections } -> curl | nil, problem */
 static int core_curl(lua_State *L) {
   clerk_problem problem;
-  shared_loop *shared = lua_touserdata(L, lua_upvalueindex(1));
+  clerk_loop *loop = loop_of(L, lua_touserdata(L, lua_upvalueindex(1)));
   luaL_checktype(L, 1, LUA_TTABLE);
   clerk_curl_options options = {.ca_file = clerk_lua_field(L, 1, "ca_file"),
                                 .proxy = clerk_lua_field(L, 1, "proxy"),
                                 .max_connections = (long)integer_field(L, 1, "max_connections")};
   clerk_curl *curl = clerk_lua_new(L, sizeof *curl, CURL_TYPE);
-  clerk_status status = clerk_curl_init(curl, shared->loop, &options, &problem);
+  clerk_status status = clerk_curl_init(curl, loop, &options, &problem);
   return status == CLERK_OK ? 1 : clerk_lua_refuse(L, status, &problem);
 }
 

@@ -27,6 +27,7 @@ static clerk_watch *find(clerk_poller *poller, int descriptor) {
 
 bool clerk_poller_keep(clerk_poller *poller, int descriptor) {
   clerk_watch *watch = find(poller, descriptor);
+  poller->changes++;
   if (watch) *watch = (clerk_watch){.is_kept = true};
   return watch != NULL;
 }
@@ -74,6 +75,7 @@ bool clerk_poller_watch(clerk_poller *poller, int descriptor, int events, void *
 
 /* Not left to close(): a forked child that still has the descriptor keeps it registered. */
 void clerk_poller_drop(clerk_poller *poller, int descriptor) {
+  poller->changes++;
   if ((size_t)descriptor >= poller->capacity) return;
   if (poller->watches[descriptor].registered)
     epoll_ctl(poller->epoll, EPOLL_CTL_DEL, descriptor, NULL);
@@ -125,6 +127,7 @@ bool clerk_poller_watch(clerk_poller *poller, int descriptor, int events, void *
 }
 
 void clerk_poller_drop(clerk_poller *poller, int descriptor) {
+  poller->changes++;
   if ((size_t)descriptor < poller->capacity) poller->watches[descriptor] = (clerk_watch){0};
 }
 

@@ -27,6 +27,7 @@ typedef struct clerk_poller {
   bool is_open;
   clerk_watch *watches;
   size_t capacity;
+  unsigned changes; /* counts descriptors that are kept or dropped */
 } clerk_poller;
 
 typedef struct clerk_ready {

@@ -28,13 +28,18 @@ local function collect()
   collectgarbage()
 end
 
+-- Lua has other words for a want of stack.
+local WANTS_OF_MEMORY = {
+  "not enough memory", "Out of memory", "stack overflow %(JSON%)", "too many %w+ to resume",
+}
+
 -- libcurl does not always tell what it lacked; that it waited for what never came would be a fault.
 local function is_want_of_memory(problem)
   if machines.is_error(problem) then
     return kind == "c" and problem.type == "TransportError" and problem.code ~= "timeout"
   end
   if type(problem) ~= "string" then return false end
-  for _, words in ipairs { "not enough memory", "Out of memory", "stack overflow %(JSON%)" } do
+  for _, words in ipairs(WANTS_OF_MEMORY) do
     if problem:find(words) then return true end
   end
   return false

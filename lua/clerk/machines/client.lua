@@ -348,8 +348,8 @@ function Client:run()
 end
 
 --- For a host's own event loop: call step(0) when the descriptor is readable, and after so many ms.
---- Ask again after every step and every spawn. There is one descriptor for all clients of a Lua
---- state; it stays the same and stays this library's: do not close it.
+--- Ask again after every step, spawn, cancel and close. There is one descriptor for all clients of
+--- a Lua state; it stays the same and stays this library's: do not close it.
 ---@return integer fd of epoll, on Linux; an ArgumentError elsewhere
 ---@return integer|nil ms nil: no step is due before the descriptor is readable
 function Client:pollable()

@@ -6,20 +6,27 @@ local tasks = require "clerk.machines.tasks"
 local Libcurl = {}
 Libcurl.__index = Libcurl
 
+--- libcurl lets requests wait for a connection that others are making, and then for longer than
+--- their timeout. This much later it is the end all the same.
+local GRACE_MS = 50
+
 ---@param request clerk.machines.Request
 ---@return clerk.machines.Response|nil
 ---@return clerk.machines.Failure|nil
 function Libcurl:send(request)
   local transfer = self.curl:start(request)
-  local ok, is_finished = pcall(tasks.await, transfer)
-  if ok and is_finished then
+  local ends_at = core.now() + request.timeout_ms + GRACE_MS
+  local ok, is_finished = pcall(tasks.await, transfer, ends_at)
+  if ok and (is_finished or transfer:is_finished()) then
     return transfer:take()
   end
   local sent = transfer:cancel()
   if not ok then -- a signal or a hook
     error(is_finished, 0)
+  elseif tasks.is_cancelled() then
+    return nil, { code = "cancelled", message = "the task was cancelled", sent = sent }
   end
-  return nil, { code = "cancelled", message = "the task was cancelled", sent = sent }
+  return nil, { code = "timeout", message = "no answer within the time allowed", sent = sent }
 end
 
 function Libcurl:close()

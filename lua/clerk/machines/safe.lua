@@ -20,11 +20,12 @@ local function inner(self)
   return type(self) == "table" and rawget(self, "inner") or self
 end
 
---- A class whose methods are those of another, on the object within.
+--- A class whose methods are those of another, on the object within, which has its own finalizer:
+--- tasks and walks may outlive the object around it.
 local function wrap(class)
   local Wrapper = {}
   for name, method in pairs(class) do
-    if type(method) == "function" then
+    if type(method) == "function" and name ~= "__gc" then
       Wrapper[name] = function(self, ...)
         return settle(pcall(method, inner(self), ...))
       end

@@ -208,14 +208,17 @@ local function run(task, f, ...)
   finish(task, pcall(f, ...))
 end
 
+--- What is not ok is want of memory: a task ends by itself. To tell it of its end can fail as well,
+--- and is done when it is resumed once more, by a step or to be cancelled.
 local function settle(task, ok, yielded)
-  if task.status ~= "running" then
+  if task.status ~= "running" or yielded == WAIT then
     return
-  elseif not ok then -- it did not even get so far: no memory, or no stack; nor may this
-    task.is_waiting, task.problem = true, task.problem or yielded
-    finish(task, false, task.problem)
-  elseif yielded ~= WAIT then
+  end
+  task.is_waiting, task.problem = not ok, task.problem or not ok and yielded or nil
+  if coroutine.status(task.thread) == "suspended" then
     make_ready(task)
+  else
+    finish(task, false, task.problem)
   end
 end
 
@@ -341,27 +344,40 @@ end
 
 -- ---------------------------------------------------------------- waiting
 
+--- A transport of the user's may resume its task late.
+local function yield_until_woken(waiter, wakes_at)
+  repeat
+    coroutine.yield(WAIT)
+  until waiter.is_woken or waiter.task.is_cancelled or (wakes_at and core.now() >= wakes_at)
+end
+
+--- To yield can fail: in a callback of string.gsub, for one.
+local function wait_in_task(waiter, wakes_at)
+  local task = waiter.task
+  leave_to_parent()
+  if wakes_at then
+    add_timer(task, wakes_at)
+  end
+  task.is_waiting = true
+  local ok, problem = pcall(yield_until_woken, waiter, wakes_at)
+  task.is_waiting = false
+  if wakes_at then
+    remove_timer(task)
+  end
+  if not ok then
+    error(problem, 0)
+  end
+end
+
 --- Waits until somebody wakes the waiter, the time has come (core.now's; nil: none does) or its
 --- task is cancelled.
 local function wait(waiter, wakes_at)
-  local task = waiter.task
-  if not task then
+  if not waiter.task then
     repeat
       tasks.step(wakes_at and math.max(0, wakes_at - core.now()) or LONGEST_STEP_MS)
     until waiter.is_woken or (wakes_at and core.now() >= wakes_at)
-  elseif not task.is_cancelled then
-    leave_to_parent()
-    if wakes_at then
-      add_timer(task, wakes_at)
-    end
-    task.is_waiting = true
-    repeat -- a transport of the user's may resume its task late
-      coroutine.yield(WAIT)
-    until waiter.is_woken or task.is_cancelled or (wakes_at and core.now() >= wakes_at)
-    task.is_waiting = false
-    if wakes_at then
-      remove_timer(task)
-    end
+  elseif not waiter.task.is_cancelled then
+    wait_in_task(waiter, wakes_at)
   end
 end
 
@@ -371,11 +387,12 @@ function tasks.is_cancelled()
   return task ~= nil and task.is_cancelled
 end
 
---- Waits until the transfer has finished; false when the task is cancelled before that.
-function tasks.await(transfer)
+--- Waits until the transfer has finished; false when before that the time has come or the task is
+--- cancelled.
+function tasks.await(transfer, wakes_at)
   local waiter = new_waiter()
   by_transfer[transfer:key()] = waiter
-  wait(waiter)
+  wait(waiter, wakes_at)
   return waiter.is_woken
 end
 
@@ -472,6 +489,15 @@ function tasks.new_lane(owner)
   }
 end
 
+local function start(task, ...)
+  local lane = task.lane
+  by_thread[task.thread] = task
+  lanes[lane] = lane.owner
+  lane.tasks[task] = true
+  lane.count = lane.count + 1
+  resume(task, ...)
+end
+
 --- Runs `f` until it would wait.
 ---@return clerk.machines.Task
 function tasks.spawn(lane, f, ...)
@@ -488,11 +514,7 @@ function tasks.spawn(lane, f, ...)
     results = false,
     problem = nil,
   }, Task)
-  by_thread[task.thread] = task
-  lanes[lane] = lane.owner
-  lane.tasks[task] = true
-  lane.count = lane.count + 1
-  guard(resume, task, task, f, ...)
+  guard(start, task, task, f, ...)
   return task
 end
 
