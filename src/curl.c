@@ -71,8 +71,7 @@ static CURL *take_handle(clerk_curl *curl) {
 }
 
 /* Takes a transfer off libcurl's hands. */
-static void release(clerk_transfer *transfer) {
-  clerk_curl *curl = transfer->owner;
+static void release(clerk_curl *curl, clerk_transfer *transfer) {
   if (transfer->list == &curl->moving) curl_multi_remove_handle(curl->multi, transfer->easy);
   leave_list(transfer);
   put_back(curl, transfer->easy, transfer->has_response);
@@ -80,18 +79,18 @@ static void release(clerk_transfer *transfer) {
   transfer->owner = NULL;
 }
 
-static void finish(clerk_transfer *transfer) {
-  clerk_loop *loop = transfer->owner->loop;
-  release(transfer);
+static void finish(clerk_curl *curl, clerk_transfer *transfer) {
+  release(curl, transfer);
   transfer->is_finished = true;
-  move_to(&loop->finished, transfer);
+  move_to(&curl->loop->finished, transfer);
 }
 
-static void fail(clerk_transfer *transfer, clerk_failure failure, const char *message) {
+static void fail(clerk_curl *curl, clerk_transfer *transfer, clerk_failure failure,
+                 const char *message) {
   transfer->sent = clerk_transfer_has_sent(transfer);
   transfer->failure = failure;
   transfer->message = message;
-  finish(transfer);
+  finish(curl, transfer);
 }
 
 /* ------------------------------------------------------------------ forks */
@@ -213,15 +212,15 @@ static void close_share(clerk_curl *curl) {
   curl->share = NULL;
 }
 
-static void cancel_all(const clerk_transfers *transfers) {
-  while (transfers->first) fail(transfers->first, CLERK_CANCELLED, "the client was closed");
+static void cancel_all(clerk_curl *curl, const clerk_transfers *transfers) {
+  while (transfers->first) fail(curl, transfers->first, CLERK_CANCELLED, "the client was closed");
 }
 
 void clerk_curl_close(clerk_curl *curl) {
   if (!curl->loop) return;
   leave_to_parent(curl->loop);
-  cancel_all(&curl->waiting);
-  cancel_all(&curl->moving);
+  cancel_all(curl, &curl->waiting);
+  cancel_all(curl, &curl->moving);
   while (curl->idle) curl_easy_cleanup(take_handle(curl));
   close_multi(curl);
   close_share(curl);
@@ -297,7 +296,7 @@ clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
 
 void clerk_transfer_end(clerk_transfer *transfer) {
   if (transfer->owner) leave_to_parent(transfer->owner->loop);
-  if (transfer->owner) release(transfer);
+  if (transfer->owner) release(transfer->owner, transfer);
   leave_list(transfer);
   clerk_easy_free_lines(transfer);
   clerk_buffer_free(&transfer->upload);
@@ -316,13 +315,14 @@ static void finish_transfers(clerk_curl *curl) {
     CURLcode code = message->data.result; /* gone once the handle is removed */
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
     clerk_easy_conclude(transfer, code);
-    finish(transfer);
+    finish(curl, transfer);
   }
 }
 
 /* Without memory, libcurl can lose a socket or its timer, and crash when it goes on. */
 static void start_over(clerk_curl *curl) {
-  while (curl->moving.first) fail(curl->moving.first, CLERK_CONNECTION_LOST, "not enough memory");
+  while (curl->moving.first)
+    fail(curl, curl->moving.first, CLERK_CONNECTION_LOST, "not enough memory");
   close_multi(curl);
 }
 
@@ -347,10 +347,9 @@ static void act_on_socket(const clerk_ready *ready) {
   act(ready->owner, ready->descriptor, events);
 }
 
-static void begin(clerk_transfer *transfer) {
-  clerk_curl *curl = transfer->owner;
+static void begin(clerk_curl *curl, clerk_transfer *transfer) {
   if (!open_multi(curl) || curl_multi_add_handle(curl->multi, transfer->easy) != CURLM_OK) {
-    fail(transfer, CLERK_CONNECT_FAILED, "not enough memory");
+    fail(curl, transfer, CLERK_CONNECT_FAILED, "not enough memory");
     return;
   }
   move_to(&curl->moving, transfer);
@@ -358,7 +357,7 @@ static void begin(clerk_transfer *transfer) {
 }
 
 static void begin_and_time(clerk_curl *curl, int64_t end_us) {
-  while (curl->waiting.first && now_us() < end_us) begin(curl->waiting.first);
+  while (curl->waiting.first && now_us() < end_us) begin(curl, curl->waiting.first);
   if (curl->timer_ms >= 0 && curl->timer_ms <= now_us() / 1000) act_on_timer(curl);
 }
 
@@ -389,6 +388,7 @@ void clerk_loop_step(clerk_loop *loop, int wait_ms) {
   if (wait != 0) end_us = now_us() + SLICE_US;
   unsigned changes = loop->poller.changes; /* by then a number may be another socket's */
   for (size_t i = 0; i < count && (i == 0 || now_us() < end_us); i++)
+    /* cppcheck-suppress knownConditionTrueFalse ; libcurl's callbacks change it */
     if (loop->poller.changes == changes) act_on_socket(&ready[i]);
 }
 

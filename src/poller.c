@@ -139,31 +139,38 @@ static int events_of(const struct pollfd *polled) {
   return events;
 }
 
-static nfds_t gather(const clerk_poller *poller, struct pollfd *polled) {
+static nfds_t count_watched(const clerk_poller *poller) {
   nfds_t watched = 0;
-  for (size_t i = 0; i < poller->capacity; i++) {
+  for (size_t i = 0; i < poller->capacity; i++) watched += poller->watches[i].wanted != 0;
+  return watched;
+}
+
+static void gather(const clerk_poller *poller, struct pollfd *polled, nfds_t count) {
+  for (size_t i = 0; count > 0; i++) {
     int wanted = poller->watches[i].wanted;
     if (!wanted) continue;
     short events =
         (short)((wanted & CLERK_READABLE ? POLLIN : 0) | (wanted & CLERK_WRITABLE ? POLLOUT : 0));
-    if (polled) polled[watched] = (struct pollfd){.fd = (int)i, .events = events};
-    watched++;
+    *polled++ = (struct pollfd){.fd = (int)i, .events = events};
+    count--;
   }
-  return watched;
 }
 
 size_t clerk_poller_wait(clerk_poller *poller, int wait_ms, clerk_ready ready[], size_t count) {
+  enum { FEW = 64 };
+  struct pollfd few[FEW], *many = NULL;
   size_t written = 0;
-  nfds_t watched = gather(poller, NULL);
-  struct pollfd *polled = calloc(watched + 1, sizeof *polled);
-  if (!polled) return 0;
-  gather(poller, polled);
+  nfds_t watched = count_watched(poller);
+  if (watched > FEW) many = calloc(watched, sizeof *many);
+  if (watched > FEW && !many) watched = FEW; /* without memory, some at least */
+  struct pollfd *polled = many ? many : few;
+  gather(poller, polled, watched);
   if (poll(polled, watched, wait_ms) > 0)
     for (nfds_t i = 0; i < watched && written < count; i++)
       if (polled[i].revents)
         ready[written++] =
             (clerk_ready){poller->watches[polled[i].fd].owner, polled[i].fd, events_of(&polled[i])};
-  free(polled);
+  free(many);
   return written;
 }
 

@@ -6,6 +6,7 @@ local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 
 local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
+local is_yieldable = rawget(coroutine, "isyieldable")
 
 local tasks = {}
 
@@ -100,8 +101,10 @@ local function make_ready(task)
   ready.last = task
 end
 
+--- Where a task cannot yield, in a callback of string.gsub for one, it waits as others do: blocking.
 local function new_waiter()
-  return { task = current(), is_woken = false, next = false }
+  local task = is_yieldable() and current() or nil
+  return { task = task, is_woken = false, next = false }
 end
 
 local function wake(waiter)
@@ -114,30 +117,35 @@ end
 -- ---------------------------------------------------------------- times
 -- A lane's timers are its sleeping tasks, the next one last.
 
-local function add_timer(task, wakes_at)
-  local timers = task.lane.timers
-  local place = #timers + 1
-  while place > 1 and timers[place - 1].wakes_at <= wakes_at do
-    place = place - 1
-  end
-  task.wakes_at = wakes_at
-  table.insert(timers, place, task)
-end
-
 local function remove_timer(task)
   local timers = task.lane.timers
-  for i = #timers, 1, -1 do
+  for i = task.wakes_at and #timers or 0, 1, -1 do
     if timers[i] == task then
       table.remove(timers, i)
+      task.wakes_at = false
       return
     end
   end
 end
 
+local function add_timer(task, wakes_at)
+  local timers = task.lane.timers
+  remove_timer(task) -- of a wait that could not begin
+  local place = #timers + 1
+  while place > 1 and timers[place - 1].wakes_at <= wakes_at do
+    place = place - 1
+  end
+  table.insert(timers, place, task)
+  task.wakes_at = wakes_at
+end
+
+
 local function wake_sleepers(lane)
   local timers, now = lane.timers, core.now()
   while timers[1] and timers[#timers].wakes_at <= now do
-    make_ready(table.remove(timers))
+    local task = table.remove(timers)
+    task.wakes_at = false
+    make_ready(task)
   end
 end
 
@@ -167,6 +175,7 @@ end
 
 local function finish(task, ...)
   local lane = task.lane
+  remove_timer(task)
   keep_outcome(task, ...)
   lane.tasks[task] = nil
   lane.count = lane.count - 1
@@ -344,14 +353,6 @@ end
 
 -- ---------------------------------------------------------------- waiting
 
---- A transport of the user's may resume its task late.
-local function yield_until_woken(waiter, wakes_at)
-  repeat
-    coroutine.yield(WAIT)
-  until waiter.is_woken or waiter.task.is_cancelled or (wakes_at and core.now() >= wakes_at)
-end
-
---- To yield can fail: in a callback of string.gsub, for one.
 local function wait_in_task(waiter, wakes_at)
   local task = waiter.task
   leave_to_parent()
@@ -359,14 +360,11 @@ local function wait_in_task(waiter, wakes_at)
     add_timer(task, wakes_at)
   end
   task.is_waiting = true
-  local ok, problem = pcall(yield_until_woken, waiter, wakes_at)
+  repeat -- a transport of the user's may resume its task late
+    coroutine.yield(WAIT)
+  until waiter.is_woken or task.is_cancelled or (wakes_at and core.now() >= wakes_at)
   task.is_waiting = false
-  if wakes_at then
-    remove_timer(task)
-  end
-  if not ok then
-    error(problem, 0)
-  end
+  remove_timer(task)
 end
 
 --- Waits until somebody wakes the waiter, the time has come (core.now's; nil: none does) or its
