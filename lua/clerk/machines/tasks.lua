@@ -101,7 +101,7 @@ local function make_ready(task)
   ready.last = task
 end
 
---- Where a task cannot yield, in a callback of string.gsub for one, it waits as others do: blocking.
+--- Where a task cannot yield, in a callback of string.gsub for one, it blocks as others do.
 local function new_waiter()
   local task = is_yieldable() and current() or nil
   return { task = task, is_woken = false, next = false }
