@@ -53,15 +53,20 @@ void clerk_poller_close(clerk_poller *poller) {
   *poller = (clerk_poller){0};
 }
 
+/* A descriptor that was closed behind our back is known to epoll no more, or as another one. */
 static bool tell_epoll(const clerk_poller *poller, int descriptor, clerk_watch *watch) {
   struct epoll_event event = {.data.fd = descriptor};
-  int what = EPOLL_CTL_MOD;
+  int what = watch->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
   if (watch->wanted & CLERK_READABLE) event.events |= EPOLLIN;
   if (watch->wanted & CLERK_WRITABLE) event.events |= EPOLLOUT;
-  if (!watch->registered) what = EPOLL_CTL_ADD;
-  if (!watch->wanted) what = EPOLL_CTL_DEL;
   watch->registered = watch->wanted;
-  return epoll_ctl(poller->epoll, what, descriptor, &event) == 0 || what == EPOLL_CTL_DEL;
+  if (!watch->wanted) {
+    epoll_ctl(poller->epoll, EPOLL_CTL_DEL, descriptor, &event);
+    return true;
+  }
+  if (epoll_ctl(poller->epoll, what, descriptor, &event) == 0) return true;
+  if (errno == ENOENT) return epoll_ctl(poller->epoll, EPOLL_CTL_ADD, descriptor, &event) == 0;
+  return errno == EEXIST && epoll_ctl(poller->epoll, EPOLL_CTL_MOD, descriptor, &event) == 0;
 }
 
 bool clerk_poller_watch(clerk_poller *poller, int descriptor, int events, void *owner) {

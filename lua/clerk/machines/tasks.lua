@@ -139,7 +139,6 @@ local function add_timer(task, wakes_at)
   task.wakes_at = wakes_at
 end
 
-
 local function wake_sleepers(lane)
   local timers, now = lane.timers, core.now()
   while timers[1] and timers[#timers].wakes_at <= now do
