@@ -103,7 +103,10 @@ end
 
 --- Where a task cannot yield, in a callback of string.gsub for one, it blocks as others do.
 local function new_waiter()
-  local task = is_yieldable() and current() or nil
+  local task = current()
+  if task and not is_yieldable() then -- nginx's Lua, which has no tasks here, need not know it
+    task = nil
+  end
   return { task = task, is_woken = false, next = false }
 end
 
