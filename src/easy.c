@@ -2,7 +2,6 @@
 #include "easy.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -145,11 +144,14 @@ bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, cler
 static clerk_status add_line(clerk_transfer *transfer, const char *name, const char *separator,
                              const char *value) {
   struct curl_slist **end = &transfer->header_lines;
-  size_t size = strlen(name) + strlen(separator) + strlen(value) + 1;
-  struct curl_slist *line = malloc(sizeof *line + size);
+  size_t name_length = strlen(name), separator_length = strlen(separator);
+  size_t value_size = strlen(value) + 1;
+  struct curl_slist *line = malloc(sizeof *line + name_length + separator_length + value_size);
   if (!line) return CLERK_NO_MEMORY;
   *line = (struct curl_slist){.data = (char *)(line + 1)};
-  snprintf(line->data, size, "%s%s%s", name, separator, value);
+  memcpy(line->data, name, name_length);
+  memcpy(line->data + name_length, separator, separator_length);
+  memcpy(line->data + name_length + separator_length, value, value_size);
   while (*end) end = &(*end)->next;
   *end = line;
   return CLERK_OK;

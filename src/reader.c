@@ -10,8 +10,7 @@ enum {
   EXPECTS_VALUE,         /* after a key, and at the start */
   EXPECTS_FIRST_ELEMENT, /* after [ */
   EXPECTS_FIRST_KEY,     /* after { */
-  EXPECTS_MORE,          /* after an element or a member: a comma or the end of the
-                            container */
+  EXPECTS_MORE,          /* after an element or a member: a comma or the end of the container */
   EXPECTS_END,           /* after the outermost value */
   EXPECTS_NOTHING        /* broken: stays so */
 };
@@ -33,8 +32,7 @@ const char *clerk_reader_problem(const clerk_reader *reader, size_t *offset) {
   return reader->problem;
 }
 
-/* ------------------------------------------------------------------ containers
- */
+/* ------------------------------------------------------------------ containers */
 
 static bool in_object(const clerk_reader *reader) {
   unsigned level = reader->depth - 1;
@@ -67,10 +65,8 @@ static clerk_token close_container(clerk_reader *reader) {
 
 /* ------------------------------------------------------------------ strings */
 
-/* Marks, by their high bits, which of eight bytes are control bytes, quotes,
- *backslashes or not ASCII:
- ** the usual arithmetic on eight bytes at once, exact up to the lowest byte that
- *is marked. */
+/* Marks, by their high bits, which of eight bytes are control bytes, quotes, backslashes or not
+** ASCII: the usual arithmetic on eight bytes at once, exact up to the lowest byte that is marked. */
 static uint64_t special_bytes(uint64_t bytes) {
   const uint64_t ones = 0x0101010101010101U, highs = 0x8080808080808080U;
   uint64_t quote = bytes ^ ones * '"', backslash = bytes ^ ones * '\\';
@@ -124,9 +120,7 @@ static bool is_low_surrogate(int unit) {
   return unit >= 0xDC00 && unit <= 0xDFFF;
 }
 
-/* The length of the \u escape (or pair of them) at the backslash `at`, or 0
- * when it is malformed.
- */
+/* The length of the \u escape (or pair of them) at the backslash `at`, or 0 when it is malformed. */
 static size_t unicode_escape(const char *at, const char *end) {
   int unit = code_unit(at + 2, end);
   if (unit < 0 || is_low_surrogate(unit)) return 0;
@@ -141,8 +135,7 @@ static size_t escape_length(const char *at, const char *end) {
   return at[1] != '\0' && strchr("\"\\/bfnrt", at[1]) ? 2 : 0;
 }
 
-/* Reads the string at the quote; sets `string` and `escaped`; leaves `at`
- * behind it. */
+/* Reads the string at the quote; sets `string` and `escaped`; leaves `at` behind it. */
 static bool read_string(clerk_reader *reader) {
   const char *start = reader->at + 1, *end = reader->end, *at = start;
   reader->escaped = false;
@@ -165,8 +158,7 @@ static bool read_string(clerk_reader *reader) {
   return true;
 }
 
-/* Writes what the escape at the backslash `*at` stands for, and moves `*at`
- * behind it. */
+/* Writes what the escape at the backslash `*at` stands for, and moves `*at` behind it. */
 static size_t write_escape(const char **at, const char *end, char *out) {
   static const char letters[] = "bfnrt", controls[] = "\b\f\n\r\t";
   char letter = (*at)[1];
@@ -269,8 +261,7 @@ static clerk_token incomplete(clerk_reader *reader) {
   return broken(reader, reader->at, "the document is not complete");
 }
 
-/* After an element or a member: the end of the container, or a comma and what
- * follows it. */
+/* After an element or a member: the end of the container, or a comma and what follows it. */
 static clerk_token read_more(clerk_reader *reader) {
   bool object = in_object(reader);
   if (*reader->at == (object ? '}' : ']')) return close_container(reader);

@@ -22,14 +22,16 @@ static bool append_string(clerk_buffer *url, const char *string) {
 /* Appends text percent-encoded (RFC 3986, 2.1) as one segment or value. */
 static bool append_encoded(clerk_buffer *url, clerk_text text) {
   static const char digits[] = "0123456789ABCDEF";
-  for (size_t i = 0; i < text.length; i++) {
-    unsigned char byte = (unsigned char)text.bytes[i];
+  const char *at = text.bytes, *end = at + text.length;
+  for (;;) {
+    const char *plain = at;
+    while (at < end && is_unreserved((unsigned char)*at)) at++;
+    if (!clerk_buffer_append(url, plain, (size_t)(at - plain))) return false;
+    if (at == end) return true;
+    unsigned char byte = (unsigned char)*at++;
     const char escape[] = {'%', digits[byte >> 4], digits[byte & 15]};
-    if (!(is_unreserved(byte) ? clerk_buffer_append(url, &text.bytes[i], 1)
-                              : clerk_buffer_append(url, escape, sizeof escape)))
-      return false;
+    if (!clerk_buffer_append(url, escape, sizeof escape)) return false;
   }
-  return true;
 }
 
 static bool append_base(clerk_buffer *url, const char *base_url) {
@@ -131,16 +133,18 @@ static char *build_body(const clerk_operation *operation, const clerk_value valu
 
 /* ------------------------------------------------------------------ headers */
 
-static char *duplicate(const char *prefix, clerk_text text) {
-  clerk_buffer value = {0};
-  if (append_string(&value, prefix) && clerk_buffer_append(&value, text.bytes, text.length))
-    return value.bytes;
-  clerk_buffer_free(&value);
-  return NULL;
+static char *join(const char *prefix, clerk_text text) {
+  size_t length = strlen(prefix);
+  char *joined = malloc(length + text.length + 1);
+  if (!joined) return NULL;
+  memcpy(joined, prefix, length);
+  memcpy(joined + length, text.bytes, text.length);
+  joined[length + text.length] = '\0';
+  return joined;
 }
 
 static bool add_header(clerk_request *request, const char *name, const char *value) {
-  char *copy = duplicate("", (clerk_text){value, strlen(value)});
+  char *copy = join("", (clerk_text){value, strlen(value)});
   request->headers[request->header_count++] = (clerk_header){name, copy};
   return copy != NULL;
 }
@@ -168,7 +172,7 @@ clerk_status clerk_request_build(clerk_request *request, const clerk_operation *
 }
 
 clerk_status clerk_request_authorize(clerk_request *request, clerk_text key) {
-  char *value = duplicate("Bearer ", key);
+  char *value = join("Bearer ", key);
   if (!value) return CLERK_NO_MEMORY;
   clerk_wipe_string(request->headers[0].value);
   request->headers[0].value = value;
