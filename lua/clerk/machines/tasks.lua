@@ -118,42 +118,62 @@ local function wake(waiter)
 end
 
 -- ---------------------------------------------------------------- times
--- A lane's timers are its sleeping tasks, the next one last.
+-- A lane's timers are its sleeping tasks, chained in the order of their times: most sleep equally
+-- long, so that a new one is the last. Whatever stops one of these functions midway, to remove the
+-- task then mends the chain.
 
 local function remove_timer(task)
-  local timers = task.lane.timers
-  for i = task.wakes_at and #timers or 0, 1, -1 do
-    if timers[i] == task then
-      table.remove(timers, i)
-      task.wakes_at = false
-      return
-    end
+  if not task.wakes_at then
+    return
   end
+  local timers, earlier, later = task.lane.timers, task.earlier, task.later
+  if earlier then
+    earlier.later = later
+  else
+    timers.first = later
+  end
+  if later then
+    later.earlier = earlier
+  else
+    timers.last = earlier
+  end
+  task.wakes_at = false
 end
 
 local function add_timer(task, wakes_at)
-  local timers = task.lane.timers
   remove_timer(task) -- of a wait that could not begin
-  local place = #timers + 1
-  while place > 1 and timers[place - 1].wakes_at <= wakes_at do
-    place = place - 1
+  local timers = task.lane.timers
+  local earlier, later = timers.last, false
+  while earlier and earlier.wakes_at > wakes_at do
+    earlier, later = earlier.earlier, earlier
   end
-  table.insert(timers, place, task)
+  task.earlier, task.later = earlier, later
   task.wakes_at = wakes_at
+  if earlier then
+    earlier.later = task
+  else
+    timers.first = task
+  end
+  if later then
+    later.earlier = task
+  else
+    timers.last = task
+  end
 end
 
 local function wake_sleepers(lane)
-  local timers, now = lane.timers, core.now()
-  while timers[1] and timers[#timers].wakes_at <= now do
-    local task = table.remove(timers)
-    task.wakes_at = false
+  local task = lane.timers.first
+  local now = task and core.now()
+  while task and task.wakes_at <= now do
+    remove_timer(task)
     make_ready(task)
+    task = lane.timers.first
   end
 end
 
 --- How long a lane has nothing to do, at most `wait_ms`, which may be nil: for ever.
 local function time_to_wait(lane, wait_ms)
-  local sleeper = lane.timers[#lane.timers]
+  local sleeper = lane.timers.first
   if lane.ready.first then
     return 0
   elseif not sleeper then
@@ -204,10 +224,14 @@ end
 --- Makes all tasks ready, and who has nothing to be ready for waits again.
 local function mend(list)
   for _, lane in ipairs(list) do
-    lane.ready = { first = false, last = false }
+    lane.ready, lane.timers = { first = false, last = false }, { first = false, last = false }
     for task in pairs(lane.tasks) do
-      task.is_ready = false
+      local wakes_at = task.wakes_at
+      task.is_ready, task.wakes_at = false, false
       make_ready(task)
+      if wakes_at then
+        add_timer(task, wakes_at)
+      end
     end
   end
   is_whole = true
@@ -284,21 +308,24 @@ local function unfinished(lane)
   return list
 end
 
+local NO_LANES = {}
+
 --- The lanes as they are now: tasks that are resumed may spawn some in others.
 local function snapshot()
-  local list = {}
+  local list = next(lanes) and {} or NO_LANES
   for lane in pairs(lanes) do
     list[#list + 1] = lane
   end
   return list
 end
 
-local process_id = core.process_id()
+--- Where the unfinished tasks were begun.
+local process_id
 
 --- In a forked child: the tasks are the parent's, which goes on with them, and must not do twice
 --- what they do. Not so the one that forked. Whether it is such a child.
 local function leave_to_parent()
-  if core.process_id() == process_id then
+  if not next(lanes) or core.process_id() == process_id then
     return false
   end
   core.loop:step(0)
@@ -314,7 +341,8 @@ local function leave_to_parent()
   return true
 end
 
-local function step(wait_ms)
+--- Until the waiter, if any, is woken.
+local function step(wait_ms, waiter)
   if leave_to_parent() then
     return
   end
@@ -333,7 +361,7 @@ local function step(wait_ms)
     core.loop:step(math.min(wait_ms, LONGEST_STEP_MS))
     has_moved = wake_finished() or has_moved
     wait_ms = 0
-  until not has_moved or core.now_us() >= end_us
+  until not has_moved or (waiter and waiter.is_woken) or core.now_us() >= end_us
 end
 
 --- Moves what can move, for a short time; before that, while nothing can, waits at most `wait_ms`.
@@ -374,7 +402,7 @@ end
 local function wait(waiter, wakes_at)
   if not waiter.task then
     repeat
-      tasks.step(wakes_at and math.max(0, wakes_at - core.now()) or LONGEST_STEP_MS)
+      guard(step, wakes_at and math.max(0, wakes_at - core.now()) or LONGEST_STEP_MS, waiter)
     until waiter.is_woken or (wakes_at and core.now() >= wakes_at)
   elseif not waiter.task.is_cancelled then
     wait_in_task(waiter, wakes_at)
@@ -485,12 +513,15 @@ function tasks.new_lane(owner)
     tasks = {},
     count = 0,
     ready = { first = false, last = false },
-    timers = {},
+    timers = { first = false, last = false },
   }
 end
 
 local function start(task, ...)
   local lane = task.lane
+  if not next(lanes) then
+    process_id = core.process_id()
+  end
   by_thread[task.thread] = task
   lanes[lane] = lane.owner
   lane.tasks[task] = true
@@ -510,6 +541,8 @@ function tasks.spawn(lane, f, ...)
     is_waiting = false,
     is_ready = false,
     wakes_at = false,
+    earlier = false,
+    later = false,
     next = false,
     results = false,
     problem = nil,
