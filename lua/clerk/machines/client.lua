@@ -110,9 +110,13 @@ local function wait(run, ms)
 end
 
 --- After a 429 nobody uses the client's key for a while.
+local function pause_left(client)
+  return client.paused_until and client.paused_until - now(client) or 0
+end
+
 local function await_pause(run)
   local client = run.client
-  local left = client.paused_until - now(client)
+  local left = pause_left(client)
   while left > 0 do
     if run.call:may_wait(left, now(client)) then
       wait(run, left)
@@ -122,13 +126,18 @@ local function await_pause(run)
       emit(run, "end", add_end, nil, "timeout")
       error(errors.of_pause(run.operation, left, now(client) - run.start), 0)
     end
-    left = client.paused_until - now(client)
+    left = pause_left(client)
   end
 end
 
 local function refuse_key(run, problem)
   local last = run.verdict
   errors.refuse(problem, run.operation.name, last and run.attempts, last and last.maybe_applied)
+end
+
+--- Until the deadline, or nil when there is none.
+local function time_left(run)
+  return run.settings.deadline_ms and run.call:time_left(now(run.client))
 end
 
 local function make_request(run)
@@ -141,9 +150,12 @@ local function make_request(run)
     refuse_key(run, problem)
   end
   local settings = run.settings
-  local left = run.call:time_left(now(run.client)) or settings.timeout_ms
-  request.timeout_ms = math.max(1, math.min(settings.timeout_ms, left))
-  request.connect_timeout_ms = math.min(settings.connect_timeout_ms, request.timeout_ms)
+  local timeout_ms, left = settings.timeout_ms, time_left(run)
+  if left then
+    timeout_ms = math.max(1, math.min(timeout_ms, left))
+  end
+  request.timeout_ms = timeout_ms
+  request.connect_timeout_ms = math.min(settings.connect_timeout_ms, timeout_ms)
   request.max_response_bytes = settings.max_response_bytes
   return request
 end
@@ -155,14 +167,14 @@ local function send(run, request)
     return nil, { code = "cancelled", message = "the client was closed", sent = false }
   elseif tasks.is_cancelled() then
     return nil, { code = "cancelled", message = "the task was cancelled", sent = false }
-  elseif run.call:time_left(now(client)) == 0 then
+  elseif time_left(run) == 0 then
     return nil, { code = "timeout", message = "not sent: the deadline has passed", sent = false }
   end
   return client.transport:send(request)
 end
 
 local function pause(client, ms)
-  client.paused_until = math.max(client.paused_until, now(client) + ms)
+  client.paused_until = math.max(client.paused_until or 0, now(client) + ms)
 end
 
 local function attempt(run)
@@ -172,13 +184,15 @@ local function attempt(run)
   emit(run, "attempt")
   local response, failure = send(run, request)
   run.verdict = run.call:receive(response, failure, now(run.client))
-  pause(run.client, run.verdict.pause_ms or 0)
+  if run.verdict.pause_ms then
+    pause(run.client, run.verdict.pause_ms)
+  end
   run.response = run.verdict.type ~= "TransportError" and response or nil
   emit(run, "answer", add_outcome)
 end
 
 local function await_slot(run)
-  local left = run.call:time_left(now(run.client))
+  local left = time_left(run)
   local wakes_at = left and core.now() + left
   if tasks.take_slot(run.client.slots, wakes_at, run.settings.timeout_ms) then
     return
@@ -192,7 +206,7 @@ end
 local function take_slot(run)
   local client = run.client
   await_slot(run)
-  while client.paused_until > now(client) do
+  while pause_left(client) > 0 do
     tasks.give_slot(client.slots)
     await_pause(run)
     await_slot(run)
@@ -296,6 +310,9 @@ local function invoke(client, operation, layout, ...)
     call = call,
     attempts = 0,
     start = start,
+    key = nil, -- these three for their room
+    verdict = nil,
+    response = nil,
   }
 end
 
@@ -461,7 +478,6 @@ function client.new(given)
     check_place = not settings.transport and phases.is_nginx and phases.check_call or nil,
     slots = not settings.transport and tasks.new_slots(settings.max_connections) or nil,
     is_closed = false,
-    paused_until = 0,
     slept_ahead = 0,
   }
   add_finalizer(self)
