@@ -4,10 +4,11 @@
 #include "clerk.h"
 
 static bool is_key(const clerk_reader *reader, const char *key) {
-  char name[64]; /* enough for the keys that matter, were every character escaped */
-  if (reader->string.length > sizeof name) return false;
-  size_t length = clerk_reader_unescape(reader, name);
-  return length == strlen(key) && memcmp(name, key, length) == 0;
+  clerk_text name = reader->string;
+  char unescaped[64]; /* enough for the keys that matter, were every character escaped */
+  if (reader->escaped && name.length <= sizeof unescaped)
+    name = (clerk_text){unescaped, clerk_reader_unescape(reader, unescaped)};
+  return name.length == strlen(key) && memcmp(name.bytes, key, name.length) == 0;
 }
 
 /* Of a key that comes twice the last one counts, as it does for whoever reads the values. */

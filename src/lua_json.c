@@ -4,8 +4,8 @@
 #include "lua_binding.h"
 
 /* A table is made with room for as many members as the latest of its depth has, so that a hostile
-** body cannot have much more memory reserved than it fills; the first object, for a machine's. */
-enum { FIRST_ROOM = 8, ROOM_MAX = 512 };
+** body cannot have much more memory reserved than it fills; the first one, for a machine's. */
+enum { FIRST_MEMBERS = 8, FIRST_ELEMENTS = 4, ROOM_MAX = 512 };
 
 /* A key comes again in every sibling, and often with the same string as its value. So what was read
 ** last under a hash of the key is kept, on the Lua stack, and not made anew. */
@@ -80,7 +80,7 @@ static int room_for(decoder *d, bool is_object) {
   unsigned depth = d->reader->depth;
   if (depth > d->deepest) {
     d->deepest = depth;
-    return is_object ? FIRST_ROOM : 0;
+    return is_object ? FIRST_MEMBERS : FIRST_ELEMENTS;
   }
   if (d->is_object[depth] != is_object) return 0;
   return d->count[depth] < ROOM_MAX ? d->count[depth] : ROOM_MAX;
