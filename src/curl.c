@@ -298,6 +298,7 @@ void clerk_transfer_end(clerk_transfer *transfer) {
   if (transfer->owner) leave_to_parent(transfer->owner->loop);
   if (transfer->owner) release(transfer->owner, transfer);
   leave_list(transfer);
+  curl_url_cleanup(transfer->url);
   clerk_easy_free_lines(transfer);
   clerk_buffer_free(&transfer->upload);
   clerk_buffer_free(&transfer->head);

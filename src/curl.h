@@ -111,6 +111,7 @@ struct clerk_transfer {
   clerk_transfers *list; /* the one that it is in, or NULL */
   clerk_transfer *previous, *next;
   CURL *easy;
+  CURLU *url;
   struct curl_slist *header_lines;
   clerk_buffer upload;
   clerk_buffer head;

@@ -240,7 +240,16 @@ static bool set_route(CURL *easy, const clerk_curl *curl, const char *url) {
   bool is_direct = !curl->proxy && clerk_is_loopback(url);
   long may_share = strncmp(url, "https:", 6) == 0;
   return SET(easy, CURLOPT_NOPROXY, is_direct ? "*" : NULL) &&
-         SET(easy, CURLOPT_PIPEWAIT, may_share) && SET(easy, CURLOPT_URL, url);
+         SET(easy, CURLOPT_PIPEWAIT, may_share);
+}
+
+/* Read here and handed over: of a string, libcurl makes a normal one again, which takes longer than
+** all the rest of its work on an URL. */
+static bool set_url(CURL *easy, clerk_transfer *transfer, const char *url) {
+  transfer->url = curl_url();
+  return transfer->url &&
+         curl_url_set(transfer->url, CURLUPART_URL, url, CURLU_PATH_AS_IS) == CURLUE_OK &&
+         SET(easy, CURLOPT_CURLU, transfer->url);
 }
 
 bool clerk_easy_set(CURL *easy, const clerk_curl *curl, clerk_transfer *transfer,
@@ -248,11 +257,13 @@ bool clerk_easy_set(CURL *easy, const clerk_curl *curl, clerk_transfer *transfer
   transfer->body_limit = request->max_response_bytes;
   return set_user(easy, transfer) && set_limits(easy, request) &&
          set_body(easy, &transfer->upload) && set_route(easy, curl, request->url) &&
+         set_url(easy, transfer, request->url) &&
          SET(easy, CURLOPT_HTTPHEADER, transfer->header_lines) &&
          SET(easy, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
 void clerk_easy_forget(CURL *easy) {
+  curl_easy_setopt(easy, CURLOPT_CURLU, NULL);
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
   curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL);
@@ -318,6 +329,8 @@ static void conclude_failure(clerk_transfer *transfer, CURLcode code) {
   } else if (code == CURLE_OK) {
     transfer->failure = CLERK_CONNECTION_LOST;
     transfer->message = "the connection was closed within the answer's head";
+  } else if (code == CURLE_URL_MALFORMAT) { /* it was read already, and could not be copied */
+    transfer->message = "not enough memory";
   }
 }
 
