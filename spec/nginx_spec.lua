@@ -132,7 +132,8 @@ describe("In nginx", function()
 
     local CALL = [[
       local ok, machine, info = pcall(client.get, client, "mch_1")
-      outcome = { ngx.get_phase(), ok, ok and machine.id or tostring(machine), ok and info.attempts }
+      local id = ok and machine.id or tostring(machine)
+      outcome = { ngx.get_phase(), ok, id, ok and info.attempts }
     ]]
 
     it("init", function()
