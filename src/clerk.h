@@ -209,7 +209,7 @@ typedef struct clerk_reader {
   const char *start, *at, *end;
   const char *problem;
   unsigned char expects;
-  uint8_t is_object[CLERK_DEPTH_MAX / 8];
+  bool is_object[CLERK_DEPTH_MAX + 1]; /* the latest container of each depth */
 } clerk_reader;
 
 /* Begins to read `input`, which must outlive the reader; an absent one is like an empty one. */

@@ -43,10 +43,11 @@ static void push_new_string(const decoder *d) {
 }
 
 static bool is_same_text(clerk_text a, clerk_text b) {
-  return a.bytes && a.length == b.length && memcmp(a.bytes, b.bytes, a.length) == 0;
+  if (!a.bytes || a.length != b.length) return false;
+  return a.bytes == b.bytes || memcmp(a.bytes, b.bytes, a.length) == 0;
 }
 
-/* Only a string that comes twice in a row is worth its place on the stack. */
+/* Only a key, or a value that comes twice in a row, is worth its place on the stack. */
 static void push_kept_string(decoder *d, int place) {
   const clerk_text raw = d->reader->string;
   kept_string *kept = &d->kept[place];
@@ -56,8 +57,8 @@ static void push_kept_string(decoder *d, int place) {
     return;
   }
   push_new_string(d);
-  *kept = (kept_string){raw, is_same};
-  if (!is_same) return;
+  *kept = (kept_string){raw, is_same || place < KEPT_MAX};
+  if (!kept->is_on_stack) return;
   lua_pushvalue(d->L, -1);
   lua_replace(d->L, d->kept_base + place);
 }

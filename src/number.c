@@ -1,6 +1,7 @@
 /* JSON numbers: exact 64-bit integers, correctly rounded doubles, in every locale. */
 #include "number.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,14 +14,11 @@ static const char *skip_digits(const char *at, const char *end) {
   return at;
 }
 
-/* Reads digits as an integer of the given sign; false when it does not fit. Of more than 19 digits
-** none does: there are no leading zeros. */
-static bool to_integer(const char *at, const char *end, bool negative, int64_t *integer) {
+/* The integer of so many digits with the given sign; false when it does not fit. Of more than 19
+** digits none does, whatever `value` is then: there are no leading zeros. */
+static bool to_integer(uint64_t value, ptrdiff_t digits, bool negative, int64_t *integer) {
   const uint64_t limit = negative ? (uint64_t)INT64_MAX + 1 : (uint64_t)INT64_MAX;
-  uint64_t value = 0;
-  if (end - at > 19) return false;
-  for (; at < end; at++) value = value * 10 + (unsigned)(*at - '0');
-  if (value > limit) return false;
+  if (digits > 19 || value > limit) return false;
   *integer = negative ? (int64_t)(0 - value) : (int64_t)value;
   return true;
 }
@@ -34,11 +32,12 @@ static clerk_number malformed(clerk_number number, const char *at, const char *p
 clerk_number clerk_number_scan(const char *start, const char *end) {
   clerk_number number = {.start = start};
   bool negative = *start == '-';
-  const char *digits = start + negative;
-  const char *at = skip_digits(digits, end);
+  const char *digits = start + negative, *at = digits;
+  uint64_t value = 0;
+  for (; is_digit(at, end); at++) value = value * 10 + (unsigned)(*at - '0');
   if (at == digits) return malformed(number, at, "a digit is missing");
   if (*digits == '0' && at - digits > 1) return malformed(number, digits + 1, "a leading zero");
-  number.is_integer = to_integer(digits, at, negative, &number.integer);
+  number.is_integer = to_integer(value, at - digits, negative, &number.integer);
   if (at < end && *at == '.') {
     number.is_integer = false;
     if (!is_digit(++at, end)) return malformed(number, at, "a digit is missing");

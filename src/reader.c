@@ -34,18 +34,9 @@ const char *clerk_reader_problem(const clerk_reader *reader, size_t *offset) {
 
 /* ------------------------------------------------------------------ containers */
 
-static bool in_object(const clerk_reader *reader) {
-  unsigned level = reader->depth - 1;
-  return reader->is_object[level / 8] >> (level % 8) & 1;
-}
-
 static clerk_token open_container(clerk_reader *reader, bool is_object) {
-  unsigned level = reader->depth;
-  if (level == CLERK_DEPTH_MAX) return broken(reader, reader->at, "nested too deep");
-  uint8_t bit = (uint8_t)(1U << (level % 8));
-  uint8_t *byte = &reader->is_object[level / 8];
-  *byte = is_object ? (uint8_t)(*byte | bit) : (uint8_t)(*byte & ~bit);
-  reader->depth++;
+  if (reader->depth == CLERK_DEPTH_MAX) return broken(reader, reader->at, "nested too deep");
+  reader->is_object[++reader->depth] = is_object;
   reader->at++;
   reader->expects = is_object ? EXPECTS_FIRST_KEY : EXPECTS_FIRST_ELEMENT;
   return is_object ? CLERK_TOKEN_OBJECT : CLERK_TOKEN_ARRAY;
@@ -56,7 +47,8 @@ static void after_value(clerk_reader *reader) {
 }
 
 static clerk_token close_container(clerk_reader *reader) {
-  clerk_token token = in_object(reader) ? CLERK_TOKEN_OBJECT_END : CLERK_TOKEN_ARRAY_END;
+  clerk_token token =
+      reader->is_object[reader->depth] ? CLERK_TOKEN_OBJECT_END : CLERK_TOKEN_ARRAY_END;
   reader->depth--;
   reader->at++;
   after_value(reader);
@@ -65,31 +57,37 @@ static clerk_token close_container(clerk_reader *reader) {
 
 /* ------------------------------------------------------------------ strings */
 
-/* Marks, by their high bits, which of eight bytes are control bytes, quotes, backslashes or not
-** ASCII: the usual arithmetic on eight bytes at once, exact up to the lowest byte that is marked. */
-static uint64_t special_bytes(uint64_t bytes) {
-  const uint64_t ones = 0x0101010101010101U, highs = 0x8080808080808080U;
-  uint64_t quote = bytes ^ ones * '"', backslash = bytes ^ ones * '\\';
-  uint64_t control = bytes - ones * 0x20;
-  return (control | (quote - ones) | (backslash - ones) | bytes) & highs;
-}
-
 static bool is_plain(unsigned char byte) {
   return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
 }
 
-static const char *skip_plain(const char *at, const char *end) {
-  uint64_t bytes;
-  for (; end - at >= (ptrdiff_t)sizeof bytes; at += sizeof bytes) {
-    memcpy(&bytes, at, sizeof bytes);
-    uint64_t special = special_bytes(bytes);
-    if (special == 0) continue;
 #if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return at + __builtin_ctzll(special) / 8;
-#else
-    break;
+#define HAS_VECTORS
+
+/* Sixteen bytes at once, by the vectors of gcc and clang: who is not ASCII is negative in them. */
+typedef signed char bytes16 __attribute__((vector_size(16)));
+typedef uint64_t words2 __attribute__((vector_size(16)));
+
+/* How many of the sixteen bytes at `at` are plain before the first that is not. */
+static unsigned count_plain(const char *at) {
+  bytes16 bytes;
+  memcpy(&bytes, at, sizeof bytes);
+  words2 special = (words2)((bytes < (bytes16){0} + 0x20) | (bytes == (bytes16){0} + '"') |
+                            (bytes == (bytes16){0} + '\\'));
+  if (special[0]) return (unsigned)__builtin_ctzll(special[0]) / 8;
+  return special[1] ? 8 + (unsigned)__builtin_ctzll(special[1]) / 8 : 16;
+}
+
 #endif
+
+static const char *skip_plain(const char *at, const char *end) {
+#ifdef HAS_VECTORS
+  while (end - at >= 16) {
+    unsigned plain = count_plain(at);
+    at += plain;
+    if (plain < 16) return at;
   }
+#endif
   while (at < end && is_plain((unsigned char)*at)) at++;
   return at;
 }
@@ -240,10 +238,13 @@ static clerk_token read_value(clerk_reader *reader) {
   }
 }
 
-static void skip_space(clerk_reader *reader) {
-  const char *at = reader->at;
-  while (at < reader->end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) at++;
-  reader->at = at;
+static bool is_space(char c) {
+  return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+/* Between most tokens there is none. */
+static inline void skip_space(clerk_reader *reader) {
+  while (reader->at < reader->end && *reader->at <= ' ' && is_space(*reader->at)) reader->at++;
 }
 
 static clerk_token read_key(clerk_reader *reader) {
@@ -263,7 +264,7 @@ static clerk_token incomplete(clerk_reader *reader) {
 
 /* After an element or a member: the end of the container, or a comma and what follows it. */
 static clerk_token read_more(clerk_reader *reader) {
-  bool object = in_object(reader);
+  bool object = reader->is_object[reader->depth];
   if (*reader->at == (object ? '}' : ']')) return close_container(reader);
   if (*reader->at != ',') return broken(reader, reader->at, "a comma is missing");
   reader->at++;
