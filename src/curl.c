@@ -11,7 +11,7 @@
 #include "easy.h"
 
 /* How long one step may work, so that a host that draws or serves beside it is not held up. */
-enum { SLICE_US = 250 };
+enum { SLICE_US = 150 };
 
 static int64_t now_us(void) {
   struct timespec now;

@@ -344,8 +344,8 @@ function Client:spawn(f, ...)
   return tasks.spawn(self.lane, f, ...)
 end
 
---- Moves what can move, the tasks of other clients too, for about half a millisecond; before that,
---- while nothing can, waits at most so long.
+--- Moves what can move, the tasks of other clients too, for about 0.3 ms; before that, while
+--- nothing can, waits at most so long.
 ---@param ms? number default 0
 ---@return integer count of this client's unfinished tasks
 function Client:step(ms)

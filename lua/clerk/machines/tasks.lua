@@ -11,7 +11,7 @@ local is_yieldable = rawget(coroutine, "isyieldable")
 local tasks = {}
 
 --- How long a step resumes tasks, so that a host that draws or serves beside them is not held up.
-local SLICE_US = 250
+local SLICE_US = 150
 
 --- How long one step waits at most, so that signals and debug hooks get their turn.
 local LONGEST_STEP_MS = 1000
