@@ -48,6 +48,35 @@ describe("A transport", function()
   end)
 end)
 
+describe("A method refuses, by name, what is no client of this Lua state:", function()
+  local client = fake.client {}
+  local methods = { "spawn", "step", "run", "pollable", "each", "pages", "collect", "close" }
+  for _, operation in ipairs(core.operations) do table.insert(methods, operation.name) end
+
+  -- Of a client that another state made, a host can hand over no more than a pointer.
+  local others = { ["nothing"] = false, ["a table"] = {}, ["a pointer"] = core.null }
+
+  for what, other in pairs(others) do
+    for _, method in ipairs(methods) do
+      it(what .. ", " .. method, function()
+        local err = error_of(client[method], other or nil, "mch_1")
+        assert.equal("ArgumentError", err.type)
+        assert.matches("a client of this Lua state: client:" .. method .. "(", err.message, 1, true)
+      end)
+    end
+  end
+
+  it("a transport's parts as well", function()
+    for _, made in ipairs { core.loop, core.curl { max_connections = 1 } } do
+      for _, method in pairs(getmetatable(made)) do
+        if type(method) == "function" then
+          assert.matches("bad argument #1", error_of(method, core.null, 0), 1, true)
+        end
+      end
+    end
+  end)
+end)
+
 describe("A client that is closed while a call is under way", function()
   it("sends nothing more", function()
     local client, transport

@@ -259,7 +259,8 @@ end
 
 local function check_client(client, operation_name)
   if getmetatable(client) ~= Client then
-    errors.refuse(("call it with a colon: client:%s(…)"):format(operation_name), operation_name)
+    errors.refuse(("call it with a colon, on a client of this Lua state: client:%s(…)")
+      :format(operation_name), operation_name)
   end
   if client.is_closed then
     errors.refuse("the client is closed", operation_name)
@@ -420,7 +421,7 @@ end
 --- ArgumentError, but for this.
 function Client:close()
   if getmetatable(self) ~= Client then
-    errors.refuse("call it with a colon: client:close()")
+    errors.refuse("call it with a colon, on a client of this Lua state: client:close()")
   elseif self.is_closed then
     return
   end
