@@ -16,6 +16,7 @@
 
 #if LUA_VERSION_NUM < 502 /* LuaJIT */
 #define luaL_setfuncs(L, functions, upvalues) luaL_register(L, NULL, functions)
+#define lua_rawlen lua_objlen
 #define lua_setuservalue lua_setfenv
 #define lua_getuservalue lua_getfenv
 #endif

@@ -150,30 +150,68 @@ static int transfer_is_finished(lua_State *L) {
   return 1;
 }
 
-/* Sets a header in the table on top of the stack, joined to what is there (RFC 9110, 5.3). */
-static void add_header(lua_State *L, clerk_text name, clerk_text value) {
+/* Adds a header to the table on top of the stack. From the second of a name on its values come in a
+** table, to be joined when all are there: to join each would copy the first ones again and again.
+** Returns whether this was such a one. */
+static bool add_header(lua_State *L, clerk_text name, clerk_text value) {
   lua_pushlstring(L, name.bytes, name.length);
   lua_pushvalue(L, -1);
   lua_rawget(L, -3);
-  if (lua_isnil(L, -1)) {
-    lua_pop(L, 1);
-    lua_pushlstring(L, value.bytes, value.length);
-  } else {
-    lua_pushliteral(L, ", ");
-    lua_pushlstring(L, value.bytes, value.length);
-    lua_concat(L, 3);
+  bool is_again = !lua_isnil(L, -1);
+  if (lua_type(L, -1) == LUA_TSTRING) {
+    lua_createtable(L, 2, 0);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, 1);
   }
+  lua_pushlstring(L, value.bytes, value.length);
+  if (is_again)
+    lua_rawseti(L, -2, (int)lua_rawlen(L, -2) + 1);
+  else
+    lua_replace(L, -2);
   lua_rawset(L, -3);
+  return is_again;
+}
+
+/* Pushes the values in the table on top of the stack as one (RFC 9110, 5.3). */
+static void push_joined(lua_State *L) {
+  luaL_Buffer joined;
+  int values = lua_gettop(L), count = (int)lua_rawlen(L, values);
+  luaL_buffinit(L, &joined);
+  for (int i = 1; i <= count; i++) {
+    if (i > 1) luaL_addlstring(&joined, ", ", 2);
+    lua_rawgeti(L, values, i);
+    luaL_addvalue(&joined);
+  }
+  luaL_pushresult(&joined);
+}
+
+static void join_headers(lua_State *L) {
+  int headers = lua_gettop(L);
+  for (lua_pushnil(L); lua_next(L, headers); lua_settop(L, headers + 1)) {
+    if (!lua_istable(L, -1)) continue;
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    push_joined(L);
+    lua_replace(L, -2);
+    lua_rawset(L, headers);
+  }
+}
+
+static void push_headers(lua_State *L, clerk_transfer *transfer) {
+  clerk_text name, value;
+  size_t position = 0;
+  bool is_any_again = false;
+  lua_createtable(L, 0, USUAL_HEADERS);
+  while (clerk_transfer_next_header(transfer, &position, &name, &value))
+    is_any_again |= add_header(L, name, value);
+  if (is_any_again) join_headers(L);
 }
 
 static int push_response(lua_State *L, clerk_transfer *transfer) {
-  clerk_text name, value;
-  size_t position = 0;
   lua_createtable(L, 0, 3);
   lua_pushinteger(L, transfer->status);
   lua_setfield(L, -2, "status");
-  lua_createtable(L, 0, USUAL_HEADERS);
-  while (clerk_transfer_next_header(transfer, &position, &name, &value)) add_header(L, name, value);
+  push_headers(L, transfer);
   lua_setfield(L, -2, "headers");
   lua_pushlstring(L, transfer->body.bytes, transfer->body.length);
   lua_setfield(L, -2, "body");
