@@ -232,7 +232,7 @@ local function finish(run)
   emit(run, "end", add_end, run.response.status)
   return run.verdict.value, {
     status = run.response.status,
-    headers = run.response.headers or {},
+    headers = errors.hide_key(run.response.headers or {}, run.key),
     attempts = run.attempts,
     elapsed_ms = now(run.client) - run.start,
   }

@@ -108,6 +108,18 @@ local function without_key(value, key)
   return (value:gsub(key:gsub("%W", "%%%0"), "(secret key)"))
 end
 
+--- Headers without the key; the same table when none holds it, which is usual.
+---@param headers table<string, string>
+---@param key string
+function errors.hide_key(headers, key)
+  for name, value in pairs(headers) do
+    if tostring(value):find(key, 1, true) or tostring(name):find(key, 1, true) then
+      return without_key(headers, key)
+    end
+  end
+  return headers
+end
+
 local function string_or_nil(value)
   return type(value) == "string" and value or nil
 end
