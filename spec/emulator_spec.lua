@@ -959,11 +959,16 @@ describe("emulator", function()
       for i = 1, 5000 do
         create("m" .. i)
       end
-      local started = os.clock()
+      local sort, sorted = table.sort, 0
+      finally(function() table.sort = sort end) -- luacheck: ignore 122
+      function table.sort(list, ...) -- luacheck: ignore 122
+        sorted = sorted + #list
+        return sort(list, ...)
+      end
       for offset = 0, 4999, 20 do
         assert.equal(5000, select(2, names("?limit=1&offset=" .. offset)))
       end
-      assert.is_true(os.clock() - started < 0.5)
+      assert.is_true(sorted <= 5000, sorted)
     end)
   end)
 end)

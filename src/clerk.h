@@ -82,7 +82,7 @@ typedef struct clerk_operation {
 /* The operations of the Machines API; name NULL after the last. */
 extern const clerk_operation clerk_operations[];
 
-/* The operation of that name, or NULL. */
+/* The operation of that name, which is static, or NULL. */
 const clerk_operation *clerk_find_operation(const char *name);
 
 /* The index of the parameter of that name in operation->parameters, or -1. */
@@ -218,7 +218,8 @@ void clerk_reader_init(clerk_reader *reader, clerk_text input);
 /* The next token. END and BROKEN are the last: they come again and again. */
 clerk_token clerk_reader_next(clerk_reader *reader);
 
-/* Writes the latest STRING or KEY to `out` (at least string.length bytes); returns the length. */
+/* Writes the latest STRING or KEY to `out` (at least string.length bytes), without a NUL behind it;
+** returns the length. */
 size_t clerk_reader_unescape(const clerk_reader *reader, char *out);
 
 /* After CLERK_TOKEN_BROKEN: what is wrong (static), and the offset in bytes where. */
@@ -273,7 +274,7 @@ typedef enum clerk_failure {
 /* The name of a failure, such as "dns_failed". Static. */
 const char *clerk_failure_name(clerk_failure failure);
 
-/* Finds a failure by its name; false when there is none. */
+/* Finds a failure by its name; false, with *failure as it was, when there is none. */
 bool clerk_find_failure(const char *name, clerk_failure *failure);
 
 /* ------------------------------------------------------------------ retries */

@@ -11,6 +11,7 @@
 --   all else     { id = … }
 
 local certificates = require "clerk.machines.emulator.certificates"
+local core = require "clerk.machines.core"
 local machines = require "clerk.machines"
 local server = require "support.server"
 
@@ -129,6 +130,20 @@ function gate.asked(web)
     ids[i] = (request.target .. request.body):match "mch_%w+"
   end
   return ids
+end
+
+--- How often the loop is stepped while f runs: in idle waiting, about once a second.
+function gate.steps_of(f)
+  local loop = getmetatable(core.loop)
+  local step, count = loop.step, 0
+  function loop.step(...)
+    count = count + 1
+    return step(...)
+  end
+  local ok, problem = pcall(f)
+  loop.step = step
+  if not ok then error(problem, 0) end
+  return count
 end
 
 return gate
