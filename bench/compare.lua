@@ -104,6 +104,12 @@ end
 
 local ALL = "get list decode flight collect steps cancel close timeout lateness"
 
+--- Debian's lua-http is there for Lua up to 5.3, but 5.4 reads it as well.
+local function lua_http_for_5_4()
+  local path = "$LUA_PATH;/usr/share/lua/5.3/?.lua;/usr/share/lua/5.1/?.lua"
+  return ('env LUA_PATH_5_4="%s" %s'):format(path, lua("lua5.4", "lua_http"))
+end
+
 --- `kinds`: of the workloads that it has a part in, `only_new`: if they begin with a new TLS
 --- connection. `peer_of`: whose row a Lua peer stands beside, which is the one on the same Lua.
 local clients = {
@@ -127,6 +133,12 @@ local clients = {
     command = lua("luajit", "luasocket"),
     peer_of = "clerk.machines, LuaJIT",
     kinds = "get list decode",
+  },
+  {
+    name = "lua-cjson, lua-http, Lua 5.4",
+    command = lua_http_for_5_4(),
+    peer_of = "clerk.machines, Lua 5.4",
+    kinds = "get list",
   },
   {
     name = "lua-cjson, lua-http, LuaJIT",
