@@ -8,6 +8,22 @@ local spawn_and_await = gate.spawn_and_await
 --- Retries that wait long enough to be collected in.
 local PATIENT = { backoff = { initial_interval = 30000, max_elapsed_time = 100000 } }
 
+describe("A task that is kept", function()
+  after_each(gate.stop_all)
+
+  it("does not keep those that slept beside it", function()
+    local client = gate.client(gate.start())
+    local kept, others = nil, setmetatable({}, { __mode = "v" })
+    for i = 1, 5 do
+      others[i] = client:spawn(client.get, client, "mch_flaky" .. i)
+      kept = kept or others[i]
+    end
+    client:run()
+    for _ = 1, 2 do collectgarbage() end
+    assert.same({ [1] = kept }, others)
+  end)
+end)
+
 describe("A client that is collected", function()
   after_each(gate.stop_all)
 

@@ -342,8 +342,59 @@ describe("Steps", function()
     local client = gate.client(gate.start())
     client:spawn(client.get, client, "mch_slow")
     client:spawn(client.get, client, "mch_busy")
-    local steps = gate.steps_of(function() client:run() end)
+    local steps = #gate.waits_of(function() client:run() end)
     assert.is_true(steps < 50, steps)
+  end)
+
+  it("wait no longer than they may, and not at all by default", function()
+    local web = gate.start()
+    local client = gate.client(web)
+    gate.spawn_and_await(web, client, client.get, "mch_hang")
+    local waits = gate.waits_of(function()
+      client:step()
+      client:step(0)
+    end)
+    for _, ms in ipairs(waits) do assert.equal(0, ms) end
+    assert.is_true(#waits >= 2)
+    assert.same({ 200 }, gate.waits_of(function() client:step(200) end))
+  end)
+
+  it("leave no task behind, however often they are interrupted", function()
+    local function interrupted_step(client, after)
+      local function interrupt()
+        debug.sethook()
+        error("a signal", 0)
+      end
+      return pcall(function()
+        debug.sethook(interrupt, "", after)
+        client:step(0)
+        debug.sethook()
+      end)
+    end
+
+    local function interrupt_twice(first, second)
+      local answers = fake.new { fake.answer(503), fake.answer(503), fake.ok }
+      local client = machines.new {
+        secret_key = "sk_test",
+        transport = { send = function(_, request) return answers:send(request) end },
+        retries = { backoff = { initial_interval = 5, max_interval = 5 } },
+      }
+      local given = {
+        client:spawn(client.get, client, "mch_1"), client:spawn(client.get, client, "mch_2"),
+      }
+      interrupted_step(client, first)
+      local is_over = interrupted_step(client, second)
+      gate.step_until(client, function()
+        return given[1].status ~= "running" and given[2].status ~= "running"
+      end)
+      return is_over
+    end
+
+    for first = 20, 60, 20 do
+      local second = 1
+      while not interrupt_twice(first, second) do second = second + 7 end
+      assert.is_true(second > 1)
+    end
   end)
 
   it("check their argument", function()

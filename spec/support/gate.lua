@@ -132,18 +132,18 @@ function gate.asked(web)
   return ids
 end
 
---- How often the loop is stepped while f runs: in idle waiting, about once a second.
-function gate.steps_of(f)
+--- How many ms each step of the loop may wait while f runs.
+function gate.waits_of(f)
   local loop = getmetatable(core.loop)
-  local step, count = loop.step, 0
-  function loop.step(...)
-    count = count + 1
-    return step(...)
+  local step, waits = loop.step, {}
+  function loop.step(self, ms)
+    waits[#waits + 1] = ms
+    return step(self, ms)
   end
   local ok, problem = pcall(f)
   loop.step = step
   if not ok then error(problem, 0) end
-  return count
+  return waits
 end
 
 return gate

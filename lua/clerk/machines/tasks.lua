@@ -104,7 +104,7 @@ end
 --- Where a task cannot yield, in a callback of string.gsub for one, it blocks as others do.
 local function new_waiter()
   local task = current()
-  if task and not is_yieldable() then -- nginx's Lua, which has no tasks here, need not know it
+  if task and not is_yieldable() then -- which nginx's Lua may lack, but it has no tasks here
     task = nil
   end
   return { task = task, is_woken = false, next = false }
@@ -119,8 +119,7 @@ end
 
 -- ---------------------------------------------------------------- times
 -- A lane's timers are its sleeping tasks, chained in the order of their times: most sleep equally
--- long, so that a new one is the last. Whatever stops one of these functions midway, to remove the
--- task then mends the chain.
+-- long, so that a new one is the last.
 
 local function remove_timer(task)
   if not task.wakes_at then
@@ -138,6 +137,7 @@ local function remove_timer(task)
     timers.last = earlier
   end
   task.wakes_at = false
+  task.earlier, task.later = false, false -- who keeps a task must not keep its neighbours
 end
 
 local function add_timer(task, wakes_at)
@@ -386,11 +386,11 @@ end
 local function wait_in_task(waiter, wakes_at)
   local task = waiter.task
   leave_to_parent()
-  if wakes_at then
-    add_timer(task, wakes_at)
-  end
   task.is_waiting = true
-  repeat -- a transport of the user's may resume its task late
+  repeat -- a transport of the user's may resume its task late, and to mend may be interrupted too
+    if wakes_at and task.wakes_at ~= wakes_at then
+      guard(add_timer, task, wakes_at)
+    end
     coroutine.yield(WAIT)
   until waiter.is_woken or task.is_cancelled or (wakes_at and core.now() >= wakes_at)
   task.is_waiting = false
@@ -519,6 +519,7 @@ end
 
 local function start(task, ...)
   local lane = task.lane
+  leave_to_parent()
   if not next(lanes) then
     process_id = core.process_id()
   end
