@@ -243,13 +243,15 @@ static bool set_route(CURL *easy, const clerk_curl *curl, const char *url) {
          SET(easy, CURLOPT_PIPEWAIT, may_share);
 }
 
-/* Read here and handed over: of a string, libcurl makes a normal one again, which takes longer than
-** all the rest of its work on an URL. */
+/* Read here and handed over: of a string, libcurl 7.88 makes a normal one again, which takes longer
+** than all the rest of its work on an URL. (Its CURLINFO_EFFECTIVE_URL is the handle's first URL
+** then.) What is no URL stays a string, for libcurl to tell what is wrong with it. */
 static bool set_url(CURL *easy, clerk_transfer *transfer, const char *url) {
   transfer->url = curl_url();
-  return transfer->url &&
-         curl_url_set(transfer->url, CURLUPART_URL, url, CURLU_PATH_AS_IS) == CURLUE_OK &&
-         SET(easy, CURLOPT_CURLU, transfer->url);
+  if (!transfer->url) return false;
+  CURLUcode code = curl_url_set(transfer->url, CURLUPART_URL, url, CURLU_PATH_AS_IS);
+  if (code == CURLUE_OK) return SET(easy, CURLOPT_CURLU, transfer->url);
+  return code != CURLUE_OUT_OF_MEMORY && SET(easy, CURLOPT_URL, url);
 }
 
 bool clerk_easy_set(CURL *easy, const clerk_curl *curl, clerk_transfer *transfer,
@@ -329,7 +331,7 @@ static void conclude_failure(clerk_transfer *transfer, CURLcode code) {
   } else if (code == CURLE_OK) {
     transfer->failure = CLERK_CONNECTION_LOST;
     transfer->message = "the connection was closed within the answer's head";
-  } else if (code == CURLE_URL_MALFORMAT) { /* it was read already, and could not be copied */
+  } else if (strcmp(transfer->message, "No URL set") == 0) { /* said when it cannot be copied */
     transfer->message = "not enough memory";
   }
 }

@@ -43,8 +43,7 @@ static void push_new_string(const decoder *d) {
 }
 
 static bool is_same_text(clerk_text a, clerk_text b) {
-  if (!a.bytes || a.length != b.length) return false;
-  return a.bytes == b.bytes || memcmp(a.bytes, b.bytes, a.length) == 0;
+  return a.bytes && a.length == b.length && memcmp(a.bytes, b.bytes, a.length) == 0;
 }
 
 /* Only a key, or a value that comes twice in a row, is worth its place on the stack. */

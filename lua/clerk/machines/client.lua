@@ -109,11 +109,11 @@ local function wait(run, ms)
   end
 end
 
---- After a 429 nobody uses the client's key for a while.
 local function pause_left(client)
   return client.paused_until and client.paused_until - now(client) or 0
 end
 
+--- After a 429 nobody uses the client's key for a while.
 local function await_pause(run)
   local client = run.client
   local left = pause_left(client)
@@ -311,7 +311,7 @@ local function invoke(client, operation, layout, ...)
     call = call,
     attempts = 0,
     start = start,
-    key = nil, -- these three for their room
+    key = nil, -- these three, so that the table need not grow
     verdict = nil,
     response = nil,
   }
