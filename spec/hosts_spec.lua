@@ -114,6 +114,49 @@ describe("A host's own work goes on in", function()
   end
 end)
 
+if is_luajit then
+  describe("Installed as the README says, the library is found by", function()
+    local tree
+
+    before_each(function()
+      tree = select(2, process.run "mktemp -d"):match "%S+"
+    end)
+
+    after_each(function()
+      os.execute("rm -r " .. tree)
+      process.none_left()
+    end)
+
+    local function install(directory)
+      local core = assert(package.searchpath("clerk.machines.core", package.cpath))
+      assert(os.execute(("mkdir -p %s && cp -r lua/clerk %s && cp %s %s/clerk/machines")
+        :format(directory, directory, core, directory)))
+    end
+
+    -- Without the paths of this run.
+    local function output_of(command)
+      local status, output, errors = process.run(("cd / && env -u LUA_PATH -u LUA_CPATH %s"):format(
+        command))
+      assert.equal(0, status, errors)
+      return output .. errors
+    end
+
+    it("LÖVE, in the game's directory", function()
+      install(tree)
+      os.execute(("cp examples/love/conf.lua %s && echo %s >%s/main.lua"):format(tree,
+        quote [[print(require("clerk.machines").version) love.event.quit()]], tree))
+      assert.matches("^%d+%.%d+%.%d+\n", output_of("timeout 30 love " .. tree))
+    end)
+
+    it("Neovim, in its configuration", function()
+      install(tree .. "/nvim/lua")
+      local command = ("env XDG_CONFIG_HOME=%s timeout 30 nvim --headless -c %s -c 'qall!'"):format(tree,
+        quote [[lua io.write(require("clerk.machines").version)]])
+      assert.matches("%d+%.%d+%.%d+", output_of(command))
+    end)
+  end)
+end
+
 describe("A loop that watches the descriptor all the time", function()
   local client, poll, timer, heart, wakes
 
@@ -202,7 +245,7 @@ describe("The README's chapters on hosts", function()
   --- Each block of code as a whole.
   local function shows(title, path, blocks)
     it(("show what the examples do: %s"):format(title), function()
-      local chapter = assert(readme:match("\n## " .. title .. "\n(.-)\n## "), "no such chapter")
+      local chapter = assert(readme:match("\n##+ " .. title .. "\n(.-)\n##"), "no such chapter")
       local count = 0
       for block in ("\n" .. chapter .. "\n"):gmatch "\n\n(    .-)\n\n" do
         assert(as_one_line(read(path)):find(as_one_line(block), 1, true), block)
@@ -212,7 +255,9 @@ describe("The README's chapters on hosts", function()
     end)
   end
 
-  shows("In an event loop", "examples/luv.lua", 1)
+  shows("luv", "examples/luv.lua", 1)
+  shows("cqueues", "examples/cqueues.lua", 1)
+  shows("poll%(2%), in C", "examples/poll_host.c", 1)
   shows("In LÖVE", "examples/love/main.lua", 2)
   shows("In Neovim", "examples/neovim.lua", 2)
 end)
