@@ -307,21 +307,33 @@ describe("The libcurl transport", function()
     end)
   end)
 
-  describe("ends a transfer at once", function()
+  describe("ends a transfer at once, with little memory,", function()
     local LIMIT = 65536
+    local PEAK_KILOBYTES = 8192
+
+    local function kilobytes(name)
+      return tonumber(read_file "/proc/self/status":match(name .. ":%s*(%d+)"))
+    end
+
+    -- What `work` took at its peak, which is told from now on, not from the process's start.
+    local function growth_of(work)
+      local file = assert(io.open("/proc/self/clear_refs", "w"))
+      file:write "5"
+      assert(file:close())
+      local before = kilobytes "VmRSS"
+      work()
+      return kilobytes "VmHWM" - before
+    end
 
     local function assert_too_large(script, values)
       local web = server.start(script, { values = values })
-      local failure = failure_of(get, client_of(web, {
-        max_response_bytes = LIMIT, timeout_ms = 5000,
-      }))
+      local client = client_of(web, { max_response_bytes = LIMIT, timeout_ms = 5000 })
+      local failure
+      local growth = growth_of(function() failure = failure_of(get, client) end)
+      assert.is_true(growth < PEAK_KILOBYTES, growth)
       assert.equal("response_too_large", failure.code)
       assert.equal("TransportError", failure.type)
       assert.equal(1, #web:requests())
-    end
-
-    local function peak_kilobytes()
-      return tonumber(read_file "/proc/self/status":match "VmHWM:%s*(%d+)")
     end
 
     it("when a body without end passes the limit", function()
@@ -348,14 +360,11 @@ describe("The libcurl transport", function()
       ]]
     end)
 
-    it("when little turns out to unpack to much, without taking the memory", function()
-      local bomb = gzip "head -c 100663296 /dev/zero"
-      local before = peak_kilobytes()
+    it("when little turns out to unpack to much", function()
       assert_too_large([[
         connection:read_request()
         connection:answer(200, values.bomb, "Content-Encoding: gzip")
-      ]], { bomb = bomb })
-      assert.is_true(peak_kilobytes() - before < 32 * 1024)
+      ]], { bomb = gzip "head -c 100663296 /dev/zero" })
     end)
 
     it("when the head has no end", function()
@@ -408,12 +417,26 @@ describe("The libcurl transport", function()
 
   describe("waits no longer than allowed", function()
     local HANG = "connection:read_request() connection:hang()"
-    local DRIP = [[
-      connection:read_request()
-      connection:drip("HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" .. (" "):rep(9999), 10)
-    ]]
+    local HEAD = [["HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"]]
+    local scripts = {
+      ["a server that hangs"] = HANG,
+      ["one that hangs after the head"] = [[
+        connection:read_request()
+        connection:write(]] .. HEAD .. [[)
+        connection:hang()
+      ]],
+      ["one that drips its head"] = [[
+        connection:read_request()
+        connection:drip(]] .. HEAD .. [[ .. (" "):rep(9999), 10)
+      ]],
+      ["one that drips its body"] = [[
+        connection:read_request()
+        connection:write(]] .. HEAD .. [[)
+        connection:drip((" "):rep(9999), 10)
+      ]],
+    }
 
-    for name, script in pairs { ["a server that hangs"] = HANG, ["one that drips"] = DRIP } do
+    for name, script in pairs(scripts) do
       it("for one attempt, with " .. name, function()
         local web = server.start(script)
         local failure = failure_of(get, client_of(web, { timeout_ms = 200, retries = false }))
@@ -459,6 +482,242 @@ describe("The libcurl transport", function()
       options.retries = QUICK
       assert.equal(3, count_attempts(options, create))
     end)
+  end)
+
+  describe("meets an answer that nobody can use:", function()
+    local HTML = "<html>\r\n<h1>502 Bad Gateway</h1>"
+    local UNTIL_CLOSE = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+    local NO_CHUNKS = "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+      .. "0\r\n\r\n"
+
+    local function list(client)
+      return client:list()
+    end
+
+    local function nested(depth)
+      return '{"a":' .. ("["):rep(depth - 1) .. ("]"):rep(depth - 1) .. "}"
+    end
+
+    local function nested_errors(depth)
+      return '{"errors":[{"message":"m","code":"deep","meta":' .. nested(depth - 3) .. "}]}"
+    end
+
+    -- what, status or head, body, code, calls (else get and create)
+    local cases = {
+      { "no body", 200, "", "invalid_json" },
+      { "no body to the connection's end", UNTIL_CLOSE, "", "invalid_json" },
+      { "no chunks", NO_CHUNKS, "", "invalid_json" },
+      { "blanks", 200, " \r\n ", "invalid_json" },
+      { "HTML", 200, HTML, "invalid_json" },
+      { "half of a machine", 200, MACHINE:sub(1, -3), "invalid_json" },
+      { "two machines", 200, MACHINE .. MACHINE, "invalid_json" },
+      { "513 levels", 200, nested(513), "invalid_json", { get, create, list } },
+      { "100000 levels", 200, nested(100000), "invalid_json" },
+      { "100000 levels without an end", 200, ("["):rep(100000), "invalid_json" },
+      { "an array", 200, "[" .. MACHINE .. "]", "unexpected_shape" },
+      { "a string", 200, '"mch_1"', "unexpected_shape", { get, create, list } },
+      { "a number", 200, "1", "unexpected_shape" },
+      { "true", 200, "true", "unexpected_shape" },
+      { "null", 200, "null", "unexpected_shape", { get, create, list } },
+      { "an array for a list", 200, '[{"data":[]}]', "unexpected_shape", { list } },
+      { "a list without data", 200, '{"total_count":0}', "unexpected_shape", { list } },
+      { "a list of an object", 200, '{"data":{}}', "unexpected_shape", { list } },
+      { "a list of a string", 200, '{"data":"[]"}', "unexpected_shape", { list } },
+      { "a list of null", 200, '{"data":null}', "unexpected_shape", { list } },
+      { "a 404 without a body", 404, "", "unexpected_status" },
+      { "a 404 of HTML", 404, HTML, "unexpected_status" },
+      { "a 404 of an array", 404, '[{"errors":[]}]', "unexpected_status" },
+      { "a 404 of a string", 404, '"errors"', "unexpected_status" },
+      { "a 404 whose errors are a string", 404, '{"errors":"no"}', "unexpected_status" },
+      { "a 404 of 513 levels", 404, nested_errors(513), "unexpected_status" },
+      { "a 500 without a body", 500, "", "unexpected_status", { create } },
+      { "a 502 of HTML", 502, HTML, "unexpected_status", { create } },
+      { "a 503 of 513 levels", 503, nested_errors(513), "unexpected_status", { create } },
+    }
+
+    local function answer_once(head, body)
+      if type(head) == "number" then
+        head = ("HTTP/1.1 %d Scripted\r\nConnection: close\r\nContent-Length: %d\r\n\r\n")
+          :format(head, #body)
+      end
+      return server.start([[
+        connection:read_request()
+        connection:write(values.head, values.body)
+      ]], { values = { head = head, body = body } })
+    end
+
+    -- Where a success would have told a secret, its body is not told.
+    local function assert_bears(failure, status, body)
+      assert.equal("SDKError", failure.type)
+      assert.equal(status, failure.status)
+      assert.equal(1, failure.attempts)
+      assert.is_nil(failure.errors)
+      assert.is_nil(failure.retry_after)
+      local is_change = failure.operation == "create"
+      assert.equal(not (is_change and status == 200) and body or nil, failure.body)
+      if is_change then assert.equal(status ~= 404, failure.maybe_applied) end
+    end
+
+    for _, case in ipairs(cases) do
+      local what, head, body, code = case[1], case[2], case[3], case[4]
+      it(what, function()
+        local web = answer_once(head, body)
+        local calls = case[5] or { get, create }
+        for _, call in ipairs(calls) do
+          local failure = failure_of(call, client_of(web))
+          assert.equal(code, failure.code)
+          assert_bears(failure, tonumber(head) or 200, body)
+        end
+        assert.equal(#calls, #web:requests())
+      end)
+    end
+
+    it("but one of 512 levels can be used", function()
+      assert.is_table(get(client_of(answer_once(200, nested(512)))).a)
+      local failure = failure_of(get, client_of(answer_once(404, nested_errors(512))))
+      assert.equal("deep", failure.code)
+    end)
+  end)
+
+  describe("is told when to come back, by", function()
+    local DATE = "Date: Sun, 06 Nov 1994 08:49:07 GMT"
+
+    -- what, headers, seconds (nil: as if nothing were told)
+    local cases = {
+      { "nothing", {} },
+      { "0", { "Retry-After: 0" }, 0 },
+      { "seconds", { "Retry-After: 20" }, 20 },
+      { "seconds in blanks and another case", { "RETRY-AFTER: \t 20 " }, 20 },
+      { "a date", { DATE, "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT" }, 30 },
+      { "a date of the old form", { "Retry-After: Sunday, 06-Nov-94 08:49:37 GMT", DATE }, 30 },
+      { "a date gone by", { DATE, "Retry-After: Sun, 06 Nov 1994 08:48:37 GMT" }, 0 },
+      { "a date without a Date", { "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT" } },
+      { "an empty value", { "Retry-After:" } },
+      { "nonsense", { "Retry-After: soon" } },
+      { "a negative number", { "Retry-After: -20" } },
+      { "a fraction", { "Retry-After: 20.5" } },
+      { "several", { "Retry-After: 20", "Retry-After: 30" } },
+      { "the same twice", { "Retry-After: 20", "Retry-After: 20" } },
+    }
+
+    -- what, value, seconds at least, those of the client's pause
+    local too_long = {
+      { "more than max_elapsed_time", "61", 61, 61 },
+      { "much more", "9999999999", 9999999999, 3600 },
+      { "more than numbers hold", ("9"):rep(30), 2 ^ 31, 3600 },
+    }
+
+    -- Tells so in every first, third … answer; the others are good.
+    local function start_busy(status, headers)
+      local body = '{"errors":[{"message":"Come back later","code":"busy"}]}'
+      local lines = { ("HTTP/1.1 %d Busy"):format(status), "Content-Length: " .. #body }
+      for _, line in ipairs(headers) do table.insert(lines, line) end
+      return server.start([[
+        for _ in connection:requests() do
+          shared.is_busy = not shared.is_busy
+          if shared.is_busy then connection:write(values.busy) else connection:answer(200, "{}") end
+        end
+      ]], { values = { busy = table.concat(lines, "\r\n") .. "\r\n\r\n" .. body } })
+    end
+
+    -- A client that waits in no time, and how long it has waited since it was last asked, in ms.
+    local function new_sleeper(web)
+      local waited = 0
+      local client = client_of(web, {
+        retries = { backoff = { initial_interval = 10000, max_elapsed_time = 60000 } },
+        on_event = function(event) waited = waited + (event.wait_ms or 0) end,
+      })
+      client.transport.sleep = function() end
+      return client, function()
+        local ms = waited
+        waited = 0
+        return ms
+      end
+    end
+
+    -- Less the time that has really gone by.
+    local function assert_waited(seconds, ms)
+      local least, most = 5000, 10000 -- the backoff's
+      if seconds then least, most = seconds * 1000, seconds * 1000 end
+      assert.is_true(ms <= most and ms > least - 1000, ms)
+    end
+
+    local function assert_busy(status, seconds, failure)
+      assert.equal("ClerkErrors", failure.type)
+      assert.equal("busy", failure.code)
+      assert.equal(status, failure.status)
+      assert.equal(1, failure.attempts)
+      assert.equal(seconds, failure.retry_after)
+    end
+
+    local function assert_attempts(count, _, meta)
+      assert.equal(count, meta.attempts)
+    end
+
+    for _, case in ipairs(cases) do
+      local what, headers, seconds = case[1], case[2], case[3]
+
+      it(("a 429 with %s, which holds for the whole client and for a POST"):format(what), function()
+        local web = start_busy(429, headers)
+        local client, waited = new_sleeper(web)
+        assert_attempts(2, get(client))
+        assert_waited(seconds, waited())
+        assert_busy(429, seconds, failure_of(client.get, client, "mch_1", { retries = false }))
+        assert.equal(0, waited())
+        assert_attempts(1, get(client))
+        assert_waited(seconds, waited())
+        assert_attempts(2, create(client))
+        assert_waited(seconds, waited())
+        assert.equal(6, #web:requests())
+      end)
+
+      it(("a 503 with %s, which holds for that call alone and for no POST"):format(what), function()
+        local web = start_busy(503, headers)
+        local client, waited = new_sleeper(web)
+        assert_attempts(2, get(client))
+        assert_waited(seconds, waited())
+        assert_busy(503, seconds, failure_of(client.get, client, "mch_1", { retries = false }))
+        assert_attempts(1, get(client))
+        local failure = failure_of(create, client)
+        assert_busy(503, seconds, failure)
+        assert.is_true(failure.maybe_applied)
+        assert.equal(0, waited())
+        assert.equal(5, #web:requests())
+      end)
+    end
+
+    for _, case in ipairs(too_long) do
+      local what, value, seconds, pause = case[1], case[2], case[3], case[4]
+      local headers = { "Retry-After: " .. value }
+
+      local function assert_too_long(status, client)
+        local failure = failure_of(get, client)
+        assert_busy(status, failure.retry_after, failure)
+        assert.is_true(failure.retry_after >= seconds, failure.retry_after)
+      end
+
+      it(("a 429 with %s, and nothing more is sent"):format(what), function()
+        local web = start_busy(429, headers)
+        local client, waited = new_sleeper(web)
+        assert_too_long(429, client)
+        local failure = failure_of(create, client)
+        assert.equal("timeout", failure.code)
+        assert.equal(0, failure.attempts)
+        assert.is_false(failure.maybe_applied)
+        assert.is_true(failure.retry_after <= pause and failure.retry_after > pause - 2)
+        assert.equal(0, waited())
+        assert.equal(1, #web:requests())
+      end)
+
+      it(("a 503 with %s, and another call is not held up"):format(what), function()
+        local web = start_busy(503, headers)
+        local client, waited = new_sleeper(web)
+        assert_too_long(503, client)
+        assert_attempts(1, create(client))
+        assert.equal(0, waited())
+        assert.equal(2, #web:requests())
+      end)
+    end
   end)
 
   describe("says that it cannot connect", function()

@@ -10,6 +10,7 @@ local KEY = "sk_test_marked_key"
 local QUICK = { backoff = { initial_interval = 1, max_interval = 5, max_elapsed_time = 5000 } }
 local HOSTS = { "127.0.0.1", "localhost", "machines.invalid" }
 local DAY_SECONDS = 86400
+local INTERPRETER = rawget(_G, "jit") and "luajit" or "lua5.4"
 local ECHO = [[
   for request in connection:requests() do
     connection:answer(200, ('{"id":"%s"}'):format(request.target:match "mch_%w*" or ""))
@@ -20,6 +21,13 @@ local HTTP2_ECHO = [[
     return 200, ('{"id":"%s"}'):format(request.target:match "mch_%w*" or "")
   end)
 ]]
+
+-- Reasons in the words of OpenSSL and libcurl, which differ between their versions.
+local UNKNOWN_AUTHORITY = { "unable to get local issuer certificate" }
+local OTHER_HOST = { "no alternative certificate subject name matches" }
+local NO_TLS = { "wrong version number", "packet length too long" }
+local OLD_TLS = { "unsupported protocol", "alert protocol version" }
+local HUNG_UP = { "SSL_ERROR_SYSCALL", "unexpected eof" }
 
 local function failure_of(method, ...)
   local ok, problem = pcall(method, ...)
@@ -36,6 +44,13 @@ local function create(client)
   return client:create { name = "a" }
 end
 
+local function assert_tells(message, reasons)
+  for _, reason in ipairs(reasons) do
+    if message:find(reason, 1, true) then return end
+  end
+  error(("%q tells none of: %s"):format(message, table.concat(reasons, ", ")), 2)
+end
+
 local temporary_files = {}
 
 local function write_temporary(text)
@@ -48,12 +63,12 @@ local function write_temporary(text)
 end
 
 -- A server with a certificate by an authority of its own, which is in the file `web.ca_file`.
-local function start(script, alpn, certificate_options)
+local function start(script, alpn, certificate_options, version)
   local options = { hosts = HOSTS }
   for name, value in pairs(certificate_options or {}) do options[name] = value end
   local made = certificates.new(options)
   local web = server.start(script, {
-    tls = { certificate = made.certificate, key = made.key, alpn = alpn },
+    tls = { certificate = made.certificate, key = made.key, alpn = alpn, version = version },
   })
   web.ca_file = write_temporary(made.ca)
   return web
@@ -98,52 +113,110 @@ describe("The libcurl transport over TLS", function()
   end)
 
   describe("sends nothing, tries once, and tells why", function()
-    local function assert_refused(web, message, options)
+    local function assert_refused(web, reasons, options)
       local failure = failure_of(create, client_of(web, options))
       assert.equal("TransportError", failure.type)
       assert.equal("tls_failed", failure.code)
-      assert.matches(message, failure.message)
+      assert_tells(failure.message, reasons)
       assert.equal(1, failure.attempts)
       assert.is_false(failure.maybe_applied)
       assert.equal(1, web:connections())
       assert.equal("", web:everything())
+      return failure
     end
 
     it("when the authority is unknown", function()
       local web = start(ECHO)
       web.ca_file = nil
-      assert_refused(web, "certificate")
+      assert_refused(web, UNKNOWN_AUTHORITY)
     end)
 
     it("when another authority signed", function()
       local web = start(ECHO)
-      assert_refused(web, "certificate", { ca_file = write_temporary(certificates.new().ca) })
+      local ca_file = write_temporary(certificates.new().ca)
+      assert_refused(web, UNKNOWN_AUTHORITY, { ca_file = ca_file })
     end)
 
     it("when the certificate is for another host", function()
-      assert_refused(start(ECHO, nil, { hosts = { "elsewhere.invalid" } }), "127.0.0.1")
+      local web = start(ECHO, nil, { hosts = { "elsewhere.invalid" } })
+      assert_tells(assert_refused(web, OTHER_HOST).message, { "'127.0.0.1'" })
     end)
 
     it("when the certificate has expired", function()
       local now = os.time()
       local lifetime = { not_before = now - 2 * DAY_SECONDS, not_after = now - DAY_SECONDS }
-      assert_refused(start(ECHO, nil, lifetime), "expired")
+      assert_refused(start(ECHO, nil, lifetime), { "certificate has expired" })
     end)
 
     it("when the certificate is not valid yet", function()
-      assert_refused(start(ECHO, nil, { not_before = os.time() + DAY_SECONDS }), "not yet valid")
+      local web = start(ECHO, nil, { not_before = os.time() + DAY_SECONDS })
+      assert_refused(web, { "certificate is not yet valid" })
     end)
 
     it("when the server speaks plain http", function()
       assert_refused(server.start [[
         connection:read(1)
         connection:answer(400, "<html>plain HTTP</html>")
-      ]], "SSL")
+      ]], NO_TLS)
     end)
 
     it("when the server ends the handshake", function()
-      assert_refused(server.start "connection:read(1000)", "SSL")
+      assert_refused(server.start "connection:read(1000)", HUNG_UP)
     end)
+  end)
+
+  describe("where OpenSSL is told to allow any version", function()
+    local LAX = [[
+      openssl_conf = main
+      [main]
+      ssl_conf = modules
+      [modules]
+      system_default = lax
+      [lax]
+      MinProtocol = TLSv1
+      CipherString = DEFAULT:@SECLEVEL=0
+    ]]
+
+    -- Creates a machine in a program of its own, since OpenSSL reads its configuration once; what
+    -- came of it, a line each.
+    local function create_laxly(web)
+      local program = write_temporary(([[
+        local machines = require "clerk.machines"
+        local client = machines.new { secret_key = %q, base_url = %q, ca_file = %q }
+        local ok, problem = pcall(client.create, client, { name = "a" })
+        if ok then return print "created" end
+        for _, field in ipairs { "code", "message", "attempts", "maybe_applied" } do
+          print(problem[field])
+        end
+      ]]):format(KEY, web:url "/v1", web.ca_file))
+      local command = "env LD_PRELOAD=%s LUA_PATH=%s LUA_CPATH=%s OPENSSL_CONF=%s %s %s"
+      local status, output, errors = process.run(command:format(os.getenv "LD_PRELOAD" or "",
+        process.quote(package.path), process.quote(package.cpath), write_temporary(LAX),
+        INTERPRETER, program))
+      assert.equal(0, status, errors)
+      local lines = {}
+      for line in output:gmatch "[^\n]+" do table.insert(lines, line) end
+      return lines
+    end
+
+    it("speaks TLS 1.2", function()
+      local web = start(ECHO, nil, nil, "TLSv1.2")
+      assert.same({ "created" }, create_laxly(web))
+      assert.equal(1, #web:requests())
+    end)
+
+    for _, version in ipairs { "TLSv1", "TLSv1.1" } do
+      it("still sends nothing to a server that knows only " .. version, function()
+        local web = start(ECHO, nil, nil, version)
+        local code, message, attempts, maybe_applied = (table.unpack or unpack)(create_laxly(web))
+        assert.equal("tls_failed", code)
+        assert_tells(message, OLD_TLS)
+        assert.equal("1", attempts)
+        assert.equal("false", maybe_applied)
+        assert.equal(1, web:connections())
+        assert.equal("", web:everything())
+      end)
+    end
   end)
 
   it("gives a handshake no longer than connect_timeout_ms, and has sent nothing", function()
@@ -315,6 +388,8 @@ describe("The libcurl transport over TLS", function()
       local url = "https://machines.invalid/v1"
       local failure = failure_of(create, client_of(web, { base_url = url, proxy = proxy:url() }))
       assert.equal("tls_failed", failure.code)
+      assert_tells(failure.message, OTHER_HOST)
+      assert_tells(failure.message, { "'machines.invalid'" })
       assert.is_false(failure.maybe_applied)
       assert.equal(1, failure.attempts)
     end)

@@ -5,7 +5,7 @@
 --   values   table of strings for the script
 --   record   file to append what happens to, one Lua call a line
 --   parent   process to outlive by a second at most
---   tls      { certificate, key (PEM), alpn (array of names)? }, or nothing for plain TCP
+--   tls      { certificate, key (PEM), alpn (array of names)?, version? }, or nothing for plain TCP
 --   deaf     true: let connections time out, as a host behind a silent firewall does
 
 local cqueues = require "cqueues"
@@ -265,7 +265,8 @@ local function choose_protocol(offered, allowed)
 end
 
 local function tls_context(tls)
-  local context = require "openssl.ssl.context".new("TLS", true)
+  local context = require "openssl.ssl.context".new(tls.version or "TLS", true)
+  if tls.version then context:setCipherList "DEFAULT:@SECLEVEL=0" end -- which old ones need
   context:setCertificate(require "openssl.x509".new(tls.certificate))
   context:setPrivateKey(require "openssl.pkey".new(tls.key))
   if tls.alpn then

@@ -37,8 +37,14 @@ local function own_pid()
   return pid
 end
 
+---@class ScriptedServerTls
+---@field certificate string PEM
+---@field key string PEM
+---@field alpn string[]?
+---@field version "TLSv1"|"TLSv1.1"|"TLSv1.2"|nil the only one it speaks, however old; else any
+
 ---@class ScriptedServerOptions
----@field tls { certificate: string, key: string, alpn: string[]? }? PEM; plain TCP without
+---@field tls ScriptedServerTls? plain TCP without
 ---@field values table<string, string>? for the script
 ---@field deaf boolean? never answers the SYN of a client
 ---@field host string? in `url`, 127.0.0.1 by default
