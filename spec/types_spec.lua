@@ -1,9 +1,11 @@
--- The types for LuaLS tell what the code does.
+-- The types for LuaLS tell what the code does, and the README's reference what they tell.
 
 local core = require "clerk.machines.core"
 local emulator = require "clerk.machines.emulator"
+local faults = require "clerk.machines.emulator.faults"
 local machines = require "clerk.machines"
 local options = require "clerk.machines.options"
+local safe = require "clerk.machines.safe"
 
 local function read(path)
   local file = assert(io.open(path, "rb"))
@@ -13,6 +15,10 @@ local function read(path)
 end
 
 local types = read "lua/clerk/machines/types.lua"
+local errors_source = read "lua/clerk/machines/errors.lua"
+local emulator_source = read "lua/clerk/machines/emulator.lua"
+local faults_source = read "lua/clerk/machines/emulator/faults.lua"
+local readme = read "README.md"
 
 --- The fields of a class and of its parents: name -> what follows it.
 local function fields_of(text, class)
@@ -32,6 +38,76 @@ local function names(map)
   for name in pairs(map) do list[#list + 1] = name end
   table.sort(list)
   return list
+end
+
+local function sorted(list)
+  local copy = {}
+  for i, value in ipairs(list) do copy[i] = value end
+  table.sort(copy)
+  return copy
+end
+
+--- What a pattern finds in a text, each once.
+local function found(text, pattern)
+  local set = {}
+  for name in text:gmatch(pattern) do set[name] = true end
+  return names(set)
+end
+
+--- The strings that a type allows.
+local function alternatives(text)
+  return found(text, '"([%w_]+)"')
+end
+
+local function alias(name)
+  local start = "\n---@alias clerk.machines." .. name .. "\n"
+  local _, till = types:find(start, 1, true)
+  return alternatives(types:sub(till):match "^.-\n\n")
+end
+
+--- What is told of a function: the comment before it, and its parameters.
+local function annotation(text, name)
+  local at, _, list = text:find("\nfunction " .. name:gsub("%p", "%%%0") .. "(%b())")
+  assert(at, name .. " is missing")
+  local parameters = {}
+  for parameter in list:gmatch "[%w_.]+" do parameters[#parameters + 1] = parameter end
+  return text:sub(1, at):match ".*\n\n(.*)$", parameters
+end
+
+local function has_parameters(text, name)
+  local comment, parameters = annotation(text, name)
+  for _, parameter in ipairs(parameters) do
+    assert(comment:find("@param " .. parameter:gsub("%p", "%%%0") .. "%?? %S"),
+      name .. " does not tell of " .. parameter)
+  end
+end
+
+--- A local of a module that one of its functions uses.
+local function upvalue(f, wanted)
+  for i = 1, math.huge do
+    local name, value = debug.getupvalue(f, i)
+    assert(name, "no upvalue " .. wanted)
+    if name == wanted then return value end
+  end
+end
+
+local function new_client(new)
+  return (new or machines.new) { secret_key = "sk_test_emulator", transport = emulator.new() }
+end
+
+--- Looks like a table, and notes in a set what is asked of it.
+local function watched(table, seen)
+  return setmetatable({}, {
+    __index = function(_, name)
+      seen[name] = true
+      return table[name]
+    end,
+  })
+end
+
+local function class_of_result(operation)
+  local comment = annotation(types, "Client:" .. operation)
+  return comment:match "@return clerk%.machines%.(%w+)\n"
 end
 
 describe("The types of operations", function()
@@ -67,7 +143,7 @@ describe("The types of operations", function()
   end
 
   it("have every field that results are seen to have, and no other", function()
-    local client = machines.new { secret_key = "sk_test_emulator", transport = emulator.new() }
+    local client = new_client()
     local a, b = client:create { name = "a" }, client:create { name = "b" }
     local scope = client:create_scope(a.id, { to_machine_id = b.id })
     local seen = {
@@ -87,30 +163,87 @@ describe("The types of operations", function()
   end)
 end)
 
+--- The methods that are declared of a class.
+local function declared(class, text)
+  return found(text or types, "\nfunction " .. class .. ":([%w_]+)%(")
+end
+
+local function public_methods(object)
+  local methods = {}
+  for name, value in pairs(getmetatable(object)) do
+    if type(value) == "function" and name:sub(1, 2) ~= "__" then methods[name] = true end
+  end
+  return names(methods)
+end
+
 describe("The types of methods", function()
-  --- The methods that are declared of a class.
-  local function declared(class)
-    local methods = {}
-    for name in types:gmatch("\nfunction " .. class .. ":([%w_]+)%(") do methods[name] = true end
-    return names(methods)
-  end
-
-  local function public_methods(object)
-    local methods = {}
-    for name, value in pairs(getmetatable(object).__index) do
-      if type(value) == "function" and name:sub(1, 2) ~= "__" then methods[name] = true end
-    end
-    return names(methods)
-  end
-
   it("are those of clients and of tasks", function()
-    local client = machines.new { secret_key = "sk_test_emulator", transport = emulator.new() }
+    local client = new_client()
     assert.same(declared "Client", public_methods(client))
     assert.same(declared "Task", public_methods(client:spawn(os.time)))
   end)
 
+  it("are those of the safe twin", function()
+    local client = new_client(safe.new)
+    assert.same(declared "SafeClient", public_methods(client))
+    assert.same(declared "SafeTask", public_methods(client:spawn(os.time)))
+    assert.same(fields_of(types, "Task"), fields_of(types, "SafeTask"))
+  end)
+
+  --- What a method of the safe twin returns, by what the method itself returns: that or nil, and
+  --- the error at the place of the second result.
+  local function safe_returns(returns)
+    if returns[1] == "any" then return { "any" } end
+    local first = (returns[1] or "nil"):gsub("%.Task$", ".SafeTask")
+    local iterator = first:find "^fun" and "(" .. first .. ", clerk.machines.Error?)?"
+    local second = returns[2] and returns[2]:gsub("%?$", "|nil")
+    return {
+      iterator or first == "nil" and first or first .. "?",
+      second and (second:gsub("^[%w.]+", "%0|clerk.machines.Error")) or "clerk.machines.Error?",
+    }
+  end
+
+  local function returns_of(comment)
+    local list = {}
+    for line in comment:gmatch "%-%-%-@return ([^\n]+)" do
+      list[#list + 1] = line:match "^fun%(%): %S+" or line:match "^%b()%?" or line:match "^%S+"
+    end
+    return list
+  end
+
+  for _, class in ipairs { "Client", "Task" } do
+    for _, name in ipairs(declared(class)) do
+      it(("tell that %s:%s returns the error in the safe twin"):format(class, name), function()
+        local comment, parameters = annotation(types, class .. ":" .. name)
+        local safe_comment, safe_parameters = annotation(types, ("Safe%s:%s"):format(class, name))
+        assert.same(parameters, safe_parameters)
+        assert.same(found(comment, "@param [^\n]+"), found(safe_comment, "@param [^\n]+"))
+        assert.same(safe_returns(returns_of(comment)), returns_of(safe_comment))
+      end)
+    end
+  end
+
+  it("have all parameters", function()
+    for class, name in types:gmatch "\nfunction (%w+):([%w_]+)%(" do
+      has_parameters(types, class .. ":" .. name)
+    end
+  end)
+
+  it("are those of the modules", function()
+    local init, twin = read "lua/clerk/machines/init.lua", read "lua/clerk/machines/safe.lua"
+    local fields = fields_of(twin, "safe")
+    for name in pairs(machines) do
+      assert(init:find(("\n%%-%%-%%-@type [^\n]+\nmachines%%.%s = "):format(name)), name)
+      assert.not_nil(safe[name])
+      assert(fields[name] or twin:find(("\nfunction safe.%s("):format(name), 1, true), name)
+    end
+    local told = annotation(twin, "safe.new")
+    assert.truthy(told:find("@return clerk.machines.SafeClient?\n---@return clerk.machines.Error?",
+      1, true))
+  end)
+
   it("have every status of a task", function()
-    local client = machines.new { secret_key = "sk_test_emulator", transport = emulator.new() }
+    local client = new_client()
     local cancelled = client:spawn(coroutine.yield)
     local seen = {
       client:spawn(coroutine.yield).status,
@@ -142,12 +275,11 @@ describe("The types of options", function()
     assert.same(names(per_call), names(fields_of(types, "CallOptions")))
   end)
 
-  it("are those of retries", function()
-    local given = { strategy = "none", backoff = {}, retry_connection_errors = true,
-      status_codes = {}, repeat_unsafe = true }
-    for name in pairs(fields_of(types, "Backoff")) do given.backoff[name] = 1 end
-    assert.same(names(given), names(fields_of(types, "Retries")))
-    machines.new { secret_key = "sk", retries = given }
+  it("are those of retries, and of each group within", function()
+    for group, members in pairs(options.members) do
+      local class = group:gsub("^%l", string.upper)
+      assert.same(sorted(members), names(fields_of(types, class)))
+    end
   end)
 end)
 
@@ -191,23 +323,195 @@ describe("The types of what is handed in and out", function()
     assert.same(names(fields_of(types, "PageEvent")), names(seen))
   end)
 
+  it("have what is asked of transports, responses and failures", function()
+    local transport, response, failure = {}, {}, {}
+    local answers = {
+      { watched({ status = 503, headers = {}, body = "" }, response) },
+      { nil, watched({ code = "tls_failed", message = "a", sent = false }, failure) },
+    }
+    local client = machines.new {
+      secret_key = "sk_test",
+      transport = watched({
+        send = function()
+          local answer = table.remove(answers, 1)
+          return answer[1], answer[2]
+        end,
+        sleep = function() end,
+      }, transport),
+    }
+    assert.equal("tls_failed", select(2, pcall(client.get, client, "mch_1")).code)
+    client:close()
+    assert.same(names(fields_of(types, "Transport")), names(transport))
+    assert.same(names(fields_of(types, "Response")), names(response))
+    assert.same(names(fields_of(types, "Failure")), names(failure))
+  end)
+
   it("have the fields of errors", function()
-    local declared = fields_of(read "lua/clerk/machines/errors.lua", "Error")
     local body = '{"errors":[{"code":"a","message":"b"}],"meta":{},"clerk_trace_id":"t"}'
-    local seen = { where = true }
-    local err = run({ status = 503, headers = { ["retry-after"] = "0" }, body = body }).err
-    for name in pairs(err) do seen[name] = true end
-    local client = machines.new { secret_key = "sk", transport = emulator.new() }
-    for name in pairs(select(2, pcall(client.collect, client))) do seen[name] = true end
-    assert.same(names(declared), names(seen))
+    local client = new_client()
+    local seen = {}
+    for _, err in ipairs {
+      run({ status = 503, headers = { ["retry-after"] = "0" }, body = body }).err,
+      select(2, pcall(client.get, client)),
+      select(2, pcall(machines.new { secret_key = "sk", transport = emulator.new() }:pages())),
+    } do
+      for name in pairs(err) do seen[name] = true end
+    end
+    assert.same(names(fields_of(errors_source, "Error")), names(seen))
   end)
 
   it("have every failure code", function()
-    for code in types:gmatch '\n%-%-%-| "([%w_]+)"' do
+    assert.same(sorted(core.failures), alias "FailureCode")
+    for _, code in ipairs(core.failures) do
       assert.equal(code, run(nil, { code = code }).err.code)
     end
-    local _, count = types:gsub('\n%-%-%-| "', "")
-    assert.equal(8, count)
     assert.equal("bad_response", run(nil, { code = "another" }).err.code)
+  end)
+
+  it("have every code of an answer that cannot be used", function()
+    assert.same(sorted(core.judgements), alias "SDKErrorCode")
+  end)
+end)
+
+describe("The types of the emulator", function()
+  it("have the parameters of all functions", function()
+    has_parameters(emulator_source, "emulator.new")
+    for _, name in ipairs(public_methods(emulator.new())) do
+      has_parameters(emulator_source, "Emulator:" .. name)
+    end
+  end)
+
+  it("have its options, and the fields of faults", function()
+    assert.same(names(upvalue(emulator.new, "OPTIONS")),
+      names(fields_of(emulator_source, "emulator.Options")))
+    assert.same(names(upvalue(faults.problem, "RULES")),
+      names(fields_of(faults_source, "emulator.Fault")))
+  end)
+
+  it("have what it asks of a request", function()
+    local seen = {}
+    local api = emulator.new()
+    local client = machines.new {
+      secret_key = "sk_test_emulator",
+      transport = { send = function(_, request) return api:send(watched(request, seen)) end },
+    }
+    client:create { name = "a" }
+    assert.same(names(fields_of(emulator_source, "emulator.Request")), names(seen))
+  end)
+end)
+
+-- ---------------------------------------------------------------- the README
+
+local NAME = "`([%w_]+)[` ]"
+local WORD = "[%w_]+"
+local MEMBER = "([%w_]+) ="
+
+--- What stands in parentheses is told about the names, and is none of them.
+local function without_asides(text)
+  return (text:gsub("%b()", ""))
+end
+
+--- The row of a table with this in its first cell; its second cell.
+local function row_of(name)
+  for first, second in readme:gmatch "\n| ([^|]+) | ([^|]*) |%f[\n]" do
+    if first:find("`" .. name .. "`", 1, true) then return second end
+  end
+  error("no row for " .. name)
+end
+
+--- The first cells of a table, by its head.
+local function first_cells(head)
+  local rows = readme:match("\n" .. head:gsub("%p", "%%%0") .. "\n[-|]+(.-)\n\n")
+  return table.concat(found(rows, "\n| ([^|]+) |"), "\n")
+end
+
+describe("The README's reference", function()
+  for _, operation in ipairs(core.operations) do
+    it("has the fields of a result of " .. operation.name, function()
+      local told = row_of(operation.name)
+      if told:find "^a machine and" then told = told .. row_of "get" end
+      assert.same(names(fields_of(types, class_of_result(operation.name))),
+        found(without_asides(told), NAME))
+    end)
+  end
+
+  for _, row in ipairs {
+    { "CallInfo", types, "and, second, `(%b{})", WORD },
+    { "Event", types, "\nFields: (.-)%. Every", NAME },
+    { "PageEvent", types, " is told of every page: (.-)%.\n", NAME },
+    { "Request", types, "\n%-%- request: (.-)\nfunction", WORD },
+    { "Response", types, "\n  return (%b{})\n", MEMBER },
+    { "Failure", types, "return nil, (%b{})", MEMBER },
+    { "Transport", types, "\nlocal transport = {}\n(.-)```", "function transport:([%w_]+)" },
+    { "WalkParams", types, " without `offset`: (.-)%. `options`", NAME },
+    { "emulator.Options", emulator_source, "`emulator.new` takes (.-)%. A fault", NAME },
+    { "emulator.Fault", faults_source, "A fault has (.-)%. Nothing", NAME },
+  } do
+    local class, source, place, pattern = row[1], row[2], row[3], row[4]
+    it("has the fields of " .. class, function()
+      local told = assert(readme:match(place), "the README has no such place")
+      assert.same(names(fields_of(source, class)), found(without_asides(told), pattern))
+    end)
+  end
+
+  it("has the fields of errors", function()
+    assert.same(names(fields_of(errors_source, "Error")), found(first_cells "| field | |", NAME))
+  end)
+
+  it("has the types of errors and of events, and the statuses of tasks", function()
+    assert.same(alternatives(fields_of(errors_source, "Error").type),
+      found(first_cells "| `type` | what happened | `code` |", NAME))
+    assert.same(alternatives(fields_of(types, "Event").type),
+      found(readme:match "with a table for each (.-):", NAME))
+    assert.same(alternatives(fields_of(types, "Task").status), found(row_of "task.status", NAME))
+  end)
+
+  it("has the option of collect alone", function()
+    local of_calls = fields_of(types, "CallOptions")
+    for name in pairs(fields_of(types, "CollectOptions")) do
+      assert(of_calls[name] or readme:find("with the option `" .. name .. "`", 1, true), name)
+    end
+  end)
+
+  --- As the README writes it, such as client:each([params [, options]]).
+  local function signature(object, class, name)
+    local comment, parameters = annotation(types, class .. ":" .. name)
+    local text, closing = "", ""
+    for i, parameter in ipairs(parameters) do
+      local comma = i > 1 and ", " or ""
+      if comment:find("@param " .. parameter .. "? ", 1, true) then
+        text = text .. (i > 1 and " [" or "[") .. comma
+        closing = closing .. "]"
+      else
+        text = text .. comma
+      end
+      text = text .. parameter
+    end
+    return ("`%s:%s(%s%s)`"):format(object, name, text, closing)
+  end
+
+  for object, class in pairs { client = "Client", task = "Task" } do
+    it("has the methods of a " .. object .. ", and no other", function()
+      for _, name in ipairs(declared(class)) do
+        local call = signature(object, class, name)
+        assert(readme:find(call, 1, true), call)
+      end
+      for name in readme:gmatch("[^%w_]" .. object .. ":([%w_]+)%(") do
+        annotation(types, class .. ":" .. name)
+      end
+    end)
+  end
+
+  it("has the methods of the emulator that transports do not have", function()
+    local of_transports = fields_of(types, "Transport")
+    for _, name in ipairs(declared("Emulator", emulator_source)) do
+      assert(of_transports[name] or readme:find("api:" .. name .. "[({ ]"), name)
+    end
+  end)
+
+  it("has what the module has", function()
+    for name in pairs(machines) do
+      assert(readme:find("machines." .. name .. "%f[^%w_]"), name)
+    end
   end)
 end)

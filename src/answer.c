@@ -57,5 +57,5 @@ const char *clerk_judgement_name(clerk_judgement judgement) {
     case CLERK_UNEXPECTED_STATUS: return "unexpected_status";
     case CLERK_REDIRECT_REFUSED: return "redirect_refused";
   }
-  return "unexpected_status";
+  return NULL;
 }

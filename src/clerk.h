@@ -254,7 +254,7 @@ typedef enum clerk_judgement {
 /* Judges an answer by its status and the shape of its body. */
 clerk_judgement clerk_judge(const clerk_operation *operation, int status, const clerk_shape *shape);
 
-/* The stable name of an unusable answer, such as "invalid_json". Static. */
+/* The stable name of an unusable answer, such as "invalid_json". Static; NULL after the last. */
 const char *clerk_judgement_name(clerk_judgement judgement);
 
 /* ------------------------------------------------------------------ failures */
@@ -271,7 +271,7 @@ typedef enum clerk_failure {
   CLERK_CANCELLED     /* by the host */
 } clerk_failure;
 
-/* The name of a failure, such as "dns_failed". Static. */
+/* The name of a failure, such as "dns_failed". Static; NULL after the last. */
 const char *clerk_failure_name(clerk_failure failure);
 
 /* Finds a failure by its name; false, with *failure as it was, when there is none. */

@@ -135,6 +135,25 @@ static void push_operations(lua_State *L) {
   }
 }
 
+/* ------------------------------------------------------------------ the codes of errors */
+
+static void push_failures(lua_State *L) {
+  lua_newtable(L);
+  for (int i = 0; clerk_failure_name((clerk_failure)i); i++) {
+    lua_pushstring(L, clerk_failure_name((clerk_failure)i));
+    lua_rawseti(L, -2, i + 1);
+  }
+}
+
+/* Those of answers that cannot be used. */
+static void push_judgements(lua_State *L) {
+  lua_newtable(L);
+  for (int i = CLERK_INVALID_JSON; clerk_judgement_name((clerk_judgement)i); i++) {
+    lua_pushstring(L, clerk_judgement_name((clerk_judgement)i));
+    lua_rawseti(L, -2, i - CLERK_INVALID_JSON + 1);
+  }
+}
+
 /* ------------------------------------------------------------------ checks */
 
 static int answer_check(lua_State *L, clerk_status status, const clerk_problem *problem) {
@@ -240,6 +259,10 @@ int luaopen_clerk_machines_core(lua_State *L) {
   lua_setfield(L, -2, "null");
   push_operations(L);
   lua_setfield(L, -2, "operations");
+  push_failures(L);
+  lua_setfield(L, -2, "failures");
+  push_judgements(L);
+  lua_setfield(L, -2, "judgements");
   clerk_lua_push_result_metatable(L);
   lua_setfield(L, -2, "result");
   clerk_lua_add_curl(L);

@@ -22,12 +22,14 @@ static const struct {
     [CLERK_CANCELLED] = {"cancelled", false},
 };
 
+static const size_t failure_count = sizeof failures / sizeof *failures;
+
 const char *clerk_failure_name(clerk_failure failure) {
-  return failures[failure].name;
+  return failure < failure_count ? failures[failure].name : NULL;
 }
 
 bool clerk_find_failure(const char *name, clerk_failure *failure) {
-  for (size_t i = 0; i < sizeof failures / sizeof *failures; i++) {
+  for (size_t i = 0; i < failure_count; i++) {
     if (strcmp(failures[i].name, name) != 0) continue;
     *failure = (clerk_failure)i;
     return true;

@@ -4,6 +4,10 @@ local client = require "clerk.machines.client"
 local machines = require "clerk.machines"
 local tasks = require "clerk.machines.scheduler"
 
+---@class clerk.machines.safe
+---@field version string "MAJOR.MINOR.PATCH"
+---@field null lightuserdata what a null element of an array in a result is
+---@field is_error fun(value: any): boolean
 local safe = {}
 for name, value in pairs(machines) do
   safe[name] = value
@@ -36,7 +40,10 @@ local function wrap(class)
   return Wrapper
 end
 
+---@class clerk.machines.SafeClient
 local Safe = wrap(client.Client)
+
+---@class clerk.machines.SafeTask
 local SafeTask = wrap(tasks.Task)
 
 function SafeTask:__index(name)
@@ -67,8 +74,8 @@ function Safe:spawn(f, ...)
 end
 
 ---@param options? clerk.machines.Options
----@return clerk.machines.Client|nil
----@return clerk.machines.Error|nil
+---@return clerk.machines.SafeClient?
+---@return clerk.machines.Error?
 function safe.new(options)
   local ok, made = pcall(machines.new, options)
   if not ok then

@@ -130,7 +130,7 @@
 ---@field attempt integer
 ---@field elapsed_ms integer since the call began
 ---@field status? integer of the attempt that ended
----@field code? string of its failure
+---@field code? clerk.machines.FailureCode|clerk.machines.SDKErrorCode|string
 ---@field bytes? integer of its body
 ---@field wait_ms? integer
 
@@ -168,6 +168,13 @@
 ---| "response_too_large"
 ---| "bad_response"
 ---| "cancelled"
+
+--- The codes of answers that cannot be used.
+---@alias clerk.machines.SDKErrorCode
+---| "invalid_json"
+---| "unexpected_shape"
+---| "unexpected_status"
+---| "redirect_refused"
 
 ---@class clerk.machines.Failure
 ---@field code clerk.machines.FailureCode
@@ -312,3 +319,144 @@ function Task:result() end
 
 --- Ends the task: the wait that it is in, and every further one, raises an error `cancelled`.
 function Task:cancel() end
+
+-- ---------------------------------------------------------------- clerk.machines.safe
+
+--- A client of clerk.machines.safe: where Client raises, this one returns nil and the error.
+---@class clerk.machines.SafeClient
+local SafeClient = {}
+
+--- List the machines, newest first: GET /machines
+---@param params? clerk.machines.ListParams
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.MachineList?
+---@return clerk.machines.CallInfo|clerk.machines.Error
+function SafeClient:list(params, options) end
+
+--- Create a machine; the answer holds its secret key: POST /machines
+---@param params clerk.machines.CreateParams
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.CreatedMachine?
+---@return clerk.machines.CallInfo|clerk.machines.Error
+function SafeClient:create(params, options) end
+
+--- Get a machine: GET /machines/{machine_id}
+---@param machine_id string
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.Machine?
+---@return clerk.machines.CallInfo|clerk.machines.Error
+function SafeClient:get(machine_id, options) end
+
+--- Change the given fields of a machine: PATCH /machines/{machine_id}
+---@param machine_id string
+---@param params clerk.machines.UpdateParams
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.Machine?
+---@return clerk.machines.CallInfo|clerk.machines.Error
+function SafeClient:update(machine_id, params, options) end
+
+--- Delete a machine and every scope that names it: DELETE /machines/{machine_id}
+---@param machine_id string
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.DeletedMachine?
+---@return clerk.machines.CallInfo|clerk.machines.Error
+function SafeClient:delete(machine_id, options) end
+
+--- Get a machine's secret key: GET /machines/{machine_id}/secret_key
+---@param machine_id string
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.SecretKey?
+---@return clerk.machines.CallInfo|clerk.machines.Error
+function SafeClient:get_secret_key(machine_id, options) end
+
+--- Give a machine a new secret key; the old one may overlap:
+--- POST /machines/{machine_id}/secret_key/rotate
+---@param machine_id string
+---@param params clerk.machines.RotateSecretKeyParams
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.SecretKey?
+---@return clerk.machines.CallInfo|clerk.machines.Error
+function SafeClient:rotate_secret_key(machine_id, params, options) end
+
+--- Allow a machine to call another one: POST /machines/{machine_id}/scopes
+---@param machine_id string
+---@param params clerk.machines.CreateScopeParams
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.Scope?
+---@return clerk.machines.CallInfo|clerk.machines.Error
+function SafeClient:create_scope(machine_id, params, options) end
+
+--- No longer allow a machine to call another one:
+--- DELETE /machines/{machine_id}/scopes/{other_machine_id}
+---@param machine_id string
+---@param other_machine_id string
+---@param options? clerk.machines.CallOptions
+---@return clerk.machines.DeletedScope?
+---@return clerk.machines.CallInfo|clerk.machines.Error
+function SafeClient:delete_scope(machine_id, other_machine_id, options) end
+
+--- Walk over all machines. A `for` loop takes an error for the end: call the iterator yourself.
+---@param params? clerk.machines.WalkParams
+---@param options? clerk.machines.CallOptions `deadline_ms` is the whole walk's
+---@return (fun(): clerk.machines.Machine?, clerk.machines.Error?)?
+---@return clerk.machines.Error?
+function SafeClient:each(params, options) end
+
+--- Walk over all machines page by page; see each.
+---@param params? clerk.machines.WalkParams
+---@param options? clerk.machines.CallOptions `deadline_ms` is the whole walk's
+---@return (fun(): clerk.machines.MachineList?, clerk.machines.Error?)?
+---@return clerk.machines.Error?
+function SafeClient:pages(params, options) end
+
+--- Get all machines.
+---@param params? clerk.machines.WalkParams
+---@param options? clerk.machines.CollectOptions `deadline_ms` is the whole walk's
+---@return clerk.machines.Machine[]?
+---@return clerk.machines.Error?
+function SafeClient:collect(params, options) end
+
+--- Run a function as a task: until it would wait, then further with every step.
+---@param f fun(...)
+---@param ... any its arguments
+---@return clerk.machines.SafeTask?
+---@return clerk.machines.Error?
+function SafeClient:spawn(f, ...) end
+
+--- Move what can move, other clients' tasks too, for a short time; before that, while nothing can,
+--- wait at most so long. Not inside a task.
+---@param ms? number default 0
+---@return integer? count of this client's unfinished tasks
+---@return clerk.machines.Error?
+function SafeClient:step(ms) end
+
+--- Step until none of this client's tasks is left. Not inside a task.
+---@return nil
+---@return clerk.machines.Error?
+function SafeClient:run() end
+
+--- For an event loop: call step(0) when the descriptor is readable, and after so many ms. Needs
+--- epoll.
+---@return integer? fd the same for all clients; do not close it
+---@return integer|clerk.machines.Error|nil ms nil: no step is due before the descriptor is readable
+function SafeClient:pollable() end
+
+--- Cancels the client's tasks and closes its connections. Any use of the client after that is an
+--- ArgumentError, but for this.
+---@return nil
+---@return clerk.machines.Error?
+function SafeClient:close() end
+
+---@class clerk.machines.SafeTask
+---@field status "running"|"done"|"failed"|"cancelled"
+local SafeTask = {}
+
+--- What the function returned, or nil and its error. While the task is running, other tasks wait
+--- for it; outside of tasks it is too early, and an ArgumentError.
+---@return any ... nil and the error, when there is one
+function SafeTask:result() end
+
+--- Ends the task: the wait that it is in, and every further one, raises an error `cancelled`.
+---@return nil
+---@return clerk.machines.Error?
+function SafeTask:cancel() end
