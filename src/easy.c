@@ -143,17 +143,12 @@ bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, cler
 /* A line and its place in the list are one block of ours, which libcurl only reads. */
 static clerk_status add_line(clerk_transfer *transfer, const char *name, const char *separator,
                              const char *value) {
-  struct curl_slist **end = &transfer->header_lines;
-  size_t name_length = strlen(name), separator_length = strlen(separator);
-  size_t value_size = strlen(value) + 1;
-  struct curl_slist *line = malloc(sizeof *line + name_length + separator_length + value_size);
+  struct curl_slist *line =
+      malloc(sizeof *line + strlen(name) + strlen(separator) + strlen(value) + 1);
   if (!line) return CLERK_NO_MEMORY;
-  *line = (struct curl_slist){.data = (char *)(line + 1)};
-  memcpy(line->data, name, name_length);
-  memcpy(line->data + name_length, separator, separator_length);
-  memcpy(line->data + name_length + separator_length, value, value_size);
-  while (*end) end = &(*end)->next;
-  *end = line;
+  *line = (struct curl_slist){.data = (char *)(line + 1), .next = transfer->header_lines};
+  stpcpy(stpcpy(stpcpy(line->data, name), separator), value);
+  transfer->header_lines = line;
   return CLERK_OK;
 }
 
@@ -234,13 +229,21 @@ static bool set_body(CURL *easy, const clerk_buffer *body) {
          SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->length);
 }
 
+/* The request target is sent as it was built: for want of memory libcurl can lose the query of an URL,
+** and does not tell. But a proxy of plain HTTP is sent the whole URL. */
+static bool set_target(CURL *easy, const char *url, bool is_proxied) {
+  const char *authority = strstr(url, "://");
+  return SET(easy, CURLOPT_REQUEST_TARGET,
+             authority && !is_proxied ? strchr(authority + 3, '/') : NULL);
+}
+
 /* A key for loopback must not travel to a proxy that somebody set for the outside. To wait for a
 ** connection to share pays with HTTP/2; on plain HTTP it only costs time. */
 static bool set_route(CURL *easy, const clerk_curl *curl, const char *url) {
   bool is_direct = !curl->proxy && clerk_is_loopback(url);
-  long may_share = strncmp(url, "https:", 6) == 0;
+  bool is_tls = strncmp(url, "https:", 6) == 0;
   return SET(easy, CURLOPT_NOPROXY, is_direct ? "*" : NULL) &&
-         SET(easy, CURLOPT_PIPEWAIT, may_share);
+         SET(easy, CURLOPT_PIPEWAIT, (long)is_tls) && set_target(easy, url, !is_direct && !is_tls);
 }
 
 /* Read here and handed over: of a string, libcurl 7.88 makes a normal one again, which takes longer

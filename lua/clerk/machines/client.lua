@@ -37,7 +37,7 @@ end
 -- ---------------------------------------------------------------- one call
 
 --- A run is a call under way: client, operation, settings, call (core's), start, attempts, and
---- of the last attempt key, verdict and response.
+--- of the last attempt verdict and response; keys of all attempts.
 
 --- Tells of an event; `add(event, run, ...)` completes it, when anybody listens.
 local function emit(run, event_type, add, ...)
@@ -84,7 +84,7 @@ local function error_of(run)
     operation = run.operation,
     attempts = run.attempts,
     elapsed_ms = now(run.client) - run.start,
-    key = run.key or "", -- none before the first attempt
+    keys = run.keys,
   })
 end
 
@@ -141,11 +141,14 @@ local function time_left(run)
 end
 
 local function make_request(run)
-  run.key = run.client.secret_key()
-  if type(run.key) ~= "string" then
+  local key = run.client.secret_key()
+  if type(key) ~= "string" then
     refuse_key(run, "secret_key must return a string")
   end
-  local request, problem = run.call:request(run.key)
+  if run.keys[#run.keys] ~= key then
+    table.insert(run.keys, key)
+  end
+  local request, problem = run.call:request(key)
   if not request then
     refuse_key(run, problem)
   end
@@ -232,7 +235,7 @@ local function finish(run)
   emit(run, "end", add_end, run.response.status)
   return run.verdict.value, {
     status = run.response.status,
-    headers = errors.hide_key(run.response.headers or {}, run.key),
+    headers = errors.hide_keys(run.response.headers or {}, run.keys),
     attempts = run.attempts,
     elapsed_ms = now(run.client) - run.start,
   }
@@ -311,8 +314,8 @@ local function invoke(client, operation, layout, ...)
     call = call,
     attempts = 0,
     start = start,
-    key = nil, -- these three, so that the table need not grow
-    verdict = nil,
+    keys = {}, -- of the attempts, for they may be replaced in between
+    verdict = nil, -- these two, so that the table need not grow
     response = nil,
   }
 end

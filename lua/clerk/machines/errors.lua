@@ -3,7 +3,7 @@
 ---@class clerk.machines.Error
 ---@field type "ClerkErrors"|"SDKError"|"TransportError"|"ArgumentError"
 ---@field message string of the first API error, else a sentence
----@field code string of the first API error, else a stable name
+---@field code clerk.machines.FailureCode|clerk.machines.SDKErrorCode|string the API's or ours
 ---@field errors table[]|nil every API error, as sent: message, long_message, code, meta
 ---@field status integer|nil
 ---@field headers table<string, string>|nil names in lower case
@@ -93,28 +93,38 @@ end
 --- Shorter keys are found by chance too often; real ones are much longer.
 local SHORTEST_KEY_TO_HIDE = 8
 
---- A copy of a value in which no string holds the key, should a server repeat it.
-local function without_key(value, key)
+--- A copy of a value in which no string holds one of the keys, should a server repeat it.
+local function without_keys(value, keys)
   if type(value) == "table" then
     local copy = {}
     for name, member in pairs(value) do
-      copy[without_key(name, key)] = without_key(member, key)
+      copy[without_keys(name, keys)] = without_keys(member, keys)
     end
     return copy
   end
-  if type(value) ~= "string" or #key < SHORTEST_KEY_TO_HIDE then
-    return value
+  for _, key in ipairs(type(value) == "string" and keys or {}) do
+    if #key >= SHORTEST_KEY_TO_HIDE then
+      value = value:gsub(key:gsub("%W", "%%%0"), "(secret key)")
+    end
   end
-  return (value:gsub(key:gsub("%W", "%%%0"), "(secret key)"))
+  return value
 end
 
---- Headers without the key; the same table when none holds it, which is usual.
+local function holds_one(value, keys)
+  for _, key in ipairs(keys) do
+    if tostring(value):find(key, 1, true) then
+      return true
+    end
+  end
+end
+
+--- Headers without the keys; the same table when none holds one, which is usual.
 ---@param headers table<string, string>
----@param key string
-function errors.hide_key(headers, key)
+---@param keys string[]
+function errors.hide_keys(headers, keys)
   for name, value in pairs(headers) do
-    if tostring(value):find(key, 1, true) or tostring(name):find(key, 1, true) then
-      return without_key(headers, key)
+    if holds_one(value, keys) or holds_one(name, keys) then
+      return without_keys(headers, keys)
     end
   end
   return headers
@@ -148,27 +158,27 @@ local function add_body(err, body, answers_secret)
 end
 
 local function add_response(err, verdict, response, attempt)
-  local value = without_key(verdict.value, attempt.key)
+  local value = without_keys(verdict.value, attempt.keys)
   err.status = response.status
-  err.headers = without_key(response.headers or {}, attempt.key)
+  err.headers = without_keys(response.headers or {}, attempt.keys)
   err.retry_after = verdict.retry_after
   err.clerk_trace_id = trace_id(value, err.headers)
   if err.type == "ClerkErrors" then
     add_api_errors(err, value)
   end
-  add_body(err, without_key(response.body or "", attempt.key), attempt.operation.answers_secret)
+  add_body(err, without_keys(response.body or "", attempt.keys), attempt.operation.answers_secret)
 end
 
 --- Makes the error of a call from the verdict on its last attempt.
 ---@param verdict table of core: type, code, message, value, retry_after, maybe_applied
 ---@param response table|nil
----@param attempt { operation: table, attempts: integer, elapsed_ms: integer, key: string }
+---@param attempt { operation: table, attempts: integer, elapsed_ms: integer, keys: string[] }
 ---@return clerk.machines.Error
 function errors.of_attempt(verdict, response, attempt)
   local err = {
     type = verdict.type,
     code = verdict.code,
-    message = verdict.message and without_key(verdict.message, attempt.key),
+    message = verdict.message and without_keys(verdict.message, attempt.keys),
     maybe_applied = verdict.maybe_applied,
     operation = attempt.operation.name,
     attempts = attempt.attempts,

@@ -61,10 +61,11 @@ end
 local function pass(walk, row)
   local place = row[walk.order.field]
   if walk.last == nil or walk.order.is_before(walk.last, place) then
+    walk.passed = { [row.id] = place }
     walk.last = place
-    walk.passed = {}
+  else
+    walk.passed[row.id] = place
   end
-  walk.passed[row.id] = place
 end
 
 --- A machine that was renamed has another place by now.
@@ -93,16 +94,28 @@ local function any(rows, holds, what)
   return false
 end
 
---- Holds what is new of an anchored page; whether there was something.
-local function keep_new(walk, rows)
-  local count = #walk.held
+local function hold_new(walk, rows)
   for _, row in ipairs(rows) do
     if not has_passed(walk, row) then
       table.insert(walk.held, row)
       pass(walk, row)
     end
   end
-  return #walk.held > count
+end
+
+--- Holds what is new of an anchored page; whether there was something. For want of memory a row may
+--- be held that was not passed, and would come again.
+local function keep_new(walk, rows)
+  local held = walk.held
+  local count = #held
+  local ok, problem = pcall(hold_new, walk, rows)
+  if #held > count and not has_passed(walk, held[#held]) then
+    held[#held] = nil
+  end
+  if not ok then
+    error(problem, 0)
+  end
+  return #held > count
 end
 
 local function is_id_of(id, row)
@@ -138,8 +151,9 @@ local function read_page(walk)
   check_rows(walk, rows)
   walk.total_count = type(list.total_count) == "number" and list.total_count or nil
   if offset == 0 or any(rows, is_anchor, walk) then
+    local has_new = keep_new(walk, rows)
     step_on(walk, offset, #rows)
-    check_progress(walk, rows, keep_new(walk, rows))
+    check_progress(walk, rows, has_new)
   else
     step_back(walk, offset)
   end
@@ -184,15 +198,16 @@ local function next_page(walk)
     return nil
   end
   local held = walk.held
-  local page, rest = cut(held, walk.most)
-  emit(walk, #page)
+  local rows, rest = cut(held, walk.most)
+  local page = setmetatable({ data = rows, total_count = walk.total_count }, core.result)
+  emit(walk, #rows)
   if walk.held ~= held then
     return next_page(walk)
   end
   walk.held = rest
   walk.page_count = walk.page_count + 1
-  walk.machine_count = walk.machine_count + #page
-  return setmetatable({ data = page, total_count = walk.total_count }, core.result)
+  walk.machine_count = walk.machine_count + #rows
+  return page
 end
 
 local function raise(walk, problem)
