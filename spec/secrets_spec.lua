@@ -2,115 +2,76 @@
 
 local core = require "clerk.machines.core"
 local emulator = require "clerk.machines.emulator"
+local gate = require "support.gate"
 local machines = require "clerk.machines"
+local paths = require "support.secret_paths"
 local process = require "support.process"
 local safe = require "clerk.machines.safe"
 local server = require "support.server"
 
-local KEY = "sk_test_MARKED0123456789"
-local SECRET = "ak_MARKED9876543210"
+local KEY = paths.key
+local SECRET = paths.secret
+local LUA = rawget(_G, "jit") and "luajit" or "lua5.4"
 
---- Fails when a secret is in any string within a value, or in what `tostring` shows of it.
-local function search(value, path, seen)
+--- What a result is asked for.
+local SECRET_FIELDS = { secret = true, secret_key = true }
+
+local function is_asked_for(value, name)
+  return getmetatable(value) == core.result and SECRET_FIELDS[name]
+end
+
+--- Fails when a secret is in any string within a value, or in what `tostring` shows of it; results
+--- may hold one where that is allowed.
+local function search(value, path, holds_secret, seen)
   if type(value) == "string" then
     assert(not value:find("MARKED", 1, true), "a secret in " .. path .. ": " .. value)
-  elseif type(value) == "table" and not seen[value] then
-    seen[value] = true
-    search(tostring(value), "tostring(" .. path .. ")", seen)
-    for name, member in pairs(value) do
-      search(name, path .. ", a name", seen)
-      search(member, path .. "." .. tostring(name), seen)
+    return
+  elseif value == nil or seen[value] then
+    return
+  end
+  seen[value] = true
+  search(tostring(value), "tostring(" .. path .. ")", false, seen)
+  search(debug.getmetatable(value), path .. "'s metatable", holds_secret, seen)
+  for name, member in pairs(type(value) == "table" and value or {}) do
+    search(name, path .. ", a name", holds_secret, seen)
+    if not (holds_secret and is_asked_for(value, name)) then
+      search(member, path .. "." .. tostring(name), holds_secret, seen)
     end
   end
 end
 
-local function check(value, path)
-  search(value, path, {})
+local function check(value, path, holds_secret)
+  search(value, path, holds_secret, {})
 end
-
-local params = {
-  create = { name = "a" },
-  update = { name = "b" },
-  rotate_secret_key = { previous_token_ttl = 0 },
-  create_scope = { to_machine_id = "mch_2" },
-}
-
-local function arguments_of(operation)
-  local arguments = {}
-  for _, parameter in ipairs(operation.parameters) do
-    if parameter.place == "path" then
-      arguments[#arguments + 1] = "mch_1"
-    end
-  end
-  arguments[#arguments + 1] = params[operation.name]
-  return arguments
-end
-
-local unpack = table.unpack or unpack
-
---- Calls an operation on a client whose events are searched; returns what came of it.
-local function call(operation, transport, base_url)
-  local client = machines.new {
-    secret_key = KEY,
-    transport = transport,
-    base_url = base_url,
-    timeout_ms = 300,
-    retries = { backoff = { initial_interval = 0, max_elapsed_time = 50 } },
-    on_event = function(event)
-      check(event, operation.name .. "'s event")
-    end,
-  }
-  check(client, "the client")
-  local ok, result, info = pcall(client[operation.name], client, unpack(arguments_of(operation)))
-  check(info, operation.name .. "'s second result")
-  client:close()
-  check(client, "the closed client")
-  return ok, result
-end
-
-local echo = ('{"errors":[{"code":"c %s","message":"m %s","long_message":"l","meta":{"%s":["%s"]}}]'
-  .. ',"clerk_trace_id":"%s"}'):format(KEY, KEY, KEY, KEY, KEY)
-
-local answers = {
-  ["an error that repeats the key"] = { status = 401, body = echo },
-  ["a page that repeats the key"] = { status = 502, body = "<p>Bearer " .. KEY .. "</p>" },
-  ["a success that is no JSON"] = { status = 200, body = '{"secret":"' .. SECRET .. '",' },
-  ["a success of another shape"] = { status = 200, body = '["' .. SECRET .. '"]' },
-  ["an empty success"] = { status = 200, body = "" },
-  ["a redirect that repeats the key"] = { status = 302, body = KEY },
-  ["too many requests"] = { status = 429, body = echo },
-}
 
 describe("No secret is", function()
-  for _, operation in ipairs(core.operations) do
-    for name, answer in pairs(answers) do
-      local holds_secret = answer.body:find(SECRET, 1, true)
-      if operation.answers_secret or not holds_secret then
-        it(("in what %s makes of %s"):format(operation.name, name), function()
-          local headers = { ["x-echo"] = KEY, ["cf-ray"] = KEY, ["retry-after"] = "99" }
-          local transport = {
-            send = function()
-              return { status = answer.status, headers = headers, body = answer.body }
-            end,
-          }
-          local ok, err = call(operation, transport)
-          assert.is_false(ok)
-          check(err, "the error")
-        end)
-      end
-    end
+  after_each(gate.stop_all)
 
-    it("in what " .. operation.name .. " makes of a failure", function()
-      local transport = {
-        send = function()
-          return nil, { code = "connection_lost", message = "lost " .. KEY, sent = true }
-        end,
-      }
-      local ok, err = call(operation, transport)
-      assert.is_false(ok)
-      check(err, "the error")
-    end)
+  for _, path in ipairs(paths) do
+    it("in what comes of " .. path.name, function() path.run(check) end)
   end
+
+  it("printed, whatever happens", function()
+    local program = [[for _, path in ipairs(require "support.secret_paths") do
+      path.run(function() end)
+    end]]
+    local status, output, errors = process.run(("env LUA_CPATH='build/%s/?.so;;' %s -e %s")
+      :format(LUA, LUA, process.quote(program)))
+    assert.same({ 0, "", "" }, { status, output, errors })
+  end)
+
+  it("shown by `tostring` of what carries one", function()
+    local client = machines.new { secret_key = KEY }
+    local call = core.call("get_secret_key", client.settings.prepared, 0, nil, "mch_1")
+    local request = call:request(KEY)
+    request.timeout_ms, request.connect_timeout_ms, request.max_response_bytes = 1, 1, 1
+    local curl = core.curl { max_connections = 1 }
+    local transfer = curl:start(request)
+    for what, value in pairs { call = call, curl = curl, transfer = transfer } do
+      check(value, what)
+    end
+    curl:close()
+  end)
 
   it("shown by `tostring` of a result that holds one", function()
     local api = emulator.new { secret_key = KEY }
@@ -156,67 +117,26 @@ describe("No secret is", function()
   end)
 end)
 
-describe("Over real HTTP no secret is", function()
-  after_each(server.stop_all)
-
-  local scripts = {
-    ["an answer that breaks off"] = [[
-      connection:read_request()
-      connection:write("HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{\"secret\":\"ak_MARKED\"")
-      connection:close()
-    ]],
-    ["a connection that is reset"] = [[
-      connection:read_request()
-      connection:reset()
-    ]],
-    ["an answer that never comes"] = [[
-      connection:read_request()
-      connection:sleep(2)
-    ]],
-    ["no HTTP at all"] = [[
-      local request = connection:read_request()
-      connection:write(request.bytes .. "\r\n")
-      connection:close()
-    ]],
-  }
-
-  for name, script in pairs(scripts) do
-    it("in what is made of " .. name, function()
-      local web = server.start(script)
-      for _, operation in ipairs(core.operations) do
-        local ok, err = call(operation, nil, web:url "/v1")
-        assert.is_false(ok)
-        assert.equal("TransportError", err.type)
-        check(err, "the error")
-      end
-    end)
-  end
-end)
-
 describe("Buffers of the C part", function()
-  local build = rawget(_G, "jit") and "luajit" or "lua5.4"
+  local SYSTEM_FILE = "/etc/ssl/certs/ca-certificates.crt"
   local watch = os.tmpname()
-  local emulating
-  local url
 
   setup(function()
     local status, _, problem = process.run("env -u LD_PRELOAD cc -shared -fPIC -o " .. watch
       .. " spec/support/wipe_watch.c")
     assert.equal(0, status, problem)
-    emulating = process.start("bin/clerk-machines emulate --secret-key " .. KEY)
-    url = emulating:read_line():match "^listening on (.*)$"
   end)
-  teardown(function()
-    emulating:stop()
-    os.remove(watch)
-    process.none_left()
-  end)
+  teardown(function() os.remove(watch) end)
 
-  local PROGRAM = [[
+  local PREPARE = [[
     local machines = require "clerk.machines"
     local client = machines.new { secret_key = arg[1], base_url = arg[2], ca_file = arg[3] }
+  ]]
+
+  local SESSION = PREPARE .. [[
     local machine = client:create { name = "marked " .. arg[1] }
     for _ = 1, 3 do client:rotate_secret_key(machine.id, { previous_token_ttl = 0 }) end
+    client:get_secret_key(machine.id)
     client:update(machine.id, { name = "marked twice " .. arg[1] })
     pcall(client.get, client, "mch_" .. arg[1])
     client:list()
@@ -224,28 +144,113 @@ describe("Buffers of the C part", function()
     collectgarbage()
   ]]
 
-  local function complaints(marked, ca_file)
-    local program = os.tmpname()
-    local file = assert(io.open(program, "w"))
-    file:write(PROGRAM)
+  --- How often a program frees a block that holds a text, and how often it wipes one.
+  local function count(program, url, text, ca_file)
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write(program)
     file:close()
     local command = "env LD_PRELOAD=%s WIPE_WATCH=%s LUA_CPATH='build/%s/?.so;;' %s %s %s %s %s"
-    local status, _, errors = process.run(
-      command:format(watch, marked, build, build, program, KEY, url, ca_file))
-    os.remove(program)
-    assert.equal(0, status, errors)
-    return errors
+    local status, _, told = process.run(
+      command:format(watch, text, LUA, LUA, path, KEY, url, ca_file or SYSTEM_FILE))
+    os.remove(path)
+    assert.equal(0, status, told)
+    return select(2, told:gsub("freed", "")), select(2, told:gsub("wiped", ""))
   end
 
-  it("are wiped before they are freed", function()
-    local system_file = "/etc/ssl/certs/ca-certificates.crt"
-    assert.equal("", complaints("MARKED", system_file))
-    assert.equal("", complaints("ak_", system_file))
+  --- The key and a machine's secret were in blocks that were wiped, and in none that was freed.
+  local function assert_wiped(program, url, least)
+    for text, least_often in pairs { sk_test_MARKED = 1, ak_ = least or 1 } do
+      local freed, wiped = count(program, url, text)
+      assert.equal(0, freed, text)
+      assert.is_true(wiped >= least_often, ("%s was wiped %d times"):format(text, wiped))
+    end
+  end
+
+  describe("after all operations", function()
+    local emulating, url
+
+    setup(function()
+      emulating = process.start("bin/clerk-machines emulate --secret-key " .. KEY)
+      url = emulating:read_line():match "^listening on (.*)$"
+    end)
+    teardown(function()
+      emulating:stop()
+      process.none_left()
+    end)
+
+    it("are wiped before they are freed", function() assert_wiped(SESSION, url, 5) end)
+
+    it("are seen by this spec when they are not", function()
+      local path = os.tmpname() -- kept as it is, for it is no secret
+      assert.is_true(count(SESSION, url, path:match "[^/]+$", path) > 0)
+      os.remove(path)
+    end)
   end)
 
-  it("are seen by this spec when they are not", function()
-    local path = os.tmpname() -- kept as it is, for it is no secret
-    assert.truthy(complaints(path:match "[^/]+$", path):find("without being wiped", 1, true))
-    os.remove(path)
+  --- After the answer, which may be half of one, single bytes come.
+  local SCRIPT = [[
+    connection:read_request()
+    connection:write(values.answer)
+    if values.drips then connection:drip((" "):rep(900), 20) end
+  ]]
+
+  --- Each step ends when something has come.
+  local UNDER_WAY = PREPARE .. [[
+    local task = client:spawn(client.get_secret_key, client, "mch_1")
+    for _ = 1, 10 do client:step(1000) end
+    assert(task.status == "running")
+  ]]
+
+  local HALF = ('HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{"secret":"%s",'):format(SECRET)
+  local chunk = ("3e8\r\n%s\r\n"):format((" "):rep(1000))
+  local document = ('{"secret":"%s"}'):format(SECRET)
+  local CHUNKED = ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n%s0\r\n\r\n")
+    :format(#document, document, chunk:rep(60))
+
+  local cases = {
+    ["an answer that breaks off"] = { answer = HALF, program = PREPARE .. [[
+      local ok, err = pcall(client.rotate_secret_key, client, "mch_1", { previous_token_ttl = 0 })
+      assert(not ok and err.code == "connection_lost", err)
+    ]] },
+    ["an answer that ends too late"] = { answer = HALF, drips = "yes", program = PREPARE .. [[
+      local options = { timeout_ms = 1000, retries = false }
+      local ok, err = pcall(client.get_secret_key, client, "mch_1", options)
+      assert(not ok and err.code == "timeout", err)
+    ]] },
+    ["an answer that is too large"] = { answer = CHUNKED, program = PREPARE .. [[
+      local small = { secret_key = arg[1], base_url = arg[2], max_response_bytes = 100 }
+      client = machines.new(small)
+      local ok, err = pcall(client.get_secret_key, client, "mch_1")
+      assert(not ok and err.code == "response_too_large", err)
+    ]] },
+    ["an answer whose length is not known"] = { answer = CHUNKED, least = 3, program = PREPARE .. [[
+      assert(client:get_secret_key("mch_1").secret)
+    ]] },
+    ["a task that is cancelled"] = { answer = HALF, drips = "yes", program = UNDER_WAY .. [[
+      task:cancel()
+      assert(task.status == "cancelled")
+    ]] },
+    ["a client that is closed"] = { answer = HALF, drips = "yes", program = UNDER_WAY .. [[
+      client:close()
+      assert(task.status == "cancelled")
+    ]] },
+    ["a client that is collected"] = { answer = HALF, drips = "yes", program = UNDER_WAY .. [[
+      task, client = nil, nil
+      collectgarbage()
+      collectgarbage()
+    ]] },
+    ["a Lua state that ends"] = { answer = HALF, drips = "yes", program = UNDER_WAY },
+  }
+
+  describe("are wiped after", function()
+    after_each(server.stop_all)
+
+    for what, case in pairs(cases) do
+      it(what, function()
+        local web = server.start(SCRIPT, { values = { answer = case.answer, drips = case.drips } })
+        assert_wiped(case.program, web:url "/v1", case.least)
+      end)
+    end
   end)
 end)
