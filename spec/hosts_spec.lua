@@ -150,8 +150,9 @@ if is_luajit then
 
     it("Neovim, in its configuration", function()
       install(tree .. "/nvim/lua")
-      local command = ("env XDG_CONFIG_HOME=%s timeout 30 nvim --headless -c %s -c 'qall!'"):format(tree,
-        quote [[lua io.write(require("clerk.machines").version)]])
+      local show = quote [[lua io.write(require("clerk.machines").version)]]
+      local command = ("env XDG_CONFIG_HOME=%s timeout 30 nvim --headless -c %s -c 'qall!'")
+        :format(tree, show)
       assert.matches("%d+%.%d+%.%d+", output_of(command))
     end)
   end)

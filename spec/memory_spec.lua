@@ -37,6 +37,31 @@ local SCRIPT = [==[
     connection:write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
     return "is over"
   end
+  function special.mch_flood()
+    connection:write("HTTP/1.1 200 OK\r\n\r\n", ("x"):rep(1000))
+    return "is over"
+  end
+  function special.mch_garbage()
+    connection:write "garbage\r\n\r\n"
+    return "is over"
+  end
+  function special.mch_unpackable()
+    connection:answer(200, "garbage", "Content-Encoding: gzip")
+  end
+  function special.mch_moved()
+    connection:answer(302, "", "Location: https://elsewhere.example")
+  end
+  function special.mch_headers()
+    local lines = {}
+    for i = 1, 12 do
+      lines[i] = "X-Part: " .. i .. ("."):rep(1000)
+      lines[12 + i] = "X-Number: " .. i
+    end
+    connection:answer(200, MACHINE:format "mch_headers", unpack(lines))
+  end
+  function special.mch_busy()
+    connection:answer(429, '{"errors":[{"message":"busy","code":"busy"}]}', "Retry-After: 3600")
+  end
   function special.mch_again()
     shared.turn = not shared.turn
     connection:answer(shared.turn and 503 or 200, MACHINE:format "mch_again")
@@ -64,10 +89,23 @@ local SCRIPT = [==[
       and (id == "mch_proxied") == (request.target:find "^http:" ~= nil)
   end
 
+  -- Of a walk over five machines.
+  local function page_at(target)
+    local limit, offset = target:match "limit=(%d+)&offset=(%d+)&query=walk"
+    local rows = {}
+    for i = offset + 1, math.min(5, offset + limit) do
+      rows[#rows + 1] = ('{"id":"mch_%d","created_at":%d}'):format(i, i)
+    end
+    return ('{"data":[%s],"total_count":5}'):format(table.concat(rows, ","))
+  end
+
   local function answer(request, id)
     if not is_right(request, id) then return connection:answer(400, WRONG) end
     if special[id] then return special[id]() end
     if request.method == "POST" then return connection:answer(200, MACHINE:format "mch_created") end
+    if request.target:find "query=walk" then
+      return connection:answer(200, page_at(request.target))
+    end
     connection:answer(200, id and MACHINE:format(id) or values.page)
   end
 

@@ -149,11 +149,13 @@ static double seconds(struct timeval time) {
 
 /* VmHWM of the process: getrusage's figure also counts the process before exec. */
 static long most_memory(void) {
+  static const char field[] = "VmHWM:";
   char line[256];
   long kilobytes = 0;
   FILE *file = fopen("/proc/self/status", "re");
-  while (file && fgets(line, sizeof line, file))
-    if (sscanf(line, "VmHWM: %ld", &kilobytes) == 1) break;
+  while (file && kilobytes == 0 && fgets(line, sizeof line, file))
+    if (strncmp(line, field, sizeof field - 1) == 0)
+      kilobytes = strtol(line + sizeof field - 1, NULL, 10);
   if (file) fclose(file);
   return kilobytes;
 }

@@ -22,6 +22,7 @@ if jit then jit.off() end -- traces do not survive it, even in programs without 
 local ALL = 2 ^ 30
 local ONE = kind == "lua" and not jit and 2 or 1 -- Lua 5.4 asks again, after a collection
 local GROWTH_MAX = 64 * 1024 -- of Lua's memory: tables of its own
+local PATIENCE_SECONDS = 5 -- with threads that resolve a name for nobody any more
 
 local function collect()
   collectgarbage()
@@ -70,8 +71,14 @@ local function sweep(run, step, count)
   return raised
 end
 
+local function await_threads()
+  local last = os.clock() + PATIENCE_SECONDS
+  while memory.live "c" > 0 and os.clock() < last do end
+end
+
 local function check_nothing_left(lua_before)
   collect()
+  await_threads()
   local lua_growth, c = memory.live "lua" - lua_before, memory.live "c"
   assert(lua_growth < GROWTH_MAX, ("%d bytes of Lua's memory are left"):format(lua_growth))
   assert(c == 0, ("%d bytes of C's memory are left"):format(c))

@@ -1,21 +1,64 @@
--- A program that forks while it has a connection and, on it, a task under way; see
--- session_spec.lua.
+-- A program that forks; see session_spec.lua.
 --
---   lua5.4 forking.lua URL CA_FILE
+--   lua5.4 forking.lua MOMENT URL CA_FILE
 --
--- The child ends as programs do: its state is closed, and it exits.
+-- MOMENT is when: "required", the library was, and nothing else done; "made", a client was, and not
+-- used; "under_way", a task is, on a connection that was used. The child ends as programs do: its
+-- state is closed, and it exits.
 
 local machines = require "clerk.machines"
 local posix = require "support.posix"
 
-local client = machines.new { secret_key = "sk_test_key", base_url = arg[1], ca_file = arg[2] }
-client:get "mch_first"
-local task = client:spawn(client.get, client, "mch_waits")
-client:step(0)
-local pid = posix.fork()
-if pid > 0 then
-  assert(posix.wait(pid) == 0)
-  client:get "mch_ends"
-  client:run()
-  assert(task:result().id == "mch_waits")
+local MOMENT, URL, CA_FILE = arg[1], arg[2], arg[3]
+
+local function new_client()
+  return machines.new { secret_key = "sk_test_key", base_url = URL, ca_file = CA_FILE }
 end
+
+local function get(client, id)
+  assert(client:get(id).id == id)
+end
+
+-- Blocking and in tasks, while the other side does the same.
+local function call(client, side)
+  get(client, "mch_" .. side .. "1")
+  local task = client:spawn(get, client, "mch_" .. side .. "2")
+  client:run()
+  task:result()
+end
+
+local function fork_and_call(client)
+  local pid = posix.fork()
+  client = client or new_client()
+  call(client, pid == 0 and "child" or "parent")
+  if pid > 0 then
+    assert(posix.wait(pid) == 0)
+    get(client, "mch_ends")
+  end
+end
+
+local moments = {}
+
+function moments.required()
+  fork_and_call(nil)
+end
+
+function moments.made()
+  fork_and_call(new_client())
+end
+
+function moments.under_way()
+  local client = new_client()
+  get(client, "mch_first")
+  local task = client:spawn(get, client, "mch_waits")
+  client:step(0)
+  local pid = posix.fork()
+  if pid > 0 then
+    assert(posix.wait(pid) == 0)
+    get(client, "mch_ends")
+    client:run()
+    task:result()
+  end
+end
+
+moments[MOMENT]()

@@ -81,7 +81,7 @@ static int block_count;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* libcurl's resolver has threads */
 
 static size_t home_of(const void *memory) {
-  return ((uintptr_t)memory >> 4) * 0x9E3779B97F4A7C15u >> (64 - SLOT_BITS);
+  return ((uintptr_t)memory >> 4) * 0x9E3779B97F4A7C15U >> (64 - SLOT_BITS);
 }
 
 static size_t find(const void *memory) {
@@ -269,10 +269,11 @@ int luaopen_memory(lua_State *L) {
 }
 
 __attribute__((destructor)) static void check_nothing_left(void) {
-#if LUA_VERSION_NUM < 502
-  lua_supply.live = 0; /* LuaJIT loses a few bytes of its own when its memory fails */
+  bool is_left = c_supply.live != 0;
+#if LUA_VERSION_NUM >= 502 /* LuaJIT loses a few bytes of its own when its memory fails */
+  is_left |= lua_supply.live != 0;
 #endif
-  if (lua_supply.live == 0 && c_supply.live == 0) return;
+  if (!is_left) return;
   fprintf(stderr, "leaked: %ld bytes of Lua's memory, %ld of C's\n", lua_supply.live,
           c_supply.live);
   fflush(stderr);

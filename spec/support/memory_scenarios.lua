@@ -307,6 +307,78 @@ end
 scenario("a page of 500 is read", over_fake({ fake.answer(200, page_of(500)) }, {}, check_page),
   { stride = 23 })
 
+scenario("a client pauses after a 429", function()
+  local transport = answering { fake.answer(429, '{"errors":[]}', { ["retry-after"] = "3600" }) }
+  return function()
+    local client = machines.new { secret_key = KEY, transport = transport, retries = false }
+    failure("ClerkErrors", "unknown", client.get, client, "mch_1")
+    local paused = failure("TransportError", "timeout", client.get, client, "mch_1")
+    equal(0, paused.attempts)
+    equal(3600, paused.retry_after)
+  end
+end)
+
+-- ---------------------------------------------------------------- walks
+
+local WALK = { limit = 2, order_by = "created_at", query = "walk" }
+local WALK_LENGTH = 5
+
+-- A transport that lists so many machines.
+local function listing()
+  return {
+    send = function(_, request)
+      local limit, offset = request.url:match "limit=(%d+)&offset=(%d+)"
+      local rows = {}
+      for i = offset + 1, math.min(WALK_LENGTH, offset + limit) do
+        rows[#rows + 1] = ('{"id":"mch_%d","created_at":%d}'):format(i, i)
+      end
+      return fake.answer(200, ('{"data":[%s],"total_count":5}'):format(table.concat(rows, ",")))
+    end,
+  }
+end
+
+local function check_walked(machine, place)
+  equal("mch_" .. place, machine.id)
+end
+
+local takes = {}
+
+function takes.each(machine, walked)
+  walked.count = walked.count + 1
+  walked[walked.count] = machine.id
+end
+
+function takes.pages(page, walked)
+  for _, machine in ipairs(page.data) do takes.each(machine, walked) end
+end
+
+local function accept(value, problem)
+  if problem then error(problem, 0) end
+  return value
+end
+
+-- An iterator that a failure broke off goes on where it was.
+local function walk_with(interface, method)
+  return function()
+    local client = interface.new { secret_key = KEY, transport = listing() }
+    local next_one, walked
+    return function()
+      if not next_one then
+        walked = { "", "", "", "", "", count = 0 }
+        next_one = accept(client[method](client, WALK))
+      end
+      for value in function() return accept(next_one()) end do takes[method](value, walked) end
+      equal("mch_1 mch_2 mch_3 mch_4 mch_5", table.concat(walked, " "))
+      next_one = nil
+    end, function() client:close() end
+  end
+end
+
+for _, method in ipairs { "each", "pages" } do
+  scenario("machines are walked over by " .. method, walk_with(machines, method))
+  scenario("machines are walked over by the safe " .. method, walk_with(safe, method))
+end
+
 -- ---------------------------------------------------------------- libcurl
 
 server_scenario("a client is made, used over HTTP and closed", function(values)
@@ -355,12 +427,84 @@ server_scenario("a page of 500 comes over HTTP", function(values)
   return function() check_page(client) end, function() client:close() end
 end, { stride = 23 })
 
+server_scenario("a query comes over HTTP", over_http({}, function(client)
+  local page = client:list { limit = 2, offset = 1, query = "walk" }
+  equal(2, #page.data)
+  check_walked(page.data[1], 2)
+end))
+
 server_scenario("unusable answers come over HTTP", over_http({ retries = false }, function(client)
   failure("ClerkErrors", "machine_not_found", client.get, client, "mch_nobody")
   failure("SDKError", "unexpected_status", client.get, client, "mch_html")
   failure("SDKError", "invalid_json", client.get, client, "mch_broken")
   get(client, "mch_packed")
 end))
+
+server_scenario("redirects come over HTTP", over_http({}, function(client)
+  failure("SDKError", "redirect_refused", client.get, client, "mch_moved")
+end))
+
+local NUMBERS = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12"
+local PARTS = NUMBERS:gsub("%d+", "%0" .. ("."):rep(1000))
+
+server_scenario("headers come several times", over_http({}, function(client)
+  local _, info = client:get "mch_headers"
+  equal(NUMBERS, info.headers["x-number"])
+  equal(PARTS, info.headers["x-part"])
+end))
+
+server_scenario("answers are too large", over_http({
+  max_response_bytes = 500,
+  retries = false,
+}, function(client)
+  failure("TransportError", "response_too_large", client.list, client)
+  failure("TransportError", "response_too_large", client.get, client, "mch_flood")
+end))
+
+server_scenario("answers are no HTTP", over_http({ retries = false }, function(client)
+  failure("TransportError", "bad_response", client.get, client, "mch_garbage")
+  failure("TransportError", "bad_response", client.get, client, "mch_unpackable")
+end))
+
+-- The label is too long for a name server to be asked.
+server_scenario("a name is unknown", over_http({
+  base_url = ("https://%s.invalid/v1"):format(("a"):rep(64)),
+  retries = false,
+}, function(client)
+  failure("TransportError", "dns_failed", client.get, client, "mch_1")
+end))
+
+-- To connect is to wait for a server's part of TLS, which this one does not speak.
+server_scenario("time runs out", function(values)
+  local client = machines.new { secret_key = KEY, base_url = values.url }
+  local connecting = machines.new {
+    secret_key = KEY,
+    base_url = values.url:gsub("^http", "https"),
+    connect_timeout_ms = 5,
+    retries = false,
+  }
+  local function is_late(...)
+    failure("TransportError", "timeout", ...)
+  end
+  return function()
+    is_late(connecting.get, connecting, "mch_1")
+    is_late(client.get, client, "mch_hang", { timeout_ms = 5, retries = false })
+    is_late(client.get, client, "mch_hang", { timeout_ms = 5, deadline_ms = 8, retries = QUICK })
+  end, function()
+    connecting:close()
+    client:close()
+  end
+end, { stride = 7 })
+
+server_scenario("a client pauses after a 429 over HTTP", function(values)
+  return function()
+    local client = machines.new { secret_key = KEY, base_url = values.url, retries = false }
+    failure("ClerkErrors", "busy", client.get, client, "mch_busy")
+    local paused = failure("TransportError", "timeout", client.get, client, "mch_1")
+    equal(0, paused.attempts)
+    client:close()
+  end
+end)
 
 server_scenario("connections fail", over_http({ retries = false }, function(client)
   failure("TransportError", "connection_lost", client.get, client, "mch_drop")
@@ -589,6 +733,12 @@ server_scenario("several clients have tasks", function(values)
     end
   end
 end)
+
+server_scenario("machines are collected, two requests at once", over_tasks(function(client)
+  local all = client:collect(WALK, { concurrency = 2 })
+  equal(WALK_LENGTH, #all)
+  for place, machine in ipairs(all) do check_walked(machine, place) end
+end), { stride = 5 })
 
 server_scenario("a transfer is abandoned", function(values)
   local curl = core.curl { max_connections = 1 }

@@ -1,6 +1,7 @@
 /* What a few specs need of the system and Lua does not offer; see posix.lua. */
 #include <lauxlib.h>
 #include <lua.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -45,7 +46,14 @@ static int posix_restore_sigpipe(lua_State *L) {
   return 0;
 }
 
+static int posix_allocated(lua_State *L) {
+  struct mallinfo2 info = mallinfo2();
+  lua_pushinteger(L, (lua_Integer)info.uordblks + (lua_Integer)info.hblkhd);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
+    {"allocated", posix_allocated},
     {"fork", posix_fork},
     {"exit", posix_exit},
     {"wait", posix_wait},

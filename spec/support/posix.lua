@@ -6,6 +6,7 @@
 --   wait(pid)              --> exit status of the child, or minus the signal that ended it
 --   setenv(name, value)    nil unsets
 --   is_readable(fd, ms)    --> whether a descriptor is, or within so many ms
+--   allocated()            --> bytes that malloc has given away (glibc)
 --   restore_sigpipe()      lets SIGPIPE end this process again, as it does by default
 
 local lua = rawget(_G, "jit") and "luajit" or "lua5.4"

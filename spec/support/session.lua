@@ -5,10 +5,11 @@
 --
 -- MANNER is "blocking": one call after the other; or "tasks": ten at once, some of them cancelled
 -- or left to the collector with their client. Prints ten lines, evenly spread: calls, descriptors,
--- resident memory and Lua's memory in KiB.
+-- resident memory, what malloc has given away and Lua's memory, in KiB.
 
 local libcurl = require "clerk.machines.libcurl"
 local machines = require "clerk.machines"
+local posix = require "support.posix"
 
 local URL, KEY, CALLS, MANNER, CA_FILE = arg[1], arg[2], tonumber(arg[3]), arg[4], arg[5]
 
@@ -160,7 +161,8 @@ local function report(calls)
   collectgarbage()
   collectgarbage()
   local resident = first_match("/proc/self/status", "VmRSS:%s*(%d+)")
-  print(("%d %d %d %.0f"):format(calls, count_descriptors(), resident, collectgarbage "count"))
+  print(("%d %d %d %.0f %.0f"):format(calls, count_descriptors(), resident,
+    posix.allocated() / 1024, collectgarbage "count"))
 end
 
 local MANNERS = {

@@ -80,8 +80,8 @@ static bool run_threads(int count) {
 
 int main(int count, char **arguments) {
   if (count < 4) return 2;
-  int thread_count = atoi(arguments[2]);
-  plan.states = atoi(arguments[3]);
+  int thread_count = (int)strtol(arguments[2], NULL, 10);
+  plan.states = (int)strtol(arguments[3], NULL, 10);
   arguments[3] = arguments[1];
   plan.arguments = arguments + 3;
   plan.count = count - 3;
