@@ -111,8 +111,8 @@ local function without_keys(value, keys)
 end
 
 local function holds_one(value, keys)
-  for _, key in ipairs(keys) do
-    if tostring(value):find(key, 1, true) then
+  for i = 1, type(value) == "string" and #keys or 0 do
+    if value:find(keys[i], 1, true) then
       return true
     end
   end
