@@ -2,28 +2,17 @@
 
 local core = require "clerk.machines.core"
 local emulator = require "clerk.machines.emulator"
+local files = require "support.files"
 local machines = require "clerk.machines"
 local options = require "clerk.machines.options"
 local process = require "support.process"
 local pty = require "support.pty"
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
+local read, run = files.read, process.output_of
 local readme = read "README.md"
 
 local is_luajit = rawget(_G, "jit") ~= nil
 local LUA = is_luajit and "luajit" or "lua5.4"
-
-local function run(command)
-  local status, output, errors = process.run(command)
-  assert(status == 0, command .. "\n" .. output .. errors)
-  return output
-end
 
 --- The README's snippets, each with its chapter and its kind, which is "" when it is indented.
 local snippets = {}

@@ -1,6 +1,7 @@
 -- What hosts embed: built, installed, linked by CMake and by pkg-config, and run where none of the
 -- library's files can be found.
 
+local files = require "support.files"
 local machines = require "clerk.machines"
 local process = require "support.process"
 
@@ -9,26 +10,8 @@ local lua = is_luajit and "luajit" or "lua5.4"
 local archive_of_lua = is_luajit and "libluajit-5.1.a" or "liblua5.4.a"
 local build = "build/embed-" .. lua
 
-local quote = process.quote
-
-local function run(command)
-  local status, output, errors = process.run(command)
-  assert(status == 0, command .. "\n" .. output .. errors)
-  return output
-end
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-end
+local quote, run = process.quote, process.output_of
+local read, write = files.read, files.write
 
 local root = run("pwd"):match "[^\n]+"
 local tree, server, url

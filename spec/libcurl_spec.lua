@@ -1,6 +1,7 @@
 -- The default transport over real sockets, against servers that behave and servers that do not.
 
 local descriptors = require "support.descriptors"
+local files = require "support.files"
 local machines = require "clerk.machines"
 local posix = require "support.posix"
 local server = require "support.server"
@@ -54,13 +55,6 @@ local function command_output(command)
   local output = pipe:read "*a"
   pipe:close()
   return output
-end
-
-local function read_file(path)
-  local file = assert(io.open(path, "rb"))
-  local bytes = file:read "*a"
-  file:close()
-  return bytes
 end
 
 local function gzip(command)
@@ -312,7 +306,7 @@ describe("The libcurl transport", function()
     local PEAK_KILOBYTES = 8192
 
     local function kilobytes(name)
-      return tonumber(read_file "/proc/self/status":match(name .. ":%s*(%d+)"))
+      return tonumber(files.read "/proc/self/status":match(name .. ":%s*(%d+)"))
     end
 
     -- What `work` took at its peak, which is told from now on, not from the process's start.
@@ -1111,7 +1105,7 @@ describe("The libcurl transport", function()
     local function connected_to(port)
       local found = {}
       local row = ":%%s%%x+:%%x+%%s%%x+:%04X%%s01%%s%%S+%%s%%S+%%s%%S+%%s+%%d+%%s+%%d+%%s(%%d+)"
-      for inode in read_file "/proc/net/tcp":gmatch(row:format(port)) do
+      for inode in files.read "/proc/net/tcp":gmatch(row:format(port)) do
         table.insert(found, inode)
       end
       return found

@@ -3,15 +3,10 @@
 local machines = require "clerk.machines"
 local process = require "support.process"
 
+local run = process.output_of
 local is_luajit = rawget(_G, "jit") ~= nil
 local lua = is_luajit and "luajit" or "lua5.4"
 local version = is_luajit and "5.1" or "5.4"
-
-local function run(command)
-  local status, output, errors = process.run(command)
-  assert(status == 0, command .. "\n" .. output .. errors)
-  return output
-end
 
 local function new_directory()
   return (run "mktemp -d"):gsub("\n", "")

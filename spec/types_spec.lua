@@ -3,16 +3,12 @@
 local core = require "clerk.machines.core"
 local emulator = require "clerk.machines.emulator"
 local faults = require "clerk.machines.emulator.faults"
+local files = require "support.files"
 local machines = require "clerk.machines"
 local options = require "clerk.machines.options"
 local safe = require "clerk.machines.safe"
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
+local read = files.read
 
 local types = read "lua/clerk/machines/types.lua"
 local errors_source = read "lua/clerk/machines/errors.lua"

@@ -10,8 +10,11 @@
 -- What is run may be in any phase where nginx.conf says run(): the code comes by a file, and what
 -- it returns goes back by one. nginx's Lua is LuaJIT, so this is for specs that run on LuaJIT.
 
+local files = require "support.files"
 local literal = require "support.literal"
 local process = require "support.process"
+
+local read, write = files.read, files.write
 
 local PATIENCE_POLLS = 6000
 
@@ -37,19 +40,6 @@ local function exists(path)
   local file = io.open(path)
   if file then file:close() end
   return file ~= nil
-end
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  assert(file:write(text))
-  file:close()
 end
 
 -- The paths of this process, which may begin in its working directory.

@@ -159,6 +159,15 @@ function process.run(command)
   return status, output, errors
 end
 
+---The same for a command that must succeed: raises with all it said when it does not.
+---@param command string
+---@return string output
+function process.output_of(command)
+  local status, output, errors = process.run(command)
+  assert(status == 0, command .. "\n" .. output .. errors)
+  return output
+end
+
 ---For teardowns: raises when a started process is still running, after having killed it.
 function process.none_left()
   local left = {}
