@@ -257,22 +257,7 @@ for name, row in pairs(rows) do
   options.names[name] = row.per_call or false
 end
 
---- The names of the members of each option that is a group, and of the groups within.
-options.members = {}
-
-local function note_members(group)
-  for name, row in pairs(group) do
-    if row.members then
-      options.members[name] = {}
-      for member in pairs(row.members) do
-        table.insert(options.members[name], member)
-      end
-      note_members(row.members)
-    end
-  end
-end
-
-note_members(rows)
+options.rows = rows
 
 local function full_user_agent(own)
   local runtime = type(jit) == "table" and jit.version or _VERSION
