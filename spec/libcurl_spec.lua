@@ -648,15 +648,21 @@ describe("The libcurl transport", function()
       assert.equal(count, meta.attempts)
     end
 
+    -- A get that waits and one that may not.
+    local function meet_busy(status, headers, seconds)
+      local web = start_busy(status, headers)
+      local client, waited = new_sleeper(web)
+      assert_attempts(2, get(client))
+      assert_waited(seconds, waited())
+      assert_busy(status, seconds, failure_of(client.get, client, "mch_1", { retries = false }))
+      return web, client, waited
+    end
+
     for _, case in ipairs(cases) do
       local what, headers, seconds = case[1], case[2], case[3]
 
       it(("a 429 with %s, which holds for the whole client and for a POST"):format(what), function()
-        local web = start_busy(429, headers)
-        local client, waited = new_sleeper(web)
-        assert_attempts(2, get(client))
-        assert_waited(seconds, waited())
-        assert_busy(429, seconds, failure_of(client.get, client, "mch_1", { retries = false }))
+        local web, client, waited = meet_busy(429, headers, seconds)
         assert.equal(0, waited())
         assert_attempts(1, get(client))
         assert_waited(seconds, waited())
@@ -666,11 +672,7 @@ describe("The libcurl transport", function()
       end)
 
       it(("a 503 with %s, which holds for that call alone and for no POST"):format(what), function()
-        local web = start_busy(503, headers)
-        local client, waited = new_sleeper(web)
-        assert_attempts(2, get(client))
-        assert_waited(seconds, waited())
-        assert_busy(503, seconds, failure_of(client.get, client, "mch_1", { retries = false }))
+        local web, client, waited = meet_busy(503, headers, seconds)
         assert_attempts(1, get(client))
         local failure = failure_of(create, client)
         assert_busy(503, seconds, failure)

@@ -120,11 +120,7 @@ local function page_of(count)
   return ('{"data":[%s],"total_count":%d}'):format(table.concat(rows, ","), count)
 end
 
-local function output_of(command)
-  local status, output, errors = process.run(command)
-  assert.equal(0, status, output .. errors)
-  return output
-end
+local output_of = process.output_of
 
 local function start_server()
   local packed = output_of [[printf '{"id":"mch_packed"}' | gzip -c]]

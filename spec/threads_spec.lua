@@ -3,16 +3,10 @@
 
 local process = require "support.process"
 
-local quote = process.quote
+local output_of, quote = process.output_of, process.quote
 
 local LUA = jit and "luajit" or "lua5.4"
 local KEY = "sk_test_marked_key"
-
-local function output_of(command)
-  local status, output, errors = process.run(command)
-  assert.equal(0, status, errors)
-  return output
-end
 
 describe("Lua states in threads", function()
   local program, emulator, url

@@ -31,9 +31,7 @@ Nginx.__index = Nginx
 local nginx = {}
 
 local function output_of(command)
-  local status, output, errors = process.run(command)
-  assert(status == 0, errors)
-  return (output:gsub("%s+$", ""))
+  return (process.output_of(command):gsub("%s+$", ""))
 end
 
 local function exists(path)

@@ -7,6 +7,7 @@
 --   … web:url "/v1" … web:requests()[1].line …
 --   after_each(server.stop_all)
 
+local files = require "support.files"
 local literal = require "support.literal"
 local process = require "support.process"
 
@@ -23,12 +24,6 @@ local Server = {}
 Server.__index = Server
 
 local server = {}
-
-local function write_file(path, text)
-  local file = assert(io.open(path, "wb"))
-  assert(file:write(text))
-  file:close()
-end
 
 local function own_pid()
   local file = assert(io.open "/proc/self/stat")
@@ -56,7 +51,7 @@ end
 function server.start(script, options)
   options = options or {}
   local config, record = os.tmpname(), os.tmpname()
-  write_file(config, "return " .. literal {
+  files.write(config, "return " .. literal {
     script = script,
     values = options.values or {},
     tls = options.tls,
