@@ -109,6 +109,6 @@ describe("The module", function()
     local status, _, errors = process.run(("env PKG_CONFIG_LIBDIR=/nowhere "
       .. "cmake -S . -B %s/build -DLUA=%s"):format(tree, lua))
     assert.not_equal(0, status)
-    assert.truthy(errors:find("libcurl 7.80 or newer is missing", 1, true))
+    assert.truthy(errors:find("libcurl 7.88 or newer is missing", 1, true))
   end)
 end)

@@ -9,8 +9,8 @@
 
 #include "utf8.h"
 
-#if LIBCURL_VERSION_NUM < 0x075000
-#error "clerk.machines needs libcurl 7.80 or newer"
+#if LIBCURL_VERSION_NUM < 0x075800
+#error "clerk.machines needs libcurl 7.88 or newer"
 #endif
 
 #define SET(easy, option, value) (curl_easy_setopt(easy, option, value) == CURLE_OK)
@@ -172,18 +172,11 @@ clerk_status clerk_transfer_set_body(clerk_transfer *transfer, clerk_text body) 
   return add_line(transfer, "expect", ":", "");
 }
 
-/* HTTP/2 is a wish, which a libcurl without it refuses; all else is needed. */
+/* A libcurl without HTTP/2 refuses that option; all the others must be set. */
 static bool set_protocols(CURL *easy) {
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-#if LIBCURL_VERSION_NUM >= 0x075500
-  bool is_set = SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-  bool is_set = SET(easy, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
-#if LIBCURL_VERSION_NUM >= 0x075700
-  is_set = is_set && SET(easy, CURLOPT_QUICK_EXIT, 1L);
-#endif
-  return is_set && SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
+  return SET(easy, CURLOPT_PROTOCOLS_STR, "http,https") && SET(easy, CURLOPT_QUICK_EXIT, 1L) &&
+         SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
          SET(easy, CURLOPT_NOSIGNAL, 1L) && SET(easy, CURLOPT_PATH_AS_IS, 1L) &&
          SET(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate") &&
          SET(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
