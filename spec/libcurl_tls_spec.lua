@@ -63,12 +63,14 @@ local function write_temporary(text)
 end
 
 -- A server with a certificate by an authority of its own, which is in the file `web.ca_file`.
-local function start(script, alpn, certificate_options, version)
+-- `first`: what it does on its first connection, instead of a handshake.
+local function start(script, alpn, certificate_options, version, first)
   local options = { hosts = HOSTS }
   for name, value in pairs(certificate_options or {}) do options[name] = value end
   local made = certificates.new(options)
   local web = server.start(script, {
     tls = { certificate = made.certificate, key = made.key, alpn = alpn, version = version },
+    first = first,
   })
   web.ca_file = write_temporary(made.ca)
   return web
@@ -160,8 +162,35 @@ describe("The libcurl transport over TLS", function()
       ]], NO_TLS)
     end)
 
-    it("when the server ends the handshake", function()
-      assert_refused(server.start "connection:read(1000)", HUNG_UP)
+  end)
+
+  describe("repeats a call on another connection, a POST too, when the handshake is", function()
+    -- On the first connection the server does this instead of a handshake.
+    local endings = {
+      ["closed at once"] = "connection:close()",
+      ["closed after the client's hello"] = "connection:read(4096) connection:close()",
+      ["reset at once"] = "connection:reset()",
+      ["reset after the client's hello"] = "connection:read(4096) connection:reset()",
+      ["closed within the server's hello"] =
+        [[connection:read(4096) connection:write "\22\3\3\0\100\2\0\0" connection:close()]],
+      ["reset within the server's hello"] =
+        [[connection:read(4096) connection:write "\22\3\3\0\100\2\0\0" connection:reset()]],
+    }
+    for what, ending in pairs(endings) do
+      it(what, function()
+        local web = start(ECHO, nil, nil, nil, ending)
+        local _, meta = create(client_of(web))
+        assert.equal(2, meta.attempts)
+        assert.equal(1, #web:requests())
+      end)
+    end
+
+    it("cut again and again, until it gives up", function()
+      local web = server.start "connection:read(4096) connection:close()"
+      local failure = failure_of(create, client_of(web, { retries = false }))
+      assert.equal("connect_failed", failure.code)
+      assert_tells(failure.message, HUNG_UP)
+      assert.is_false(failure.maybe_applied)
     end)
   end)
 
@@ -320,14 +349,48 @@ describe("The libcurl transport over TLS", function()
       assert.equal("GET /v1/machines/mch_1 HTTP/1.1", web:requests()[1].line)
     end)
 
-    it("and sends a POST once, even when the server refuses its stream", function()
+    -- With RST_STREAM and REFUSED_STREAM (RFC 9113, 8.7).
+    local REFUSES_TWO = [[
+      connection:http2(function(_, stream)
+        shared.count = (shared.count or 0) + 1
+        if shared.count <= 2 then return stream:write_rst_stream_frame(7) and nil end
+        return 200, '{"id":"mch_1","secret_key":"ak_1"}'
+      end)
+    ]]
+
+    it("and repeats a POST whose stream the server has refused, unprocessed", function()
+      local web = start(REFUSES_TWO, BOTH)
+      local _, meta = create(client_of(web))
+      assert.equal(3, meta.attempts)
+      assert.equal(3, #web:requests())
+    end)
+
+    it("and knows without retries that a refused POST was not applied", function()
+      local web = start(REFUSES_TWO, BOTH)
+      local failure = failure_of(create, client_of(web, { retries = false }))
+      assert.equal("connection_lost", failure.code)
+      assert.is_false(failure.maybe_applied)
+      assert.equal(1, failure.attempts)
+    end)
+
+    it("and sends a POST on a connection of its own, where a refusal can be told", function()
+      local web = start(HTTP2_ECHO, BOTH)
+      local client = client_of(web)
+      get(client)
+      client:update("mch_1", { name = "b" })
+      pcall(create, client)
+      get(client)
+      assert.equal(2, web:connections())
+      assert.equal(1, web:requests()[3].number)
+    end)
+
+    it("and does not repeat a POST whose stream ended with another error", function()
       local web = start([[
-        connection:http2(function(_, stream) stream:write_rst_stream_frame(7) end)
+        connection:http2(function(_, stream) stream:write_rst_stream_frame(2) end)
       ]], BOTH)
       local failure = failure_of(create, client_of(web))
-      assert.equal("TransportError", failure.type)
       assert.equal("connection_lost", failure.code)
-      assert.equal(1, failure.attempts)
+      assert.is_true(failure.maybe_applied)
       assert.equal(1, #web:requests())
     end)
 

@@ -434,7 +434,7 @@ describe("The pause after a 429", function()
       for _, err in ipairs { failure_of(task),
         error_of(client.create, client, { name = "mch_1" }, hasty),
         error_of(client.create, client, { name = "mch_1" }, { deadline_ms = 5000 }) } do
-        assert.equal("timeout", err.code)
+        assert.equal("rate_limited", err.code)
         assert.equal(0, err.attempts)
         assert.is_true(err.retry_after > 20)
         assert.is_false(err.maybe_applied)

@@ -78,6 +78,11 @@ local function is_near(expected, actual)
   return actual <= expected and actual > expected - 1000
 end
 
+--- Whether a wait is the rest of a pause and the random part of a second after it.
+local function is_spread(pause_ms, waited_ms)
+  return waited_ms > pause_ms - 2000 and waited_ms <= pause_ms + 1000
+end
+
 describe("a call", function()
   it("is done after a success", function()
     for method in pairs(calls) do
@@ -285,13 +290,26 @@ describe("Retry-After", function()
     return verdict.wait_ms, verdict.retry_after
   end
 
-  for text, seconds in pairs { ["0"] = 0, ["1"] = 1, ["7"] = 7, ["007"] = 7, ["3600"] = 3600 } do
+  for text, seconds in pairs { ["1"] = 1, ["7"] = 7, ["007"] = 7, ["3600"] = 3600 } do
     it("of " .. text .. " is a wait of as many seconds", function()
       local wait, retry_after = waited(text)
       assert.equal(seconds * 1000, wait)
       assert.equal(seconds, retry_after)
     end)
   end
+
+  it("of 0 waits as long as the backoff", function()
+    local wait, retry_after = waited "0"
+    assert.equal(250, wait)
+    assert.equal(0, retry_after)
+  end)
+
+  it("shorter than the backoff does not shorten it, however often it comes", function()
+    for _, text in ipairs { "0", "1" } do
+      local growing = waits(begin("GET", { backoff = { initial_interval = 3000 } }), busy(text), 0, 3)
+      assert.same({ 1500, 2250, 3375 }, growing)
+    end
+  end)
 
   it("holds whatever chance says, and beyond the maximum interval", function()
     for _, random in ipairs { 0, 0.5, almost_one } do
@@ -353,7 +371,9 @@ describe("Retry-After", function()
   }
   for _, span in ipairs(spans) do
     it("of a date knows the calendar: " .. span[4], function()
-      assert.equal(span[3] * 1000, (waited(span[1], span[2])))
+      local wait, retry_after = waited(span[1], span[2])
+      assert.equal(span[3], retry_after)
+      assert.equal(math.max(250, span[3] * 1000), wait)
     end)
   end
 
@@ -427,11 +447,9 @@ describe("max_elapsed_time", function()
     assert.equal("failed", receive(call, fake.answer(503), 1e12 + 1001).outcome)
   end)
 
-  it("of nothing allows no wait but one of nothing", function()
+  it("of 0 allows no wait", function()
     assert.equal("failed", receive(begin("GET", within(0)), fake.answer(503)).outcome)
-    local verdict = receive(begin("GET", within(0)), busy "0")
-    assert.equal("again", verdict.outcome)
-    assert.equal(0, verdict.wait_ms)
+    assert.equal("failed", receive(begin("GET", within(0)), busy "0").outcome)
   end)
 
   it("ends the call with its last error", function()
@@ -666,8 +684,36 @@ describe("after a 429", function()
     local _, info = client:list()
     assert.equal(1, info.attempts)
     assert.equal(1, #transport.sleeps)
-    assert.is_true(is_near(30000, transport.sleeps[1]))
+    assert.is_true(is_spread(30000, transport.sleeps[1]))
     assert.equal(2, #transport.requests)
+  end)
+
+  it("calls without retries do not pause", function()
+    local client, transport = paused_client "30"
+    client:get("m", { retries = false })
+    assert.same({}, transport.sleeps)
+    assert.equal(2, #transport.requests)
+  end)
+
+  it("the other calls start spread over a second", function()
+    local client, transport = paused_client "30"
+    client.transport.sleep = function(_, ms) table.insert(transport.sleeps, ms) error "enough" end
+    for _ = 1, 50 do pcall(client.get, client, "m") end
+    table.sort(transport.sleeps)
+    assert.is_true(transport.sleeps[50] - transport.sleeps[1] > 500)
+    assert.is_true(is_spread(30000, transport.sleeps[1]) and is_spread(30000, transport.sleeps[50]))
+  end)
+
+  it("the call itself waits an hour and longer when told to, the others a minute", function()
+    local patient = { retries = { backoff = { max_elapsed_time = 1e8 } } }
+    local client, transport = fake.client({ busy "7200", fake.ok }, patient)
+    client:get "m"
+    assert.equal(1, #transport.sleeps)
+    assert.is_true(is_near(7200000, transport.sleeps[1]))
+    client, transport = paused_client("7200", patient)
+    client:get "m"
+    assert.equal(1, #transport.sleeps)
+    assert.is_true(is_spread(60000, transport.sleeps[1]))
   end)
 
   it("the call itself sleeps once, and later ones not again", function()
@@ -686,10 +732,11 @@ describe("after a 429", function()
     assert.same({}, transport.sleeps)
   end)
 
-  it("a Retry-After of zero holds up nobody", function()
+  it("a Retry-After of 0 pauses the other calls as long as the backoff", function()
     local client, transport = paused_client "0"
     client:get "m"
-    assert.same({}, transport.sleeps)
+    assert.equal(1, #transport.sleeps)
+    assert.is_true(transport.sleeps[1] > 200 and transport.sleeps[1] < 1600)
   end)
 
   --- A client whose first call gets the first answer after a second call, made meanwhile, has got
@@ -709,17 +756,17 @@ describe("after a 429", function()
   it("a later answer that asks for less does not shorten the pause", function()
     local client, transport = overlapping(busy "5", busy "40")
     client:get "m"
-    assert.equal(1, #transport.sleeps)
-    assert.is_true(is_near(40000, transport.sleeps[1]))
+    assert.equal(2, #transport.sleeps)
+    assert.is_true(is_near(5000, transport.sleeps[1]))
+    assert.is_true(is_spread(35000, transport.sleeps[2]))
   end)
 
   it("a call fails with its own answer when another's pause is too long for it", function()
-    local client, transport = overlapping(busy "5", busy "90")
+    local client = overlapping(busy "5", busy "90")
     local err = assert.has_error(function() client:get "m" end)
     assert.equal(429, err.status)
     assert.equal(1, err.attempts)
     assert.equal(5, err.retry_after)
-    assert.same({}, transport.sleeps)
   end)
 
   it("a 503 with Retry-After holds up nobody else", function()
@@ -733,7 +780,7 @@ describe("after a 429", function()
   local function check_refusal(err, retry_after)
     assert.is_true(machines.is_error(err))
     assert.equal("TransportError", err.type)
-    assert.equal("timeout", err.code)
+    assert.equal("rate_limited", err.code)
     assert.equal(0, err.attempts)
     assert.is_true(err.retry_after <= retry_after and err.retry_after >= retry_after - 2)
     assert.is_nil(err.status)
@@ -742,7 +789,7 @@ describe("after a 429", function()
   it("a call that would have to wait past its max_elapsed_time fails at once", function()
     local client, transport = paused_client "90"
     local err = assert.has_error(function() client:get "m" end)
-    check_refusal(err, 90)
+    check_refusal(err, 60)
     assert.equal("get", err.operation)
     assert.is_nil(err.maybe_applied)
     assert.equal(1, #transport.requests)
@@ -766,7 +813,7 @@ describe("after a 429", function()
       function() client:delete "m" end,
     } do
       local err = assert.has_error(change)
-      check_refusal(err, 90)
+      check_refusal(err, 60)
       assert.is_false(err.maybe_applied)
     end
   end)
@@ -775,7 +822,7 @@ describe("after a 429", function()
     local client, transport = paused_client "3"
     client:get("m", { deadline_ms = 9000 })
     local left = transport.requests[2].timeout_ms
-    assert.is_true(left > 5000 and left < 7000)
+    assert.is_true(left > 4000 and left < 7000)
   end)
 end)
 
@@ -848,7 +895,7 @@ describe("on_event", function()
       client:get "mch_1"
     end)
     assert.same({ "attempt", "answer", "end", "wait", "attempt", "answer", "end" }, types(events))
-    assert.is_true(is_near(30000, events[4].wait_ms))
+    assert.is_true(is_spread(30000, events[4].wait_ms))
   end)
 
   it("never sees a key, a header or a body", function()

@@ -259,16 +259,18 @@ const char *clerk_judgement_name(clerk_judgement judgement);
 
 /* ------------------------------------------------------------------ failures */
 
-/* Why there is no complete answer. The first four may pass and can be tried again. */
+/* Why there is no complete response. The first four may pass and can be tried again. */
 typedef enum clerk_failure {
   CLERK_DNS_FAILED,
   CLERK_CONNECT_FAILED,
   CLERK_CONNECTION_LOST,
   CLERK_TIMEOUT,
+  CLERK_RATE_LIMITED, /* not sent: a host's own, while it pauses after a 429 */
   CLERK_TLS_FAILED,
   CLERK_RESPONSE_TOO_LARGE,
-  CLERK_BAD_RESPONSE, /* no HTTP, or broken on its way */
-  CLERK_CANCELLED     /* by the host */
+  CLERK_BAD_RESPONSE, /* not HTTP, or broken on its way */
+  CLERK_CANCELLED,    /* by the host */
+  CLERK_NO_RESOURCES  /* the process has no file descriptor or memory left */
 } clerk_failure;
 
 /* The name of a failure, such as "dns_failed". Static; NULL after the last. */
@@ -325,16 +327,16 @@ typedef struct clerk_attempt {
   bool has_retry_after;      /* whether it asked to wait, */
   int64_t retry_after_s;     /* and for how long, as clerk_parse_retry_after tells */
   clerk_failure failure;     /* without: why, */
-  bool sent;                 /* and whether any byte of the request may have left */
+  bool sent;                 /* whether the server may act on the request, */
+  bool is_final;             /* and whether to try again is pointless, whatever the failure */
 } clerk_attempt;
 
 typedef enum clerk_outcome { CLERK_DONE, CLERK_FAILED, CLERK_AGAIN } clerk_outcome;
 
 typedef struct clerk_verdict {
   clerk_outcome outcome;
-  int64_t wait_ms; /* what the host waits before the next attempt (CLERK_AGAIN) */
-  int64_t
-      pause_ms; /* after a 429: nobody should use this key for so long, an hour at most; else 0 */
+  int64_t wait_ms;  /* what the host waits before the next attempt (CLERK_AGAIN) */
+  int64_t pause_ms; /* after a 429: how long other calls should wait, 60 s at most; else 0 */
 } clerk_verdict;
 
 /*

@@ -1,6 +1,7 @@
 /* The libcurl transport: the loop, the clients' connections, and the transfers on them. */
 #include "curl.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -277,10 +278,19 @@ static bool open_share(clerk_curl *curl) {
   return false;
 }
 
+static clerk_status lack_descriptor(clerk_loop *loop, clerk_transfer *transfer) {
+  transfer->failure = CLERK_NO_RESOURCES;
+  transfer->message = CLERK_NO_DESCRIPTOR;
+  transfer->is_finished = true;
+  move_to(&loop->finished, transfer);
+  return CLERK_OK;
+}
+
 clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
                               const clerk_curl_request *request) {
   if (!curl->loop) return CLERK_REFUSED;
   leave_to_parent(curl->loop);
+  if (!clerk_poller_open(&curl->loop->poller)) return lack_descriptor(curl->loop, transfer);
   if (!open_multi(curl) || !open_share(curl)) return CLERK_NO_MEMORY;
   CURL *easy = take_handle(curl);
   if (!easy) return CLERK_NO_MEMORY;
@@ -315,8 +325,13 @@ static void finish_transfers(clerk_curl *curl) {
     clerk_transfer *transfer;
     CURLcode code = message->data.result; /* gone once the handle is removed */
     curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
-    clerk_easy_conclude(transfer, code);
-    finish(curl, transfer);
+    if (clerk_easy_renew(transfer)) {
+      curl_multi_remove_handle(curl->multi, transfer->easy);
+      move_to(&curl->waiting, transfer);
+    } else {
+      clerk_easy_conclude(transfer, code);
+      finish(curl, transfer);
+    }
   }
 }
 
@@ -381,7 +396,10 @@ static int time_to_wait(const clerk_loop *loop, int wait_ms) {
 void clerk_loop_step(clerk_loop *loop, int wait_ms) {
   clerk_ready ready[16];
   leave_to_parent(loop);
-  if (!clerk_poller_open(&loop->poller)) return;
+  if (!clerk_poller_open(&loop->poller)) {
+    poll(NULL, 0, time_to_wait(loop, wait_ms));
+    return;
+  }
   int64_t end_us = now_us() + SLICE_US;
   for (clerk_curl *curl = loop->members; curl; curl = curl->next) begin_and_time(curl, end_us);
   int wait = time_to_wait(loop, wait_ms);

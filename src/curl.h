@@ -105,7 +105,8 @@ struct clerk_transfer {
   clerk_buffer body;     /* public: with a response, unpacked; its bytes are NULL when empty */
   clerk_failure failure; /* public: without a response */
   const char *message;   /* public: without a response, a sentence; gone with the transfer */
-  bool sent;             /* public: without a response, whether a byte may have left */
+  bool sent;             /* public: without a response, whether the server may act on it */
+  bool is_final;         /* public: without a response, whether to try again is pointless */
 
   clerk_curl *owner;     /* until it is finished */
   clerk_transfers *list; /* the one that it is in, or NULL */
@@ -116,10 +117,19 @@ struct clerk_transfer {
   clerk_buffer upload;
   clerk_buffer head;
   size_t body_limit;
-  int sends;
+  bool is_tls;
+  bool is_first;     /* the first request on its connection */
+  bool is_stale;     /* the kept connection is not fit for use; nothing was sent on it */
+  bool lacks_fd;     /* a socket was needed when none could be opened */
+  int local_port;    /* of its connection */
+  int sends;         /* how often libcurl was about to send the request */
+  const char *flaw;  /* why a callback of ours has ended the transfer, as `failure` says; static */
   size_t head_bytes; /* of all heads, and of the trailer */
   enum { CLERK_AWAITS_HEAD, CLERK_IN_HEAD, CLERK_PAST_HEAD } phase;
-  bool is_final_head, is_too_large;
+  bool is_final_head;
+  bool is_in_length; /* the latest header line is a Content-Length */
+  bool has_length;   /* this head has announced `length` */
+  uint64_t length;
   char error[CURL_ERROR_SIZE];
 };
 
@@ -141,7 +151,8 @@ typedef struct clerk_curl_request {
 /*
 ** Starts a transfer, once, by a copy of the request; the next step begins it. It stays the
 ** caller's, who keeps it where it is until clerk_transfer_end. CLERK_OK; or CLERK_NO_MEMORY, or
-** CLERK_REFUSED when `curl` is closed: not started, but to be ended too.
+** CLERK_REFUSED when `curl` is closed: not started, but to be ended too. Without a file descriptor
+** for the loop, the transfer is started and has failed.
 */
 clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
                               const clerk_curl_request *request);
@@ -155,8 +166,8 @@ bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, cler
                                 clerk_text *value);
 
 /*
-** Whether a byte of the request may have left by now, of a transfer that is started. What a proxy
-** was told to connect does not count.
+** Whether the server may act on the request by now, of a transfer that is started. A CONNECT that a
+** proxy was sent does not count, nor does a request that the server has refused unprocessed.
 */
 bool clerk_transfer_has_sent(const clerk_transfer *transfer);
 

@@ -214,8 +214,10 @@ static const char *read_failure(lua_State *L, int failure, clerk_attempt *attemp
   if (!code || !clerk_find_failure(code, &attempt->failure))
     return "the transport returned a failure with an unknown code";
   lua_getfield(L, failure, "sent");
-  attempt->sent = lua_isnil(L, -1) || lua_toboolean(L, -1); /* who does not tell may have sent */
-  lua_pop(L, 1);
+  attempt->sent = lua_isnil(L, -1) || lua_toboolean(L, -1); /* a transport that does not say: yes */
+  lua_getfield(L, failure, "final");
+  attempt->is_final = lua_toboolean(L, -1);
+  lua_pop(L, 2);
   const char *message = keep_field(L, failure, "message");
   return message ? message : clerk_failure_name(attempt->failure);
 }

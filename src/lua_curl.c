@@ -227,6 +227,8 @@ static int push_failure(lua_State *L, const clerk_transfer *transfer) {
   lua_setfield(L, -2, "message");
   lua_pushboolean(L, transfer->sent);
   lua_setfield(L, -2, "sent");
+  lua_pushboolean(L, transfer->is_final);
+  lua_setfield(L, -2, "final");
   return 2;
 }
 

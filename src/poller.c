@@ -2,9 +2,11 @@
 #include "poller.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #if CLERK_HAS_EPOLL
@@ -30,6 +32,29 @@ bool clerk_poller_keep(clerk_poller *poller, int descriptor) {
   poller->changes++;
   if (watch) *watch = (clerk_watch){.is_kept = true};
   return watch != NULL;
+}
+
+bool clerk_lacks_descriptors(int error) {
+  return error == EMFILE || error == ENFILE;
+}
+
+static int local_port_of(int descriptor) {
+  struct sockaddr_storage address = {0};
+  socklen_t size = sizeof address;
+  if (getsockname(descriptor, (struct sockaddr *)&address, &size) != 0) return 0;
+  if (address.ss_family == AF_INET) return ntohs(((struct sockaddr_in *)&address)->sin_port);
+  return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
+}
+
+clerk_watch *clerk_poller_find(clerk_poller *poller, int local_port, int *next) {
+  while ((size_t)*next < poller->capacity) {
+    int descriptor = (*next)++;
+    clerk_watch *watch = &poller->watches[descriptor];
+    if (!watch->is_kept) continue;
+    if (watch->local_port == 0) watch->local_port = local_port_of(descriptor);
+    if (watch->local_port == local_port) return watch;
+  }
+  return NULL;
 }
 
 void clerk_poller_trim(clerk_poller *poller) {

@@ -19,6 +19,8 @@ typedef struct clerk_watch {
   unsigned char wanted;     /* CLERK_READABLE, CLERK_WRITABLE; 0: not watched */
   unsigned char registered; /* what epoll has been told */
   bool is_kept;             /* whoever opened it tells when it is closed */
+  bool is_http1;            /* a note of the transport: its connection speaks HTTP/1 */
+  int local_port;           /* of a kept one, once somebody has asked; else 0 */
 } clerk_watch;
 
 /* Zero it before clerk_poller_open; clerk_poller_close ends it. */
@@ -39,6 +41,9 @@ typedef struct clerk_ready {
 /* False when the system has no descriptor left. An open one is left as it is. */
 bool clerk_poller_open(clerk_poller *poller);
 
+/* Whether this errno means that the process or the system has no descriptor left. */
+bool clerk_lacks_descriptors(int error);
+
 /* Frees everything and zeroes the struct; the descriptors watched stay open. */
 void clerk_poller_close(clerk_poller *poller);
 
@@ -52,6 +57,12 @@ void clerk_poller_trim(clerk_poller *poller);
 */
 bool clerk_poller_keep(clerk_poller *poller, int descriptor);
 void clerk_poller_drop(clerk_poller *poller, int descriptor);
+
+/*
+** The next kept socket with this local port, from descriptor *next on, or NULL: begin with 0. There
+** are several when their peers differ.
+*/
+clerk_watch *clerk_poller_find(clerk_poller *poller, int local_port, int *next);
 
 /* Watches for these events from now on, 0: for none. False when there is no memory. */
 bool clerk_poller_watch(clerk_poller *poller, int descriptor, int events, void *owner);

@@ -16,10 +16,12 @@ static const struct {
     [CLERK_CONNECT_FAILED] = {"connect_failed", true},
     [CLERK_CONNECTION_LOST] = {"connection_lost", true},
     [CLERK_TIMEOUT] = {"timeout", true},
+    [CLERK_RATE_LIMITED] = {"rate_limited", false},
     [CLERK_TLS_FAILED] = {"tls_failed", false},
     [CLERK_RESPONSE_TOO_LARGE] = {"response_too_large", false},
     [CLERK_BAD_RESPONSE] = {"bad_response", false},
     [CLERK_CANCELLED] = {"cancelled", false},
+    [CLERK_NO_RESOURCES] = {"no_resources", false},
 };
 
 static const size_t failure_count = sizeof failures / sizeof *failures;
@@ -88,7 +90,8 @@ static bool is_unsent(const clerk_attempt *attempt) {
 
 static bool is_worth_repeating(const clerk_retry_policy *policy, const clerk_attempt *attempt) {
   if (attempt->has_response) return has_status(policy, attempt->status);
-  return policy->retry_connection_errors && failures[attempt->failure].is_repeatable;
+  return policy->retry_connection_errors && failures[attempt->failure].is_repeatable &&
+         !attempt->is_final;
 }
 
 /* A POST is not idempotent (RFC 9110, 9.2.2): a lost answer may hide a machine that was made. */
@@ -98,16 +101,19 @@ static bool is_safe_to_repeat(const clerk_retry *retry, const clerk_attempt *att
   return is_unsent(attempt) || (attempt->has_response && attempt->status == 429);
 }
 
+/* The backoff is the least: a Retry-After of 0, or a date in the past, must not flood the server. */
 static int64_t wait_of(const clerk_retry *retry, const clerk_attempt *attempt, double random) {
-  if (attempt->has_response && attempt->has_retry_after) return attempt->retry_after_s * 1000;
   const clerk_retry_policy *policy = &retry->policy;
   double growth = fmin(pow(policy->exponent, retry->attempts - 1), DBL_MAX);
   double delay = fmin(policy->initial_interval_ms * growth, policy->max_interval_ms);
-  return (int64_t)(delay / 2 + random * delay / 2);
+  int64_t backoff_ms = (int64_t)(delay / 2 + random * delay / 2);
+  bool is_told = attempt->has_response && attempt->has_retry_after;
+  int64_t told_ms = is_told ? attempt->retry_after_s * 1000 : 0;
+  return told_ms > backoff_ms ? told_ms : backoff_ms;
 }
 
-/* However long a server asks to wait: it is asked again before somebody has to restart the host. */
-enum { PAUSE_LIMIT_MS = 3600 * 1000 };
+/* However long a server asks one call to wait, the others ask again before long. */
+enum { PAUSE_LIMIT_MS = 60 * 1000 };
 
 clerk_verdict clerk_retry_judge(clerk_retry *retry, const clerk_attempt *attempt, int64_t now_ms,
                                 double random) {

@@ -7,6 +7,7 @@
 --   parent   process to outlive by a second at most
 --   tls      { certificate, key (PEM), alpn (array of names)?, version? }, or nothing for plain TCP
 --   deaf     true: let connections time out, as a host behind a silent firewall does
+--   first    source of a script for the first connection, which then has no TLS; or nothing
 
 local cqueues = require "cqueues"
 local socket = require "cqueues.socket"
@@ -292,21 +293,26 @@ local function serve(connection, script, context)
   record { kind = "closed", connection = connection.number }
 end
 
-local function load_script()
-  local source = "local connection, shared, values = ...; " .. config.script
-  local script = assert(loadstring(source, "=script"))
+local function load_script(script)
+  local source = "local connection, shared, values = ...; " .. script
+  local run = assert(loadstring(source, "=script"))
   local shared = {}
-  return function(connection) return script(connection, shared, config.values) end
+  return function(connection) return run(connection, shared, config.values) end
 end
 
 local function accept_all(listener)
   local context = config.tls and tls_context(config.tls)
-  local script = load_script()
+  local script = load_script(config.script)
+  local first = config.first and load_script(config.first)
   local count = 0
   for accepted in listener:clients { nodelay = true } do
     count = count + 1
     local connection = new_connection(accepted, count)
-    loop:wrap(function() serve(connection, script, context) end)
+    if count == 1 and first then
+      loop:wrap(function() serve(connection, first) end)
+    else
+      loop:wrap(function() serve(connection, script, context) end)
+    end
   end
 end
 

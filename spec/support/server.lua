@@ -42,6 +42,7 @@ end
 ---@field tls ScriptedServerTls? plain TCP without
 ---@field values table<string, string>? for the script
 ---@field deaf boolean? never answers the SYN of a client
+---@field first string? a script for the first connection, before any TLS
 ---@field host string? in `url`, 127.0.0.1 by default
 
 ---Starts a server that runs `script` for every connection, on a free port of the loopback.
@@ -56,6 +57,7 @@ function server.start(script, options)
     values = options.values or {},
     tls = options.tls,
     deaf = options.deaf,
+    first = options.first,
     record = record,
     parent = own_pid(),
   })

@@ -1,6 +1,6 @@
---- The client: its methods, one for each operation, and the loop that drives a call through its
---- attempts. The loop may yield wherever the transport does.
+--- The client: a method for each operation, and what it does with tasks, pages and its own end.
 
+local call = require "clerk.machines.call"
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 local options = require "clerk.machines.options"
@@ -13,250 +13,6 @@ local default = require(phases.is_nginx and "clerk.machines.nginx" or "clerk.mac
 ---@class clerk.machines.Client
 local Client = { __name = "clerk.machines.Client" }
 Client.__index = Client
-
--- ---------------------------------------------------------------- time
-
---- Monotonic ms. A transport whose `sleep` does not really wait moves this clock all the same.
-local function now(client)
-  return core.now() + client.slept_ahead
-end
-
---- Whether the whole time was waited: a task may be cancelled meanwhile.
-local function sleep(client, ms)
-  local until_ms = now(client) + ms
-  local is_over = true
-  if client.transport.sleep then
-    client.transport:sleep(ms)
-  else
-    is_over = tasks.sleep(ms)
-  end
-  client.slept_ahead = client.slept_ahead + (is_over and math.max(0, until_ms - now(client)) or 0)
-  return is_over
-end
-
--- ---------------------------------------------------------------- one call
-
---- A run is a call under way: client, operation, settings, call (core's), start, attempts, and
---- of the last attempt verdict and response; keys of all attempts.
-
---- Tells of an event; `add(event, run, ...)` completes it, when anybody listens.
-local function emit(run, event_type, add, ...)
-  local on_event = run.client.on_event
-  if not on_event then
-    return
-  end
-  local event = {
-    type = event_type,
-    operation = run.operation.name,
-    method = run.operation.method,
-    url = run.call:url(),
-    attempt = run.attempts,
-    elapsed_ms = now(run.client) - run.start,
-  }
-  if add then
-    add(event, run, ...)
-  end
-  on_event(event)
-end
-
---- Of the last attempt: the status, or the code of its failure.
-local function add_outcome(event, run)
-  local response = run.response
-  event.status = response and response.status
-  event.code = run.verdict.code
-  event.bytes = response and #(response.body or "")
-end
-
-local function add_wait(event, run, wait_ms)
-  if run.verdict then
-    add_outcome(event, run)
-  end
-  event.wait_ms = wait_ms
-end
-
-local function add_end(event, _, status, code)
-  event.status = status
-  event.code = code
-end
-
-local function error_of(run)
-  return errors.of_attempt(run.verdict, run.response, {
-    operation = run.operation,
-    attempts = run.attempts,
-    elapsed_ms = now(run.client) - run.start,
-    keys = run.keys,
-  })
-end
-
-local function raise(run)
-  local err = error_of(run)
-  emit(run, "end", add_end, err.status, err.code)
-  error(err, 0)
-end
-
---- Ends the call without another attempt.
-local function give_up(run, code, message)
-  local failure = { code = code, message = message, sent = false }
-  run.verdict = run.call:receive(nil, failure, now(run.client))
-  run.response = nil
-  raise(run)
-end
-
-local function wait(run, ms)
-  emit(run, "wait", add_wait, ms)
-  if not sleep(run.client, ms) then
-    give_up(run, "cancelled", "the task was cancelled")
-  end
-end
-
-local function pause_left(client)
-  return client.paused_until and client.paused_until - now(client) or 0
-end
-
---- After a 429 nobody uses the client's key for a while.
-local function await_pause(run)
-  local client = run.client
-  local left = pause_left(client)
-  while left > 0 do
-    if run.call:may_wait(left, now(client)) then
-      wait(run, left)
-    elseif run.verdict then
-      raise(run)
-    else
-      emit(run, "end", add_end, nil, "timeout")
-      error(errors.of_pause(run.operation, left, now(client) - run.start), 0)
-    end
-    left = pause_left(client)
-  end
-end
-
-local function refuse_key(run, problem)
-  local last = run.verdict
-  errors.refuse(problem, run.operation.name, last and run.attempts, last and last.maybe_applied)
-end
-
---- Until the deadline, or nil when there is none.
-local function time_left(run)
-  return run.settings.deadline_ms and run.call:time_left(now(run.client))
-end
-
-local function make_request(run)
-  local key = run.client.secret_key()
-  if type(key) ~= "string" then
-    refuse_key(run, "secret_key must return a string")
-  end
-  if run.keys[#run.keys] ~= key then
-    table.insert(run.keys, key)
-  end
-  local request, problem = run.call:request(key)
-  if not request then
-    refuse_key(run, problem)
-  end
-  local settings = run.settings
-  local timeout_ms, left = settings.timeout_ms, time_left(run)
-  if left then
-    timeout_ms = math.max(1, math.min(timeout_ms, left))
-  end
-  request.timeout_ms = timeout_ms
-  request.connect_timeout_ms = math.min(settings.connect_timeout_ms, timeout_ms)
-  request.max_response_bytes = settings.max_response_bytes
-  return request
-end
-
---- A function of the user's may have closed the client or used up the deadline meanwhile.
-local function send(run, request)
-  local client = run.client
-  if client.is_closed then
-    return nil, { code = "cancelled", message = "the client was closed", sent = false }
-  elseif tasks.is_cancelled() then
-    return nil, { code = "cancelled", message = "the task was cancelled", sent = false }
-  elseif time_left(run) == 0 then
-    return nil, { code = "timeout", message = "not sent: the deadline has passed", sent = false }
-  end
-  return client.transport:send(request)
-end
-
-local function pause(client, ms)
-  client.paused_until = math.max(client.paused_until or 0, now(client) + ms)
-end
-
-local function attempt(run)
-  await_pause(run)
-  local request = make_request(run)
-  run.attempts = run.attempts + 1
-  emit(run, "attempt")
-  local response, failure = send(run, request)
-  run.verdict = run.call:receive(response, failure, now(run.client))
-  if run.verdict.pause_ms then
-    pause(run.client, run.verdict.pause_ms)
-  end
-  run.response = run.verdict.type ~= "TransportError" and response or nil
-  emit(run, "answer", add_outcome)
-end
-
-local function await_slot(run)
-  local left = time_left(run)
-  local wakes_at = left and core.now() + left
-  if tasks.take_slot(run.client.slots, wakes_at, run.settings.timeout_ms) then
-    return
-  elseif tasks.is_cancelled() then
-    give_up(run, "cancelled", "the task was cancelled")
-  end
-  give_up(run, "timeout", "not sent: the deadline has passed while others were under way")
-end
-
---- In a pause nobody keeps a slot: those who cannot wait so long are told at once.
-local function take_slot(run)
-  local client = run.client
-  await_slot(run)
-  while pause_left(client) > 0 do
-    tasks.give_slot(client.slots)
-    await_pause(run)
-    await_slot(run)
-  end
-end
-
---- A client has so many transfers under way at once; whatever happens in one, its slot is given
---- back. A call that on_event or secret_key make takes no second one: it could be the last.
-local function attempt_in_slot(run)
-  local slots = run.client.slots
-  if tasks.has_slot(slots) then
-    return attempt(run)
-  end
-  take_slot(run)
-  local ok, problem = pcall(attempt, run)
-  tasks.give_slot(slots)
-  if not ok then
-    error(problem, 0)
-  end
-end
-
-local function finish(run)
-  emit(run, "end", add_end, run.response.status)
-  return run.verdict.value, {
-    status = run.response.status,
-    headers = errors.hide_keys(run.response.headers or {}, run.keys),
-    attempts = run.attempts,
-    elapsed_ms = now(run.client) - run.start,
-  }
-end
-
-local function drive(run)
-  local try = run.client.slots and attempt_in_slot or attempt
-  while true do
-    try(run)
-    local verdict = run.verdict
-    if verdict.outcome == "done" then
-      return finish(run)
-    end
-    if verdict.outcome == "failed" then
-      raise(run)
-    end
-    if not verdict.pause_ms then
-      wait(run, verdict.wait_ms)
-    end
-  end
-end
 
 -- ---------------------------------------------------------------- arguments
 
@@ -302,22 +58,12 @@ local function invoke(client, operation, layout, ...)
   if layout.takes_params then
     params = select(layout.path_count + 1, ...)
   end
-  local start = now(client)
-  local call, unfit = core.call(operation.name, settings.prepared, start, params, ...)
-  if not call then
+  local start = call.now(client)
+  local prepared, unfit = core.call(operation.name, settings.prepared, start, params, ...)
+  if not prepared then
     errors.refuse(unfit, operation.name)
   end
-  return drive {
-    client = client,
-    operation = operation,
-    settings = settings,
-    call = call,
-    attempts = 0,
-    start = start,
-    keys = {}, -- of the attempts, for they may be replaced in between
-    verdict = nil, -- these two, so that the table need not grow
-    response = nil,
-  }
+  return call.run(client, operation, settings, prepared, start)
 end
 
 for _, operation in ipairs(core.operations) do
@@ -413,15 +159,16 @@ end
 
 -- ---------------------------------------------------------------- life
 
+--- A transport that the user supplied stays the user's.
 local function close_transport(client)
   client.is_closed = true
-  if client.transport.close then
+  if not client.settings.transport and client.transport.close then
     client.transport:close()
   end
 end
 
---- Cancels the client's tasks and closes its connections. Any use of the client after that is an
---- ArgumentError, but for this.
+--- Cancels the client's tasks and closes its connections, but not a transport that was given to
+--- `machines.new`. Any use of the client after that is an ArgumentError, except another close.
 function Client:close()
   if getmetatable(self) ~= Client then
     errors.refuse("call it with a colon, on a client of this Lua state: client:close()")

@@ -198,8 +198,8 @@ end
 function errors.of_pause(operation, pause_ms, elapsed_ms)
   local err = {
     type = "TransportError",
-    code = "timeout",
-    message = ("not sent: after a 429 the client pauses for %d ms more"):format(pause_ms),
+    code = "rate_limited",
+    message = ("not sent: after a 429 the client pauses for another %d ms"):format(pause_ms),
     operation = operation.name,
     attempts = 0,
     elapsed_ms = elapsed_ms,

@@ -12,6 +12,7 @@ local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
 local nginx_tasks = {
   current = threads.task,
   is_cancelled = threads.is_cancelled,
+  note_error = threads.note_error,
   sleep = threads.sleep,
   new_slots = slots.new,
   has_slot = slots.has,

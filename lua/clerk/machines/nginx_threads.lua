@@ -35,6 +35,14 @@ function threads.is_cancelled()
   return task ~= nil and task.is_cancelled
 end
 
+--- Keeps the error of the call that was cancelled with its task; see tasks.lua.
+function threads.note_error(err)
+  local task = threads.task()
+  if task and task.is_cancelled then
+    task.problem = task.problem or err
+  end
+end
+
 -- ---------------------------------------------------------------- waiting
 
 --- Those who wait for something, first come first; each has a semaphore of its own. One that nobody

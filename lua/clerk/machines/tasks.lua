@@ -415,6 +415,15 @@ function tasks.is_cancelled()
   return task ~= nil and task.is_cancelled
 end
 
+--- Keeps the error of the call that was cancelled with its task, whatever the task's function does
+--- after it: only this error says whether the call may have been applied.
+function tasks.note_error(err)
+  local task = current()
+  if task and task.is_cancelled then
+    task.problem = task.problem or err
+  end
+end
+
 --- Waits until the transfer has finished; false when before that the time has come or the task is
 --- cancelled.
 function tasks.await(transfer, wakes_at)
@@ -585,13 +594,12 @@ function tasks.await_end(task)
   end
 end
 
---- What the function returned, or its error, raised. Another task may ask at any time and waits.
+--- What the function returned, or its error, raised. Waits until the task has ended: another task
+--- yields meanwhile, any other caller steps.
 function Task:result()
   check_task(self, "result")
-  local here = current()
-  if self.status == "running" and (not here or here == self) then
-    errors.refuse("the task is still running: its result can be asked for when its status is "
-      .. "another, or from another task, which then waits for it")
+  if self.status == "running" and is_active(self) then
+    errors.refuse("a task cannot wait for its own result")
   end
   tasks.await_end(self)
   if self.status == "done" then

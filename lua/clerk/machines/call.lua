@@ -1,0 +1,296 @@
+--- One call through its attempts. It may yield wherever the transport does.
+---
+--- A call holds one of the client's connections only while the transport sends: never while it
+--- waits, and never while a function of the user's runs.
+
+local core = require "clerk.machines.core"
+local errors = require "clerk.machines.errors"
+local tasks = require "clerk.machines.scheduler"
+
+local call = {}
+
+--- Calls that paused after a 429 start again within this time, and not all at once.
+local SPREAD_MS = 1000
+
+-- ---------------------------------------------------------------- time
+
+--- Monotonic ms. A transport whose `sleep` does not really wait moves this clock all the same.
+function call.now(client)
+  return core.now() + client.slept_ahead
+end
+
+local now = call.now
+
+--- Whether the whole time has passed: a task may be cancelled before.
+local function sleep(client, ms)
+  local until_ms = now(client) + ms
+  local is_over = true
+  if client.transport.sleep then
+    client.transport:sleep(ms)
+  else
+    is_over = tasks.sleep(ms)
+  end
+  client.slept_ahead = client.slept_ahead + (is_over and math.max(0, until_ms - now(client)) or 0)
+  return is_over
+end
+
+-- ---------------------------------------------------------------- events
+
+--- A run is a call in progress: client, operation, settings, call (core's), start, attempts, the
+--- keys of all attempts, and of the last attempt verdict and response.
+
+--- Reports an event; `add(event, run, ...)` completes it.
+local function emit(run, event_type, add, ...)
+  local on_event = run.client.on_event
+  if not on_event then
+    return
+  end
+  local event = {
+    type = event_type,
+    operation = run.operation.name,
+    method = run.operation.method,
+    url = run.call:url(),
+    attempt = run.attempts,
+    elapsed_ms = now(run.client) - run.start,
+  }
+  if add then
+    add(event, run, ...)
+  end
+  on_event(event)
+end
+
+--- Of the last attempt: the status, or the code of its failure.
+local function add_outcome(event, run)
+  local response = run.response
+  event.status = response and response.status
+  event.code = run.verdict.code
+  event.bytes = response and #(response.body or "")
+end
+
+local function add_wait(event, run, wait_ms)
+  if run.verdict then
+    add_outcome(event, run)
+  end
+  event.wait_ms = wait_ms
+end
+
+local function add_end(event, _, status, code)
+  event.status = status
+  event.code = code
+end
+
+-- ---------------------------------------------------------------- ends
+
+local function raise_error(run, err)
+  emit(run, "end", add_end, err.status, err.code)
+  tasks.note_error(err)
+  error(err, 0)
+end
+
+local function raise(run)
+  raise_error(run, errors.of_attempt(run.verdict, run.response, {
+    operation = run.operation,
+    attempts = run.attempts,
+    elapsed_ms = now(run.client) - run.start,
+    keys = run.keys,
+  }))
+end
+
+--- Ends the call without another attempt.
+local function give_up(run, code, message)
+  local failure = { code = code, message = message, sent = false }
+  run.verdict = run.call:receive(nil, failure, now(run.client))
+  run.response = nil
+  raise(run)
+end
+
+local function finish(run)
+  emit(run, "end", add_end, run.response.status)
+  return run.verdict.value, {
+    status = run.response.status,
+    headers = errors.hide_keys(run.response.headers or {}, run.keys),
+    attempts = run.attempts,
+    elapsed_ms = now(run.client) - run.start,
+  }
+end
+
+-- ---------------------------------------------------------------- waits
+
+local function wait(run, ms)
+  emit(run, "wait", add_wait, ms)
+  if not sleep(run.client, ms) then
+    give_up(run, "cancelled", "the task was cancelled")
+  end
+end
+
+--- Until the deadline, or nil when there is none.
+local function time_left(run)
+  return run.settings.deadline_ms and run.call:time_left(now(run.client))
+end
+
+--- After a 429 the client's other calls pause, except those that do not retry.
+local function pause_left(run)
+  local paused_until = run.settings.retries.strategy ~= "none" and run.client.paused_until
+  return paused_until and paused_until - now(run.client) or 0
+end
+
+local function await_pause(run)
+  local left = pause_left(run)
+  while left > 0 do
+    local wait_ms = left + math.floor(core.random() * SPREAD_MS)
+    if run.call:may_wait(wait_ms, now(run.client)) then
+      wait(run, wait_ms)
+    elseif run.verdict then
+      raise(run)
+    else
+      raise_error(run, errors.of_pause(run.operation, left, now(run.client) - run.start))
+    end
+    left = pause_left(run)
+  end
+end
+
+--- A call outside a task holds up its host: it waits for a connection as long as for a response.
+local function await_connection(run)
+  local limit_ms = time_left(run)
+  if not tasks.current() then
+    limit_ms = math.min(limit_ms or math.huge, run.settings.timeout_ms)
+  end
+  local wakes_at = limit_ms and core.now() + limit_ms
+  if tasks.take_slot(run.client.slots, wakes_at, run.settings.timeout_ms) then
+    return
+  end
+  run.attempts = run.attempts - 1
+  if tasks.is_cancelled() then
+    give_up(run, "cancelled", "the task was cancelled")
+  end
+  give_up(run, "timeout", ("not sent: %s while all connections of the client were busy"):format(
+    time_left(run) == 0 and "the deadline has passed" or "timeout_ms has passed"))
+end
+
+--- A pause may have begun meanwhile.
+local function take_connection(run)
+  await_connection(run)
+  while pause_left(run) > 0 do
+    tasks.give_slot(run.client.slots)
+    await_pause(run)
+    await_connection(run)
+  end
+end
+
+-- ---------------------------------------------------------------- one attempt
+
+local function refuse_key(run, problem)
+  local last = run.verdict
+  errors.refuse(problem, run.operation.name, last and run.attempts, last and last.maybe_applied)
+end
+
+local function make_request(run)
+  local key = run.client.secret_key()
+  if type(key) ~= "string" then
+    refuse_key(run, "secret_key must return a string")
+  end
+  if run.keys[#run.keys] ~= key then
+    table.insert(run.keys, key)
+  end
+  local request, problem = run.call:request(key)
+  if not request then
+    refuse_key(run, problem)
+  end
+  return request
+end
+
+local function limit(run, request)
+  local settings = run.settings
+  local timeout_ms, left = settings.timeout_ms, time_left(run)
+  if left then
+    timeout_ms = math.max(1, math.min(timeout_ms, left))
+  end
+  request.timeout_ms = timeout_ms
+  request.connect_timeout_ms = math.min(settings.connect_timeout_ms, timeout_ms)
+  request.max_response_bytes = settings.max_response_bytes
+end
+
+--- While it waited, or in a function of the user's, the client may have been closed, the task
+--- cancelled, or the deadline used up.
+local function send(run, request)
+  local client = run.client
+  if client.is_closed then
+    return nil, { code = "cancelled", message = "the client was closed", sent = false }
+  elseif tasks.is_cancelled() then
+    return nil, { code = "cancelled", message = "the task was cancelled", sent = false }
+  elseif time_left(run) == 0 then
+    return nil, { code = "timeout", message = "not sent: the deadline has passed", sent = false }
+  end
+  limit(run, request)
+  return client.transport:send(request)
+end
+
+local function give_connection(run, ok, ...)
+  tasks.give_slot(run.client.slots)
+  if not ok then
+    error((...), 0)
+  end
+  return ...
+end
+
+local function send_on_connection(run, request)
+  if not run.client.slots then -- with a transport of the user's
+    return send(run, request)
+  end
+  take_connection(run)
+  return give_connection(run, pcall(send, run, request))
+end
+
+local function pause_others(client, ms)
+  client.paused_until = math.max(client.paused_until or 0, now(client) + ms)
+end
+
+local function attempt(run)
+  await_pause(run)
+  local request = make_request(run)
+  run.attempts = run.attempts + 1
+  emit(run, "attempt")
+  local response, failure = send_on_connection(run, request)
+  run.verdict = run.call:receive(response, failure, now(run.client))
+  if run.verdict.pause_ms then
+    pause_others(run.client, run.verdict.pause_ms)
+  end
+  run.response = run.verdict.type ~= "TransportError" and response or nil
+  emit(run, "answer", add_outcome)
+end
+
+-- ---------------------------------------------------------------- all attempts
+
+--- Runs a call to its end.
+---@param client table
+---@param operation table of core.operations
+---@param settings table of the call
+---@param prepared userdata core's call: checked, and its request built
+---@param start integer ms, when the call began
+---@return table result
+---@return table meta
+function call.run(client, operation, settings, prepared, start)
+  local run = {
+    client = client,
+    operation = operation,
+    settings = settings,
+    call = prepared,
+    attempts = 0,
+    start = start,
+    keys = {}, -- of all attempts: a key function may return another one each time
+    verdict = nil, -- these two, so that the table need not grow
+    response = nil,
+  }
+  while true do
+    attempt(run)
+    local verdict = run.verdict
+    if verdict.outcome == "done" then
+      return finish(run)
+    elseif verdict.outcome == "failed" then
+      raise(run)
+    end
+    wait(run, verdict.wait_ms)
+  end
+end
+
+return call
