@@ -174,6 +174,12 @@ function Connection:sleep(ms) -- luacheck: no self
   cqueues.sleep(ms / 1000)
 end
 
+---Lets a spec know how far the script has come; see Server:wait_for.
+---@param kind string
+function Connection:note(kind)
+  record { kind = kind, connection = self.number }
+end
+
 ---Says and reads nothing until the peer leaves.
 function Connection:hang()
   repeat until not self.socket:xread(-4096)

@@ -123,14 +123,21 @@ function Server:everything()
   return table.concat(parts, "\n")
 end
 
+---Waits until the script has noted something so often (Connection:note).
+---@param kind string
+---@param count integer
+function Server:wait_for(kind, count)
+  for _ = 1, PATIENCE_POLLS do
+    if #of_kind(self, kind) >= count then return end
+    os.execute "sleep 0.01"
+  end
+  error(("the server did not come to %d times %q"):format(count, kind), 2)
+end
+
 ---Waits until the server has ended `count` connections.
 ---@param count integer
 function Server:wait_until_closed(count)
-  for _ = 1, PATIENCE_POLLS do
-    if #of_kind(self, "closed") >= count then return end
-    os.execute "sleep 0.01"
-  end
-  error(("the server did not end %d connections"):format(count), 2)
+  self:wait_for("closed", count)
 end
 
 local function check_script(self)
