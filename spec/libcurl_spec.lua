@@ -295,6 +295,22 @@ describe("The libcurl transport", function()
       assert.equal(1, failure.attempts)
     end)
 
+    local tails = {
+      ["zeros"] = ("\0"):rep(16),
+      ["text"] = "more",
+      ["a second, empty member"] = gzip "printf ''",
+      ["a second member"] = gzip "printf x",
+    }
+    for what, tail in pairs(tails) do
+      it("no gzip that is followed by " .. what, function()
+        local web = answer_packed("gzip", gzip("printf %s '" .. MACHINE .. "'") .. tail)
+        local failure = failure_of(get, client_of(web))
+        assert.equal("bad_response", failure.code)
+        assert.is_nil(failure.message:find("larger", 1, true))
+        assert.equal(1, failure.attempts)
+      end)
+    end
+
     it("nothing that it did not offer to unpack", function()
       local web = answer_packed("x-unheard-of", MACHINE)
       assert.equal("bad_response", failure_of(get, client_of(web)).code)
@@ -813,7 +829,17 @@ describe("The libcurl transport", function()
       ["NUL in the head"] = "HTTP/1.1 200 OK\r\nX-A: a\0b\r\nContent-Length: 2\r\n\r\n{}",
       ["a nonsensical length"] = "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n{}",
       ["a negative length"] = "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n{}",
+      ["a nonsensical chunk"] =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
     }
+    for _, lengths in ipairs { "2x", "2,", ",2", "2 2", "2, 3", "2,2,4", "+2", "0x2", "2.0", "2e0", "",
+      "2;", "2\r\nContent-Length: 3", "3\r\nContent-Length: 2", "3\r\ncontent-length:2",
+      "2\r\nX-A: 1\r\nContent-Length: two", "2\r\n 3", "2\r\n\t, 2" } do
+      cases[("lengths of %q"):format(lengths)] =
+        ("HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n{}"):format(lengths)
+    end
+    cases["a wrong length with chunks"] = "HTTP/1.1 200 OK\r\nContent-Length: x\r\n"
+      .. "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
 
     local function failure_after(bytes)
       local web = server.start([[
@@ -831,11 +857,17 @@ describe("The libcurl transport", function()
       it(name, function() assert.equal("bad_response", failure_after(bytes).code) end)
     end
 
-    -- libcurl gives this the same code as a reset.
-    it("a nonsensical chunk", function()
-      local failure = failure_after(
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n")
-      assert.matches("chunked-encoding", failure.message, 1, true)
+    it("but not the same length twice", function()
+      for _, lengths in ipairs { "2, 2", "2,2 , 02", "2\r\nContent-Length: 2",
+        "2\r\nX-Content-Length: 3", "2\r\nX-A: 1\r\n 3" } do
+        local web = server.start([[
+          connection:read_request()
+          connection:write(values.bytes)
+        ]], { values = { bytes = ("HTTP/1.1 103 Early Hints\r\nContent-Length: 9\r\n\r\n"
+          .. "HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n{}"):format(lengths) } })
+        local _, problem = pcall(get, client_of(web))
+        assert.not_equal("bad_response", type(problem) == "table" and problem.code)
+      end
     end)
   end)
 
@@ -1056,6 +1088,61 @@ describe("The libcurl transport", function()
       options.retries = QUICK
       assert.equal(3, count_attempts(options, create))
     end)
+
+    for _, status in ipairs { 403, 407 } do
+      it(("and does not try again after CONNECT was answered with %d"):format(status), function()
+        local strict = server.start(([[
+          for request in connection:requests() do connection:answer(%d, "no") end
+        ]]):format(status))
+        local failure = failure_of(create, new_client {
+          base_url = "https://machines.invalid/v1",
+          proxy = strict:url():gsub("://", "://user:hidden@"),
+        })
+        assert.equal("connect_failed", failure.code)
+        assert.is_false(failure.maybe_applied)
+        assert.equal(1, failure.attempts)
+        assert.equal(1, #strict:requests())
+        assert.matches(tostring(status), failure.message, 1, true)
+      end)
+    end
+
+    it("and does not try again after a SOCKS proxy has rejected the user", function()
+      local strict = server.start [[
+        connection:read(3)
+        connection:write "\5\2"
+        connection:read(64)
+        connection:note "asked"
+        connection:write "\1\1"
+      ]]
+      local failure = failure_of(create, new_client {
+        base_url = "https://machines.invalid/v1",
+        proxy = ("socks5h://user:hidden@127.0.0.1:%d"):format(strict.port),
+      })
+      assert.equal("connect_failed", failure.code)
+      assert.equal(1, failure.attempts)
+      assert.equal(1, strict:connections())
+    end)
+
+    local malformed = {
+      "http://user:Hunter2#x@127.0.0.1:3128", "htp://user:Hunter2@127.0.0.1:3128",
+      "http://user:Hunter2@127.0.0.1:port", "http://user:Hunter2@", "ftp://Hunter2@127.0.0.1",
+      "http://user:Hunter2@[::1:3128",
+    }
+    for _, url in ipairs(malformed) do
+      for _, variable in ipairs { "https_proxy", "HTTPS_PROXY", "all_proxy" } do
+        it(("and keeps the password of a malformed %s to itself: %s"):format(variable,
+          url:gsub("Hunter2", "…")), function()
+          posix.setenv(variable, url)
+          local failure = failure_of(get, new_client { base_url = "https://machines.invalid/v1" })
+          assert.equal("TransportError", failure.type)
+          assert.is_nil((tostring(failure) .. failure.message):find("Hunter2", 1, true))
+          if url:find "^htp" then
+            assert.equal(1, failure.attempts)
+            assert.matches("https_proxy", failure.message, 1, true)
+          end
+        end)
+      end
+    end
 
     it("and knows that a proxy which hangs up on CONNECT got nothing", function()
       local rude = server.start "connection:read_request()"

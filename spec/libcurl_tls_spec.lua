@@ -493,7 +493,20 @@ describe("The libcurl transport over TLS", function()
   it("refuses a `ca_file` that cannot be read, by name", function()
     local failure = failure_of(machines.new, { secret_key = KEY, ca_file = "/nowhere/ca.pem" })
     assert.equal("ArgumentError", failure.type)
-    assert.matches("ca_file", failure.message, 1, true)
+    assert.matches('ca_file "/nowhere/ca.pem" cannot be read: No such file', failure.message, 1, true)
+    failure = failure_of(machines.new, { secret_key = KEY, ca_file = "/tmp" })
+    assert.matches('ca_file "/tmp" cannot be read: ', failure.message, 1, true)
+  end)
+
+  it("refuses a `ca_file` without a certificate, by name", function()
+    local made = certificates.new { hosts = HOSTS }
+    local request = "-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n"
+    for _, content in ipairs { "", "\n", "not a certificate", made.key, request, ("\0"):rep(9) } do
+      local path = write_temporary(content)
+      local failure = failure_of(machines.new, { secret_key = KEY, ca_file = path })
+      assert.equal("ArgumentError", failure.type)
+      assert.equal(('ca_file "%s" holds no certificate in PEM format'):format(path), failure.message)
+    end
   end)
 
   it("makes, reads and deletes a machine at the emulator's server", function()

@@ -38,14 +38,35 @@ static bool append_file(clerk_buffer *buffer, const char *path) {
   return ok && error == 0;
 }
 
+static clerk_status refuse(clerk_problem *problem, const char *ca_file, const char *reason) {
+  snprintf(problem->message, sizeof problem->message, "ca_file \"%.160s\" %s", ca_file, reason);
+  return CLERK_REFUSED;
+}
+
+static clerk_status refuse_unreadable(clerk_problem *problem, const char *ca_file, int error) {
+  char reason[80];
+  snprintf(reason, sizeof reason, "cannot be read: %s",
+           strerror(error)); /* NOLINT(concurrency-mt-unsafe): not for the errors of files */
+  return refuse(problem, ca_file, reason);
+}
+
+/* "BEGIN CERTIFICATE", "BEGIN TRUSTED CERTIFICATE" and "BEGIN X509 CERTIFICATE" are what OpenSSL
+** reads; a "CERTIFICATE REQUEST" is none. */
+static bool holds_certificate(const clerk_buffer *pem) {
+  static const char end[] = " CERTIFICATE-----";
+  static const char begin[] = "-----BEGIN";
+  const char *at = pem->length ? memmem(pem->bytes, pem->length, begin, strlen(begin)) : NULL;
+  return at && memmem(at, pem->length - (size_t)(at - pem->bytes), end, strlen(end));
+}
+
 static clerk_status add_file(clerk_certificates *certificates, const char *ca_file,
                              const char *system_bundle, clerk_problem *problem) {
   clerk_buffer own = {0};
   clerk_status status = CLERK_OK;
   if (!append_file(&own, ca_file)) {
-    snprintf(problem->message, sizeof problem->message, "ca_file cannot be read: %s",
-             strerror(errno)); /* NOLINT(concurrency-mt-unsafe): not for the errors of files */
-    status = errno ? CLERK_REFUSED : CLERK_NO_MEMORY;
+    status = errno ? refuse_unreadable(problem, ca_file, errno) : CLERK_NO_MEMORY;
+  } else if (!holds_certificate(&own)) {
+    status = refuse(problem, ca_file, "holds no certificate in PEM format");
   } else if (certificates->directory) {
     certificates->file = strdup(ca_file);
     if (!certificates->file) status = CLERK_NO_MEMORY;

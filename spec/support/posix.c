@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -52,6 +53,15 @@ static int posix_allocated(lua_State *L) {
   return 1;
 }
 
+static int posix_limit_descriptors(lua_State *L) {
+  struct rlimit limit;
+  getrlimit(RLIMIT_NOFILE, &limit);
+  lua_pushinteger(L, (lua_Integer)limit.rlim_cur);
+  limit.rlim_cur = (rlim_t)luaL_checkinteger(L, 1);
+  setrlimit(RLIMIT_NOFILE, &limit);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"allocated", posix_allocated},
     {"fork", posix_fork},
@@ -59,6 +69,7 @@ static const luaL_Reg functions[] = {
     {"wait", posix_wait},
     {"setenv", posix_setenv},
     {"is_readable", posix_is_readable},
+    {"limit_descriptors", posix_limit_descriptors},
     {"restore_sigpipe", posix_restore_sigpipe},
     {NULL, NULL},
 };

@@ -6,6 +6,7 @@
 --   wait(pid)              --> exit status of the child, or minus the signal that ended it
 --   setenv(name, value)    nil unsets
 --   is_readable(fd, ms)    --> whether a descriptor is, or within so many ms
+--   limit_descriptors(n)   --> how many descriptors this process could have before (RLIMIT_NOFILE)
 --   allocated()            --> bytes that malloc has given away (glibc)
 --   restore_sigpipe()      lets SIGPIPE end this process again, as it does by default
 
