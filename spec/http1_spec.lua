@@ -65,19 +65,39 @@ local cases = {
   ["by length"] = {
     { "a length", head("Content-Length: 2", "", "{}") },
     { "bare line feeds", "HTTP/1.1 200 OK\nContent-Length: 2\n\n{}" },
-    { "returns before line ends", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\r\n\r\r\n{}" },
     { "no body", head("Content-Length: 0", "", ""), body = "" },
     { "zeros before", head("Content-Length: 0002", "", "{}") },
     { "tabs around", head("Content-Length:\t2\t", "", "{}") },
     { "bytes after it", head("Content-Length: 2", "", "{}{}") },
     { "a length twice", head("Content-Length: 2", "Content-Length: 2", "", "{}") },
     { "a list of one length", head("Content-Length: 2, 2", "", "{}") },
+    { "a list of one length, with other blanks", head("Content-Length: 2,2 ,\t2", "", "{}") },
     {
       "different lengths", head("Content-Length: 2", "Content-Length: 3", "", "{}-"),
       fails = "bad_response", libcurl = { body = "{}-" },
     },
     {
       "a list of different lengths", head("Content-Length: 2, 22", "", "{}"),
+      fails = "bad_response", libcurl = {},
+    },
+    {
+      "a list of different lengths without blanks", head("Content-Length: 2,22", "", "{}"),
+      fails = "bad_response", libcurl = {},
+    },
+    {
+      "a list of one length and nothing", head("Content-Length: 2,", "", "{}"),
+      fails = "bad_response", libcurl = {},
+    },
+    {
+      "a list of nothing and one length", head("Content-Length: , 2", "", "{}"),
+      fails = "bad_response", libcurl = {},
+    },
+    {
+      "a length and an empty one", head("Content-Length: 2", "Content-Length:", "", "{}"),
+      fails = "bad_response", libcurl = {},
+    },
+    {
+      "a blank in a length", head("Content-Length: 2 2", "", "{}"),
       fails = "bad_response", libcurl = {},
     },
     {
@@ -127,9 +147,9 @@ local cases = {
     { "bytes after it", chunks("2", "{}", "0", "", "", "HTTP/1.1 200 OK") },
     { "HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n" },
     { "a length too", head("Content-Length: 1", "Transfer-Encoding: chunked", "", "2", "{}", "0",
-      "", "") },
+      "", ""), fails = "bad_response", libcurl = {} },
     { "a length beyond the limit too", head("Transfer-Encoding: chunked", "Content-Length: 9999",
-      "", "2", "{}", "0", "", "") },
+      "", "2", "{}", "0", "", ""), fails = "bad_response", libcurl = {} },
     { "no length too", head("Transfer-Encoding: chunked", "Content-Length: x", "", "2", "{}", "0",
       "", ""), fails = "bad_response" },
     { "just as much as allowed", chunks("3e8", ("x"):rep(1000), "0", "", ""),
@@ -146,6 +166,10 @@ local cases = {
     { "the end after the last chunk", chunks("2", "{}", "0", ""), fails = "connection_lost" },
     { "the end in the trailer", chunks("2", "{}", "0", "A: b", ""), fails = "connection_lost" },
     { "another coding", head("Transfer-Encoding: x-other", "", "{}"), fails = "bad_response" },
+    { "the coding in two lines", head("Transfer-Encoding: chunked", "Transfer-Encoding: chunked", "",
+      "2", "{}", "0", "", ""), fails = "bad_response", libcurl = {} },
+    { "an empty coding", head("Transfer-Encoding:", "Content-Length: 2", "", "{}"),
+      fails = "bad_response", libcurl = {} },
     { "another coding too", head("Transfer-Encoding: x-other, chunked", "", "2", "{}", "0", "", ""),
       fails = "bad_response" },
     { "a packed coding", head("Transfer-Encoding: gzip", "", "{}"), fails = "bad_response" },
@@ -159,6 +183,29 @@ local cases = {
       fails = "bad_response", libcurl = {} },
     { "a NUL in an extension", chunks("2;\0", "{}", "0", "", ""), fails = "bad_response",
       libcurl = {} },
+  },
+
+  ["with a bare CR"] = {
+    { "before a line's end", head("A: b\r", "Content-Length: 2", "", "{}") },
+    { "before the end of an empty line", head("Content-Length: 2", "\r", "{}") },
+    { "alone in a line that ends with LF", OK .. "Content-Length: 2\r\n\r\r\n{}" },
+    { "in a value", head("A: b\rc", "Content-Length: 2", "", "{}") },
+    { "that begins a value", head("A:\rb", "Content-Length: 2", "", "{}") },
+    { "in a length", head("Content-Length: 2\r", "", "{}") },
+    { "that would begin another header", head("A: b\rContent-Length: 1", "Content-Length: 2", "",
+      "{}") },
+    { "in a folded line", head("A: b", " c\rd", "Content-Length: 2", "", "{}") },
+    { "in the status line", "HTTP/1.1 200 O\rK\r\nContent-Length: 2\r\n\r\n{}" },
+    { "at the end of the status line", "HTTP/1.1 200 OK\r\r\nContent-Length: 2\r\n\r\n{}" },
+    { "after 1XX", "HTTP/1.1 100 Continue\r\nA: b\rc\r\n\r\n" .. head("Content-Length: 2", "",
+      "{}") },
+    { "after a size", chunks("2\r", "{}", "0", "", "") },
+    { "in an extension", chunks("2;a\rb", "{}", "0", "", "") },
+    { "after a chunk", chunks("2", "{}\r", "0", "", "") },
+    { "in a trailer", chunks("2", "{}", "0", "A: b\rc", "", ""),
+      libcurl = { fails = "connection_lost" } },
+    { "before the trailer's end", chunks("2", "{}", "0", "A: b", "\r", ""),
+      libcurl = { fails = "connection_lost" } },
   },
 
   -- libcurl tells these like a connection that was lost.
@@ -257,8 +304,8 @@ local cases = {
       headers = { a = "b", ["content-length"] = "2" } },
     { "no name", head(": a", ":b: c", "Content-Length: 2", "", "{}"),
       headers = { ["content-length"] = "2" } },
-    { "other bytes", head("\1(\195\169): \r\255\1\r\127", "Content-Length: 2", "", "{}"),
-      headers = { ["\1(\195\169)"] = "\255\1\r\127", ["content-length"] = "2" } },
+    { "other bytes", head("\1(\195\169): \255\1\127", "Content-Length: 2", "", "{}"),
+      headers = { ["\1(\195\169)"] = "\255\1\127", ["content-length"] = "2" } },
     { "no colon", head("A: b", "garbage", "Content-Length: 2", "", "{}"), fails = "bad_response" },
     { "no colon at first", head("garbage", "Content-Length: 2", "", "{}"), fails = "bad_response" },
     { "a NUL", head("A: b\0c", "Content-Length: 2", "", "{}"), fails = "bad_response" },
@@ -303,6 +350,9 @@ local cases = {
   },
 }
 
+for _, case in ipairs(cases["with a bare CR"]) do
+  case.fails, case.libcurl = "bad_response", case.libcurl or {}
+end
 for _, case in ipairs(cases["by broken chunks"]) do
   case.fails, case.libcurl = "bad_response", { fails = "connection_lost" }
 end
@@ -319,8 +369,6 @@ local kept = {
     .. head("Content-Length: 2", "", "{}"), true, libcurl = false },
   { "another option", head("Connection: closed, not-close", "Content-Length: 2", "", "{}"), true,
     libcurl = false },
-  { "a length and chunks", head("Content-Length: 1", "Transfer-Encoding: chunked", "", "2", "{}",
-    "0", "", ""), false, libcurl = true },
   { "HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", false },
   { "close", head("Connection: close", "Content-Length: 2", "", "{}"), false },
   { "Close among others", head("Connection: x,\tClose , y", "Content-Length: 2", "", "{}"), false },
@@ -703,6 +751,8 @@ describe("HTTP/1.1 without a socket", function()
       ["digits"] = OK .. "Content-Length: " .. ("1"):rep(100000) .. "\n\n",
       ["zeros"] = OK .. "Content-Length: " .. ("0"):rep(100000) .. "x\n\n",
       ["lengths"] = OK .. ("Content-Length:1\n"):rep(15000) .. "\n",
+      ["blanks in a length"] = OK .. "Content-Length: 1" .. blanks .. "1\n\n",
+      ["blanks in a list of lengths"] = OK .. "Content-Length: 1," .. blanks .. "x" .. "\n\n",
       ["commas"] = OK .. "Content-Length: 1" .. (","):rep(100000) .. "\n\n",
       ["options"] = OK .. "Connection: " .. (",close"):rep(16000) .. "\n\n",
       ["heads"] = ("HTTP/1.1 100\n\n"):rep(18000),

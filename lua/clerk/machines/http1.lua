@@ -30,6 +30,11 @@ local function append(pieces, piece)
   pieces[#pieces + 1] = piece
 end
 
+local function trim(value)
+  local first = value:find "[^ \t]"
+  return first and value:match("^.*[^ \t]", first) or ""
+end
+
 -- ---------------------------------------------------------------- the body
 
 local function complete(self)
@@ -72,33 +77,29 @@ local function read_chunk_end(self, line)
   self.awaits = lines.chunk_size
 end
 
---- A repeated length is one length if it is always the same (RFC 9110, 8.6).
+--- A length that is repeated must be the same each time (RFC 9110, 8.6).
 local function to_length(value)
   local digits = value:match "^%d+"
-  if digits and (", " .. value):gsub(", " .. digits, "") == "" then
-    return to_count(digits, 10)
+  for element in (value .. ","):gmatch "([^,]*)," do
+    check(trim(element) == digits, BAD, "invalid or differing Content-Length values")
   end
+  return to_count(digits, 10)
 end
 
---- A coding outdoes a length; with both, or with none of them, the connection is not kept.
+--- A coding and a length together may be an attempt to smuggle an answer (RFC 9112, 6.3).
 local function begin_body(self)
   local value, coding = self.headers["content-length"], self.headers["transfer-encoding"]
   local length = value and to_length(value)
-  check(length or not value, BAD, "an invalid Content-Length")
   check(not coding or coding:lower() == "chunked", BAD, "an unknown Transfer-Encoding")
-  check(coding or not length or length <= self.room, LARGE, "the answer is larger than allowed")
+  check(not coding or not length, BAD, "both a Content-Length and a Transfer-Encoding")
+  check(not length or length <= self.room, LARGE, "the answer is larger than allowed")
   self.is_chunked, self.is_open = coding ~= nil, not coding and not length
-  self.is_persistent = self.is_persistent and (not coding) ~= (not length)
-  self.left = not coding and length or math.huge
+  self.is_persistent = self.is_persistent and not self.is_open
+  self.left = length or math.huge
   self.awaits = coding and lines.chunk_size or nil
 end
 
 -- ---------------------------------------------------------------- the head
-
-local function trim(value)
-  local first = value:find "[^ \t\r]"
-  return first and value:match("^.*[^ \t\r]", first) or ""
-end
 
 --- A line that begins with a blank continues the one before (RFC 9112, 5.2).
 local function to_headers(fields)
@@ -181,10 +182,11 @@ local function check_size(self, piece)
   check(self.line_bytes <= awaits.limit and self.head_room >= 0, awaits.code, awaits.problem)
 end
 
+--- A CR that ends no line could be taken for one that does (RFC 9112, 2.2).
 local function end_line(self, last_piece)
-  local line = (table.concat(self.line_pieces) .. last_piece):match "^.*[^\r\n]" or ""
+  local line = (table.concat(self.line_pieces) .. last_piece):match "^(.-)\r?\n$"
   self.line_pieces, self.line_bytes = {}, 0
-  check(not line:find("\0", 1, true), BAD, "a NUL in a line of the answer")
+  check(not line:find "[%z\r]", BAD, "a NUL or a bare CR in a line of the answer")
   self.awaits.read(self, line)
 end
 
