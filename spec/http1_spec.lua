@@ -553,17 +553,20 @@ describe("HTTP/1.1 without a socket", function()
     end
 
     it("without a body", function()
-      assert.equal("GET /v1/a?b=5 HTTP/1.1\r\nhost: api.clerk.com\r\naccept: */*\r\n\r\n",
+      assert.equal("GET /v1/a?b=5 HTTP/1.1\r\nhost: api.clerk.com\r\n"
+        .. "accept-encoding: identity\r\naccept: */*\r\n\r\n",
         write { method = "GET", target = "/v1/a?b=5", headers = { accept = "*/*" } })
     end)
 
     it("with a body", function()
-      assert.equal("PATCH / HTTP/1.1\r\nhost: [::1]:80\r\ncontent-length: 3\r\n\r\n{\0}",
+      assert.equal("PATCH / HTTP/1.1\r\nhost: [::1]:80\r\naccept-encoding: identity\r\n"
+        .. "content-length: 3\r\n\r\n{\0}",
         write { method = "PATCH", target = "/", host = "[::1]:80", body = "{\0}" })
     end)
 
     it("with an empty body and an empty header", function()
-      assert.equal("POST / HTTP/1.1\r\nhost: a\r\nx-empty: \r\ncontent-length: 0\r\n\r\n",
+      assert.equal("POST / HTTP/1.1\r\nhost: a\r\naccept-encoding: identity\r\nx-empty: \r\n"
+        .. "content-length: 0\r\n\r\n",
         write { method = "POST", target = "/", host = "a", headers = { ["x-empty"] = "" },
           body = "" })
     end)
@@ -890,8 +893,8 @@ describe("HTTP/1.1 without a socket", function()
       request.headers.accept = "application/json"
       request.headers["content-type"] = "application/json"
       assert(transport:send(request))
-      request.headers["accept-encoding"] = "gzip, deflate" -- libcurl adds it by itself
       local theirs = web_of_one:requests()[1].bytes
+      theirs = theirs:gsub("gzip, deflate", "identity") -- libcurl decompresses
       local ours = http1.write_request(request)
       assert.same(lines_of(theirs), lines_of(ours))
       assert.equal(theirs:match "\r\n\r\n(.*)$", ours:match "\r\n\r\n(.*)$")

@@ -1,5 +1,5 @@
 --- HTTP/1.1 without a socket (RFC 9112): a request as bytes, and an answer from bytes in pieces of
---- any size. Packed bodies are refused, so they must not be asked for; nor is HEAD known here.
+--- any size. Compressed bodies are refused, so requests ask for plain ones. There is no HEAD.
 
 local HEAD_BYTES = 256 * 1024
 local HEAD_LINE_BYTES = 100 * 1024 - 1 -- as libcurl
@@ -47,7 +47,7 @@ local function take_body(self, bytes, at)
   local piece = bytes:sub(at, at + math.min(self.left, #bytes) - 1)
   local coding = self.headers["content-encoding"] or ""
   self.room, self.left = self.room - #piece, self.left - #piece
-  check(IDENTITY[coding:lower()], BAD, "the answer is packed, which was not asked for")
+  check(IDENTITY[coding:lower()], BAD, "the answer is compressed, which was not asked for")
   check(self.room >= 0, LARGE, "the answer is larger than allowed")
   append(self.pieces, piece)
   if self.left == 0 and self.is_chunked then
@@ -296,7 +296,8 @@ end
 function http1.write_request(request)
   local line = request.method .. " " .. request.target .. " HTTP/1.1"
   assert(line:find "^%u+ /[^%c ]* HTTP/1.1$", "no request line")
-  local parts = { line, "\r\n", field("host", request.host) }
+  local parts =
+    { line, "\r\n", field("host", request.host), field("accept-encoding", "identity") }
   for name, value in pairs(request.headers) do
     parts[#parts + 1] = field(name, value)
   end
