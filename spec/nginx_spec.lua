@@ -94,6 +94,34 @@ describe("In nginx", function()
     assert.equal("identity", request.headers["accept-encoding"])
   end)
 
+  describe("`localhost` is reached", function()
+    local GET_BY_URL = [[
+      local machines = require "clerk.machines"
+      local client = machines.new { secret_key = "sk_test_1", base_url = ..., retries = false }
+      local ok, result = pcall(client.get, client, "mch_1")
+      return ok and result.id or result
+    ]]
+
+    local function url_of(port)
+      return ("http://localhost:%d/v1"):format(port)
+    end
+
+    for _, address in ipairs { "127.0.0.1", "::1" } do
+      it("at " .. address .. ", where alone a server listens", function()
+        local other = server.start(ECHO, { address = address })
+        for _ = 1, 2 do assert.equal("mch_1", web:run(GET_BY_URL, url_of(other.port))) end
+        assert.equal(1, other:connections())
+        other:stop()
+      end)
+    end
+
+    it("by no address, which is told of the first", function()
+      local problem = web:run(GET_BY_URL, url_of(1))
+      assert.equal("connect_failed", problem.code)
+      assert.matches("localhost:1: connection refused", problem.message, 1, true)
+    end)
+  end)
+
   describe("a call is refused, and told where to do it, in", function()
     for _, phase in ipairs { "set", "header_filter", "body_filter", "log", "balancer" } do
       it(phase, function()

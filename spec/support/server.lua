@@ -43,6 +43,7 @@ end
 ---@field values table<string, string>? for the script
 ---@field deaf boolean? never answers the SYN of a client
 ---@field host string? in `url`, 127.0.0.1 by default
+---@field address string? to listen at, 127.0.0.1 by default
 
 ---Starts a server that runs `script` for every connection, on a free port of the loopback.
 ---@param script string body of a function(connection, shared, values)
@@ -56,6 +57,7 @@ function server.start(script, options)
     values = options.values or {},
     tls = options.tls,
     deaf = options.deaf,
+    address = options.address,
     record = record,
     parent = own_pid(),
   })
@@ -69,7 +71,7 @@ function server.start(script, options)
     host = options.host or "127.0.0.1",
   }, Server)
   running[self] = true
-  self.port = assert(tonumber(line:match "^listening on 127%.0%.0%.1:(%d+)$"), line)
+  self.port = assert(tonumber(line:match "^listening on port (%d+)$"), line)
   return self
 end
 

@@ -11,7 +11,7 @@ local KEEP_IDLE_MS = 60000
 local PIECE_BYTES = 64 * 1024
 
 --- nginx's resolver does not know it.
-local ADDRESSES = { localhost = "127.0.0.1" }
+local ADDRESSES = { localhost = { "127.0.0.1", "[::1]" } }
 
 --- No name, so that to connect to it asks the pool and nobody else.
 local NOWHERE = "["
@@ -61,14 +61,30 @@ local function arm(self, ends_at)
 end
 
 --- nginx's resolver has a timeout of its own, which may be longer.
-local function connect_anew(self, pool)
-  local socket, destination = self.socket, self.destination
-  if destination.is_address then
-    return socket:connect(destination.address, destination.port, pool)
+local function connect_to(self, address, pool)
+  local socket, port = self.socket, self.destination.port
+  if is_address(address) then
+    return socket:connect(address, port, pool)
   end
   local outcome, ok, problem = threads.within(self.connect_ends_at - core.now(), socket.connect,
-    socket, destination.address, destination.port, pool)
+    socket, address, port, pool)
   return ok, outcome == "done" and problem or outcome
+end
+
+--- Tries one address after the other; reports what was wrong with the first.
+local function connect_anew(self, pool)
+  local first_problem
+  for i, address in ipairs(self.destination.addresses) do
+    if not arm(self, self.connect_ends_at) and i > 1 then
+      break
+    end
+    local ok, problem = connect_to(self, address, pool)
+    if ok then
+      return true
+    end
+    first_problem = first_problem or problem
+  end
+  return nil, first_problem
 end
 
 --- Lets nginx see which kept connections the peers have closed: what would be lost on one of them
@@ -84,7 +100,6 @@ local function connect(self)
   if self.request.method == "POST" then
     notice_closed()
   end
-  arm(self, self.connect_ends_at)
   local pool = {
     pool = ("clerk.machines %s://%s:%d verified, %d"):format(destination.scheme, destination.host,
       destination.port, self.max_connections),
@@ -234,15 +249,15 @@ local function parse(url)
   local scheme, authority, target = url:match "^(https?)://([^/]+)(.*)$"
   local host, port = authority:match "^(.*):(%d+)$"
   host = (host or authority):lower()
+  local name = host:gsub("%.$", "")
   return {
     scheme = scheme,
     authority = authority,
     host = host,
     port = tonumber(port) or DEFAULT_PORTS[scheme],
     target = target,
-    name = host:gsub("%.$", ""),
-    address = ADDRESSES[host] or host,
-    is_address = is_address(ADDRESSES[host] or host),
+    name = name,
+    addresses = ADDRESSES[name] or { host },
   }
 end
 
