@@ -125,7 +125,7 @@ local REMEDIES = {
   ["^22:"] = "lua_ssl_verify_depth",
 }
 
-local function tls_failure(problem, destination)
+local function certificate_failure(problem, destination)
   local message = ("no TLS with %s: %s"):format(destination.authority, problem)
   for pattern, directive in pairs(REMEDIES) do
     if problem:find(pattern) then
@@ -133,6 +133,18 @@ local function tls_failure(problem, destination)
     end
   end
   return failure("tls_failed", message)
+end
+
+--- nginx has one word for a connection that is cut and for a server that does not speak TLS; both
+--- may pass. Other reasons are about the certificate. (A number in front may be left from an earlier
+--- handshake.)
+local function handshake_failure(problem, destination)
+  if problem:find "handshake failed$" or problem:find "closed$" then
+    return failure("connect_failed", ("no TLS with %s: handshake failed: the connection was cut, or "
+      .. "the server does not speak TLS; nginx's error log says which")
+      :format(destination.authority))
+  end
+  return certificate_failure(problem, destination)
 end
 
 --- A certificate that is refused at once makes the handshake raise an assertion instead.
@@ -145,12 +157,12 @@ local function handshake(self)
   local ok, session, problem = pcall(self.socket.sslhandshake, self.socket, nil, destination.name,
     true)
   if not ok then
-    return tls_failure("its certificate was refused; nginx's error log tells why, and "
+    return certificate_failure("its certificate was refused; nginx's error log tells why, and "
       .. "`lua_ssl_trusted_certificate` whom nginx trusts", destination)
   elseif problem == "timeout" then
     return failure("timeout", "no TLS within the time allowed")
   elseif not session then
-    return tls_failure(problem, destination)
+    return handshake_failure(problem, destination)
   end
   return true
 end
