@@ -146,6 +146,28 @@ describe("Inside nginx", function()
     assert.matches("cancelled", end_of(other))
   end)
 
+  it("a change that finds no free descriptor is `no_resources`, and was not made", function()
+    local scarce = nginx.start { main = "worker_rlimit_nofile 64;" }
+    local problem = scarce:run([[
+      local client = require("clerk.machines").new {
+        secret_key = "sk_test_1", base_url = ..., retries = false,
+      }
+      local files = {}
+      repeat
+        local file = io.open "/dev/null"
+        table.insert(files, file)
+      until not file
+      local _, problem = pcall(client.delete, client, "mch_1")
+      for _, file in ipairs(files) do file:close() end
+      return problem
+    ]], api:url "/v1")
+    assert.equal("TransportError", problem.type)
+    assert.equal("no_resources", problem.code, problem.message)
+    assert.matches("worker_rlimit_nofile", problem.message, 1, true)
+    assert.same({ "delete", false }, { problem.operation, problem.maybe_applied })
+    assert.equal("", api:everything())
+  end)
+
   it("`pollable` is refused, and spawn where nothing can wait", function()
     local problem = web:run [[ return select(2, pcall(client.pollable, client)) ]]
     assert.equal("ArgumentError", problem.type)

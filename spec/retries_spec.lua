@@ -4,6 +4,9 @@ local fake = require "support.fake"
 
 local almost_one = 1 - 2 ^ -32
 
+-- Failures that may pass.
+local PASSING = { "dns_failed", "connect_failed", "connection_lost", "timeout", "no_resources" }
+
 -- One call of each method, as core.call takes it.
 local calls = {
   GET = { "get", nil, "mch_1" },
@@ -98,7 +101,7 @@ describe("a call", function()
     end)
 
     it("by " .. method .. " is repeated after every failure that may pass, sent or not", function()
-      for _, code in ipairs { "dns_failed", "connect_failed", "connection_lost", "timeout" } do
+      for _, code in ipairs(PASSING) do
         assert.equal("again", outcome(method, fake.failure(code, true)))
         assert.equal("again", outcome(method, fake.failure(code, false)))
       end
@@ -114,7 +117,7 @@ describe("a call", function()
   end)
 
   it("by POST is repeated after a failure when nothing was sent, and only then", function()
-    for _, code in ipairs { "dns_failed", "connect_failed", "connection_lost", "timeout" } do
+    for _, code in ipairs(PASSING) do
       assert.equal("again", outcome("POST", fake.failure(code, false)))
       assert.equal("failed", outcome("POST", fake.failure(code, true)))
     end
@@ -204,7 +207,7 @@ describe("a call", function()
   it("is not repeated after failures when those are not to be", function()
     local no_connection = { retry_connection_errors = false }
     for method in pairs(calls) do
-      for _, code in ipairs { "dns_failed", "connect_failed", "connection_lost", "timeout" } do
+      for _, code in ipairs(PASSING) do
         assert.equal("failed", outcome(method, fake.failure(code, false), no_connection))
       end
     end

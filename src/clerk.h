@@ -259,7 +259,7 @@ const char *clerk_judgement_name(clerk_judgement judgement);
 
 /* ------------------------------------------------------------------ failures */
 
-/* Why there is no complete answer. The first four may pass and can be tried again. */
+/* Why there is no complete answer. */
 typedef enum clerk_failure {
   CLERK_DNS_FAILED,
   CLERK_CONNECT_FAILED,
@@ -268,7 +268,8 @@ typedef enum clerk_failure {
   CLERK_TLS_FAILED,
   CLERK_RESPONSE_TOO_LARGE,
   CLERK_BAD_RESPONSE, /* no HTTP, or broken on its way */
-  CLERK_CANCELLED     /* by the host */
+  CLERK_CANCELLED,    /* by the host */
+  CLERK_NO_RESOURCES  /* the process has no free descriptor or memory */
 } clerk_failure;
 
 /* The name of a failure, such as "dns_failed". Static; NULL after the last. */

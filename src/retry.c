@@ -20,6 +20,7 @@ static const struct {
     [CLERK_RESPONSE_TOO_LARGE] = {"response_too_large", false},
     [CLERK_BAD_RESPONSE] = {"bad_response", false},
     [CLERK_CANCELLED] = {"cancelled", false},
+    [CLERK_NO_RESOURCES] = {"no_resources", true},
 };
 
 static const size_t failure_count = sizeof failures / sizeof *failures;

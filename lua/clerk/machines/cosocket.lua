@@ -48,6 +48,9 @@ local function connect_failure(problem, destination)
     return failure("dns_failed", problem)
   elseif problem == "timeout" then
     return failure("timeout", "no connection within the time allowed")
+  elseif problem:find "too many open files" then
+    return failure("no_resources", ("no connection to %s: %s; nginx's limit is set by "
+      .. "`worker_rlimit_nofile`"):format(destination.authority, problem))
   end
   return failure("connect_failed", "no connection to " .. destination.authority .. ": " .. problem)
 end
@@ -140,8 +143,8 @@ end
 --- handshake.)
 local function handshake_failure(problem, destination)
   if problem:find "handshake failed$" or problem:find "closed$" then
-    return failure("connect_failed", ("no TLS with %s: handshake failed: the connection was cut, or "
-      .. "the server does not speak TLS; nginx's error log says which")
+    return failure("connect_failed", ("no TLS with %s: handshake failed: the connection was cut, "
+      .. "or the server does not speak TLS; nginx's error log says which")
       :format(destination.authority))
   end
   return certificate_failure(problem, destination)

@@ -168,6 +168,7 @@
 ---| "response_too_large"
 ---| "bad_response"
 ---| "cancelled"
+---| "no_resources"
 
 --- The codes of answers that cannot be used.
 ---@alias clerk.machines.SDKErrorCode
