@@ -123,6 +123,25 @@ describe("Inside nginx", function()
     assert.not_matches("mch_2", api:everything(), 1, true)
   end)
 
+  it("a coroutine that is left inside secret_key does not hold up other calls forever", function()
+    local machine, refused = web:run([[
+      local is_left = true
+      local client = require("clerk.machines").new {
+        secret_key = function()
+          if is_left then coroutine.yield() end
+          return "sk_test_1"
+        end,
+        base_url = ..., max_connections = 1, timeout_ms = 500, retries = false,
+      }
+      local left = coroutine.create(client.get)
+      assert(coroutine.resume(left, client, "mch_left"))
+      is_left = false
+      local ok, problem = pcall(client.get, client, "mch_1", { deadline_ms = 50 })
+      return client:get("mch_1"), ok or problem.code == "timeout"
+    ]], api:url "/v1")
+    assert.same({ "mch_1", true }, { machine.id, refused })
+  end)
+
   it("tasks of another request are not waited for, neither by run nor by result", function()
     local other = begin "/spawn"
     await_requests(1)

@@ -128,26 +128,20 @@ local REMEDIES = {
   ["^22:"] = "lua_ssl_verify_depth",
 }
 
-local function certificate_failure(problem, destination)
+--- "handshake failed" is all that nginx says when the connection was cut, and when the server does
+--- not speak TLS; either may pass. A number in front may be left from an earlier handshake.
+local function handshake_failure(problem, destination)
   local message = ("no TLS with %s: %s"):format(destination.authority, problem)
+  if problem:find "handshake failed$" or problem:find "closed$" then
+    return failure("connect_failed", message .. " (the connection was cut, or the server does not "
+      .. "speak TLS; nginx's error log says which)")
+  end
   for pattern, directive in pairs(REMEDIES) do
     if problem:find(pattern) then
-      message = ("%s (whom nginx trusts is set by `%s`)"):format(message, directive)
+      message = ("%s (see nginx's directive `%s`)"):format(message, directive)
     end
   end
   return failure("tls_failed", message)
-end
-
---- nginx has one word for a connection that is cut and for a server that does not speak TLS; both
---- may pass. Other reasons are about the certificate. (A number in front may be left from an earlier
---- handshake.)
-local function handshake_failure(problem, destination)
-  if problem:find "handshake failed$" or problem:find "closed$" then
-    return failure("connect_failed", ("no TLS with %s: handshake failed: the connection was cut, "
-      .. "or the server does not speak TLS; nginx's error log says which")
-      :format(destination.authority))
-  end
-  return certificate_failure(problem, destination)
 end
 
 --- A certificate that is refused at once makes the handshake raise an assertion instead.
@@ -160,8 +154,8 @@ local function handshake(self)
   local ok, session, problem = pcall(self.socket.sslhandshake, self.socket, nil, destination.name,
     true)
   if not ok then
-    return certificate_failure("its certificate was refused; nginx's error log tells why, and "
-      .. "`lua_ssl_trusted_certificate` whom nginx trusts", destination)
+    return handshake_failure("its certificate was refused; nginx's error log says why, and "
+      .. "`lua_ssl_trusted_certificate` sets what nginx trusts", destination)
   elseif problem == "timeout" then
     return failure("timeout", "no TLS within the time allowed")
   elseif not session then
