@@ -6,6 +6,7 @@ if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
 local gate = require "support.gate"
 local nginx = require "support.nginx"
 local process = require "support.process"
+local server = require "support.server"
 
 -- A client for each purpose, which all requests share.
 local CLIENTS = [[
@@ -35,6 +36,18 @@ local SERVER = [[
     }
   }
   location /log { content_by_lua_block { } log_by_lua_block { run() } }
+]]
+
+-- Sends a second answer that nobody asked for when a file says that the first has been read, and
+-- leaves a file when it has.
+local STRAY = [[
+  for request in connection:requests() do
+    local id = request.target:match "mch_%w+" or "mch_made"
+    connection:answer(200, ('{"id":"%s","deleted":true}'):format(id))
+    repeat connection:sleep(1) until io.open(values.directory .. "/read-" .. id)
+    connection:answer(200, '{"id":"mch_stray","deleted":true}')
+    io.open(values.directory .. "/sent-" .. id, "w"):close()
+  end
 ]]
 
 describe("Inside nginx", function()
@@ -140,6 +153,33 @@ describe("Inside nginx", function()
       return client:get("mch_1"), ok or problem.code == "timeout"
     ]], api:url "/v1")
     assert.same({ "mch_1", true }, { machine.id, refused })
+  end)
+
+  it("bytes that arrive on a kept connection are not the next answer", function()
+    local stray = server.start(STRAY, { values = { directory = web.directory } })
+    local ids = { web:run([[
+      local url, directory = unpack(...)
+      local client = require("clerk.machines").new { secret_key = "sk_test_1", base_url = url }
+      local function await_stray(id) -- while nginx notices nothing
+        io.open(directory .. "/read-" .. id, "w"):close()
+        repeat until io.open(directory .. "/sent-" .. id)
+      end
+      local ids = {}
+      for i, call in ipairs {
+        function() return client:get "mch_1" end,
+        function() return client:update("mch_2", { name = "a" }) end,
+        function() return client:create { name = "a" } end,
+        function() return client:delete "mch_3" end,
+      } do
+        ids[i] = call().id
+        if ids[i] == "mch_stray" then break end
+        await_stray(ids[i])
+      end
+      return unpack(ids)
+    ]], { stray:url "/v1", web.directory }) }
+    assert.same({ "mch_1", "mch_2", "mch_made", "mch_3" }, ids)
+    assert.equal(4, stray:connections())
+    stray:stop()
   end)
 
   it("tasks of another request are not waited for, neither by run nor by result", function()

@@ -90,9 +90,9 @@ local function connect_anew(self, pool)
   return nil, first_problem
 end
 
---- Lets nginx see which kept connections the peers have closed: what would be lost on one of them
---- could not be repeated.
-local function notice_closed()
+--- Lets nginx look at its kept connections. It drops those that the server has closed, and those
+--- with bytes that nobody asked for, which would be taken for the next answer.
+local function drop_unusable()
   ngx.sleep(0.001)
 end
 
@@ -100,9 +100,7 @@ end
 local function connect(self)
   local destination = self.destination
   self.socket = ngx.socket.tcp()
-  if self.request.method == "POST" then
-    notice_closed()
-  end
+  drop_unusable()
   local pool = {
     pool = ("clerk.machines %s://%s:%d verified, %d"):format(destination.scheme, destination.host,
       destination.port, self.max_connections),
