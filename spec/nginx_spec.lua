@@ -94,6 +94,41 @@ describe("In nginx", function()
     assert.equal("identity", request.headers["accept-encoding"])
   end)
 
+  describe("an answer is a `bad_response` that has", function()
+    local heads = {
+      ["two lengths"] = "Content-Length: 14\r\nContent-Length: 15\r\n",
+      ["a list of two lengths"] = "Content-Length: 14, 15\r\n",
+      ["words after a length"] = "Content-Length: 14x\r\n",
+      ["a length and chunks"] = "Content-Length: 14\r\nTransfer-Encoding: chunked\r\n",
+      ["two codings"] = "Transfer-Encoding: gzip, chunked\r\n",
+      ["a bare CR in a header"] = "X-A: a\rContent-Length: 1\r\nContent-Length: 14\r\n",
+      ["a compressed body"] = "Content-Encoding: gzip\r\nContent-Length: 14\r\n",
+    }
+    local odd
+
+    setup(function()
+      odd = server.start([[
+        local request = connection:read_request()
+        local name = request.target:match "mch_(.*)$":gsub("_", " ")
+        connection:write("HTTP/1.1 200 OK\r\n", values[name], "\r\n", '{"id":"mch_1"}')
+      ]], { values = heads })
+    end)
+
+    teardown(function() odd:stop() end)
+
+    for name in pairs(heads) do
+      it(name, function()
+        local problem = web:run([[
+          local url, id = unpack(...)
+          local client = require("clerk.machines").new { secret_key = "sk_test_1", base_url = url }
+          return select(2, pcall(client.get, client, id))
+        ]], { odd:url "/v1", "mch_" .. name:gsub(" ", "_") })
+        assert.same({ "TransportError", "bad_response" }, { problem.type, problem.code })
+        assert.equal(1, problem.attempts)
+      end)
+    end
+  end)
+
   describe("`localhost` is reached", function()
     local GET_BY_URL = [[
       local machines = require "clerk.machines"
