@@ -78,7 +78,7 @@ local PLACES = [[
   end
 ]]
 
--- What waits, each with a name for `operation` of its error.
+-- What has to wait.
 local ACTIONS = [[
   actions = {
     create = function() return client:create { name = "a" } end,
