@@ -464,7 +464,7 @@ describe("A client that is closed", function()
     local given = { transfer = spawn_and_await(web, client, client.get, "mch_hang") }
     given.retry = spawn_and_await(web, client, client.get, "mch_flaky", { retries = PATIENT })
     given.join = client:spawn(given.transfer.result, given.transfer)
-    given.second = client:spawn(client.get, client, "mch_hang")
+    given.second = spawn_and_await(web, client, client.get, "mch_hang")
     given.queue = client:spawn(client.get, client, "mch_1")
     return given
   end

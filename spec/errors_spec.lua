@@ -237,7 +237,7 @@ describe("a TransportError", function()
 
   it("has every code that a failure may have", function()
     for _, code in ipairs { "dns_failed", "connect_failed", "connection_lost", "timeout",
-      "tls_failed", "response_too_large", "bad_response", "cancelled" } do
+      "rate_limited", "tls_failed", "response_too_large", "bad_response", "cancelled", "no_resources" } do
       assert.equal(code, get(fake.failure(code, true)).code)
     end
   end)

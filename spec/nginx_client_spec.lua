@@ -21,10 +21,10 @@ local FILES = {
     "that libcurl lets wait", "where a task cannot yield" },
   { "retries", 100 },
   { "secrets", 10 },
-  { "tasks", 10, "outside of tasks while it runs", "long about it", "more to move",
+  { "tasks", 10, "long about it", "more to move",
     "blocks within a task, while", "resume its task itself", "wait no longer than they may",
     "however often they are interrupted",
-    "and nil and the error where it raised" },
+    "return what the function returned, and nil", "by a coroutine that the task has resumed" },
   { "walks", 90 },
   { "wire", 50 },
 }

@@ -6,6 +6,7 @@ if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
 local gate = require "support.gate"
 local nginx = require "support.nginx"
 local process = require "support.process"
+local server = require "support.server"
 
 -- A client for each purpose, which all requests share.
 local CLIENTS = [[
@@ -35,6 +36,18 @@ local SERVER = [[
     }
   }
   location /log { content_by_lua_block { } log_by_lua_block { run() } }
+]]
+
+-- Sends a second answer that nobody asked for when a file says that the first has been read, and
+-- leaves a file when it has.
+local STRAY = [[
+  for request in connection:requests() do
+    local id = request.target:match "mch_%w+" or "mch_made"
+    connection:answer(200, ('{"id":"%s","deleted":true}'):format(id))
+    repeat connection:sleep(1) until io.open(values.directory .. "/read-" .. id)
+    connection:answer(200, '{"id":"mch_stray","deleted":true}')
+    io.open(values.directory .. "/sent-" .. id, "w"):close()
+  end
 ]]
 
 describe("Inside nginx", function()
@@ -123,6 +136,52 @@ describe("Inside nginx", function()
     assert.not_matches("mch_2", api:everything(), 1, true)
   end)
 
+  it("a coroutine that is left inside secret_key does not hold up other calls forever", function()
+    local machine, refused = web:run([[
+      local is_left = true
+      local client = require("clerk.machines").new {
+        secret_key = function()
+          if is_left then coroutine.yield() end
+          return "sk_test_1"
+        end,
+        base_url = ..., max_connections = 1, timeout_ms = 500, retries = false,
+      }
+      local left = coroutine.create(client.get)
+      assert(coroutine.resume(left, client, "mch_left"))
+      is_left = false
+      local ok, problem = pcall(client.get, client, "mch_1", { deadline_ms = 50 })
+      return client:get("mch_1"), ok or problem.code == "timeout"
+    ]], api:url "/v1")
+    assert.same({ "mch_1", true }, { machine.id, refused })
+  end)
+
+  it("bytes that arrive on a kept connection are not the next answer", function()
+    local stray = server.start(STRAY, { values = { directory = web.directory } })
+    local ids = { web:run([[
+      local url, directory = unpack(...)
+      local client = require("clerk.machines").new { secret_key = "sk_test_1", base_url = url }
+      local function await_stray(id) -- while nginx notices nothing
+        io.open(directory .. "/read-" .. id, "w"):close()
+        repeat until io.open(directory .. "/sent-" .. id)
+      end
+      local ids = {}
+      for i, call in ipairs {
+        function() return client:get "mch_1" end,
+        function() return client:update("mch_2", { name = "a" }) end,
+        function() return client:create { name = "a" } end,
+        function() return client:delete "mch_3" end,
+      } do
+        ids[i] = call().id
+        if ids[i] == "mch_stray" then break end
+        await_stray(ids[i])
+      end
+      return unpack(ids)
+    ]], { stray:url "/v1", web.directory }) }
+    assert.same({ "mch_1", "mch_2", "mch_made", "mch_3" }, ids)
+    assert.equal(4, stray:connections())
+    stray:stop()
+  end)
+
   it("tasks of another request are not waited for, neither by run nor by result", function()
     local other = begin "/spawn"
     await_requests(1)
@@ -144,6 +203,28 @@ describe("Inside nginx", function()
       return other.status
     ]]))
     assert.matches("cancelled", end_of(other))
+  end)
+
+  it("a change that finds no free descriptor is `no_resources`, and was not made", function()
+    local scarce = nginx.start { main = "worker_rlimit_nofile 64;" }
+    local problem = scarce:run([[
+      local client = require("clerk.machines").new {
+        secret_key = "sk_test_1", base_url = ..., retries = false,
+      }
+      local files = {}
+      repeat
+        local file = io.open "/dev/null"
+        table.insert(files, file)
+      until not file
+      local _, problem = pcall(client.delete, client, "mch_1")
+      for _, file in ipairs(files) do file:close() end
+      return problem
+    ]], api:url "/v1")
+    assert.equal("TransportError", problem.type)
+    assert.equal("no_resources", problem.code, problem.message)
+    assert.matches("worker_rlimit_nofile", problem.message, 1, true)
+    assert.same({ "delete", false }, { problem.operation, problem.maybe_applied })
+    assert.equal("", api:everything())
   end)
 
   it("`pollable` is refused, and spawn where nothing can wait", function()

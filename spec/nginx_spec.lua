@@ -83,7 +83,7 @@ describe("In nginx", function()
     end)
   end)
 
-  it("a request asks for no packing, since cosockets cannot unpack", function()
+  it("a request asks for an answer that is not compressed", function()
     web:run(GET)
     local requests = api:requests()
     local request = requests[#requests]
@@ -91,7 +91,70 @@ describe("In nginx", function()
     assert.equal("127.0.0.1:" .. api.port, request.headers.host)
     assert.equal("Bearer " .. KEY, request.headers.authorization)
     assert.matches("LuaJIT", request.headers["user-agent"], 1, true)
-    assert.is_nil(request.headers["accept-encoding"])
+    assert.equal("identity", request.headers["accept-encoding"])
+  end)
+
+  describe("an answer is a `bad_response` that has", function()
+    local heads = {
+      ["two lengths"] = "Content-Length: 14\r\nContent-Length: 15\r\n",
+      ["a list of two lengths"] = "Content-Length: 14, 15\r\n",
+      ["words after a length"] = "Content-Length: 14x\r\n",
+      ["a length and chunks"] = "Content-Length: 14\r\nTransfer-Encoding: chunked\r\n",
+      ["two codings"] = "Transfer-Encoding: gzip, chunked\r\n",
+      ["a bare CR in a header"] = "X-A: a\rContent-Length: 1\r\nContent-Length: 14\r\n",
+      ["a compressed body"] = "Content-Encoding: gzip\r\nContent-Length: 14\r\n",
+    }
+    local odd
+
+    setup(function()
+      odd = server.start([[
+        local request = connection:read_request()
+        local name = request.target:match "mch_(.*)$":gsub("_", " ")
+        connection:write("HTTP/1.1 200 OK\r\n", values[name], "\r\n", '{"id":"mch_1"}')
+      ]], { values = heads })
+    end)
+
+    teardown(function() odd:stop() end)
+
+    for name in pairs(heads) do
+      it(name, function()
+        local problem = web:run([[
+          local url, id = unpack(...)
+          local client = require("clerk.machines").new { secret_key = "sk_test_1", base_url = url }
+          return select(2, pcall(client.get, client, id))
+        ]], { odd:url "/v1", "mch_" .. name:gsub(" ", "_") })
+        assert.same({ "TransportError", "bad_response" }, { problem.type, problem.code })
+        assert.equal(1, problem.attempts)
+      end)
+    end
+  end)
+
+  describe("`localhost` is reached", function()
+    local GET_BY_URL = [[
+      local machines = require "clerk.machines"
+      local client = machines.new { secret_key = "sk_test_1", base_url = ..., retries = false }
+      local ok, result = pcall(client.get, client, "mch_1")
+      return ok and result.id or result
+    ]]
+
+    local function url_of(port)
+      return ("http://localhost:%d/v1"):format(port)
+    end
+
+    for _, address in ipairs { "127.0.0.1", "::1" } do
+      it("at " .. address .. ", where alone a server listens", function()
+        local other = server.start(ECHO, { address = address })
+        for _ = 1, 2 do assert.equal("mch_1", web:run(GET_BY_URL, url_of(other.port))) end
+        assert.equal(1, other:connections())
+        other:stop()
+      end)
+    end
+
+    it("by no address, which is told of the first", function()
+      local problem = web:run(GET_BY_URL, url_of(1))
+      assert.equal("connect_failed", problem.code)
+      assert.matches("localhost:1: connection refused", problem.message, 1, true)
+    end)
   end)
 
   describe("a call is refused, and told where to do it, in", function()

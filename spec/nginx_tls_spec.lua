@@ -128,10 +128,34 @@ describe("Inside nginx, over TLS,", function()
     assert.equal("", api:everything())
   end)
 
-  it("refuses a server without TLS", function()
-    local api = start(nil, [[ connection:write "HTTP/1.1 400 Bad Request\r\n\r\n" ]])
-    local outcomes = call { url = url(api), method = "create" }
-    assert_refused(outcomes, 1, "tls_failed", "handshake failed")
+  describe("repeats a create, of which nothing was sent, when the handshake", function()
+    local ways = {
+      ["is reset"] = [[ connection:read(1000) connection:reset() ]],
+      ["is reset before it begins"] = [[ connection:reset() ]],
+      ["is closed"] = [[ connection:read(1000) ]],
+      ["is closed before it begins"] = [[ ]],
+      ["meets something else than TLS"] = [[ connection:write "HTTP/1.1 400 Bad Request\r\n\r\n" ]],
+    }
+    for title, way in pairs(ways) do
+      it(title .. ", once", function()
+        local api = start(trusted)
+        local front = start(nil, ([[
+          if connection.number > 1 then return connection:tunnel(%d) end
+          %s
+        ]]):format(api.port, way))
+        assert.same({ "done" }, call { url = url(front), method = "create" })
+        assert.same({ 2, 1 }, { front:connections(), #api:requests() })
+      end)
+
+      it(title .. ", always", function()
+        local problem = call({ url = url(start(nil, way)), method = "create" })[1]
+        assert.equal("TransportError", problem.type)
+        assert.equal("connect_failed", problem.code, problem.message)
+        assert.matches("handshake failed", problem.message)
+        assert.is_false(problem.maybe_applied)
+        assert.is_true(problem.attempts > 1)
+      end)
+    end
   end)
 
   it("waits no longer for a handshake than for a connection", function()

@@ -324,7 +324,7 @@ describe("The types of what is handed in and out", function()
     local transport, response, failure = {}, {}, {}
     local answers = {
       { watched({ status = 503, headers = {}, body = "" }, response) },
-      { nil, watched({ code = "tls_failed", message = "a", sent = false }, failure) },
+      { nil, watched({ code = "tls_failed", message = "a", sent = false, final = true }, failure) },
     }
     local client = machines.new {
       secret_key = "sk_test",

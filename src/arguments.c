@@ -145,8 +145,8 @@ static bool is_same_name(clerk_text name, const char *other) {
 
 clerk_status clerk_check_header(clerk_text name, clerk_text value, clerk_problem *problem) {
   static const char *const reserved[] = {
-      "authorization", "connection",          "content-length",    "expect",
-      "host",          "proxy-authorization", "transfer-encoding", NULL};
+      "accept-encoding",     "authorization",     "connection", "content-length", "expect", "host",
+      "proxy-authorization", "transfer-encoding", NULL};
   if (!is_token(name)) return refuse(problem, "headers: a name must be an HTTP token");
   for (const char *const *other = reserved; *other; other++)
     if (is_same_name(name, *other)) return refuse(problem, "headers: %s cannot be set", *other);

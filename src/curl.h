@@ -128,6 +128,7 @@ struct clerk_transfer {
   enum { CLERK_AWAITS_HEAD, CLERK_IN_HEAD, CLERK_PAST_HEAD } phase;
   bool is_final_head;
   bool is_in_length; /* the latest header line is a Content-Length */
+  bool has_coding;   /* this head has a Transfer-Encoding */
   bool has_length;   /* this head has announced `length` */
   uint64_t length;
   char error[CURL_ERROR_SIZE];

@@ -110,7 +110,7 @@ static void begin_head(clerk_transfer *transfer, const char *status_line, size_t
   while (code && *code == ' ') code++;
   transfer->is_final_head = !code || *code != '1';
   transfer->phase = CLERK_IN_HEAD;
-  transfer->has_length = transfer->is_in_length = false;
+  transfer->has_length = transfer->has_coding = transfer->is_in_length = false;
   clerk_buffer_clear(&transfer->head);
 }
 
@@ -144,17 +144,20 @@ static bool read_lengths(clerk_transfer *transfer, const char *at) {
   return *at == '\n';
 }
 
-static bool is_length(const char *line, size_t length) {
-  static const char name[] = "content-length";
+static bool is_named(const char *line, size_t length, const char *name) {
   return length > strlen(name) && strncasecmp(line, name, strlen(name)) == 0 &&
          strchr(": \t", line[strlen(name)]) != NULL;
 }
 
-/* Whether the line at `start` of the head is anything but a bad Content-Length. */
-static bool check_length(clerk_transfer *transfer, size_t start) {
+/* Whether the line at `start` of the head leaves no doubt where the body ends (RFC 9112, 6.3). */
+static bool check_framing(clerk_transfer *transfer, size_t start) {
   const char *line = transfer->head.bytes + start;
-  transfer->is_in_length = is_length(line, transfer->head.length - start);
-  return !transfer->is_in_length || read_lengths(transfer, line + strlen("content-length"));
+  size_t length = transfer->head.length - start;
+  transfer->is_in_length = is_named(line, length, "content-length");
+  if (is_named(line, length, "transfer-encoding")) transfer->has_coding = true;
+  if (transfer->is_in_length && !read_lengths(transfer, line + strlen("content-length")))
+    return false;
+  return !transfer->has_length || !transfer->has_coding;
 }
 
 static size_t add_head_line(clerk_transfer *transfer, const char *line, size_t length) {
@@ -165,8 +168,10 @@ static size_t add_head_line(clerk_transfer *transfer, const char *line, size_t l
   size_t start = transfer->head.length;
   if (!clerk_buffer_append(&transfer->head, line, length))
     return refuse(transfer, CLERK_NO_RESOURCES, "not enough memory");
-  if (is_continuation ? transfer->is_in_length : !check_length(transfer, start))
-    return refuse(transfer, CLERK_BAD_RESPONSE, "a malformed Content-Length, or two that differ");
+  bool is_clear = is_continuation ? !transfer->is_in_length : check_framing(transfer, start);
+  if (transfer->is_final_head && !is_clear)
+    return refuse(transfer, CLERK_BAD_RESPONSE,
+                  "Content-Length is malformed, or contradicts another one or Transfer-Encoding");
   return length;
 }
 

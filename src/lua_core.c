@@ -190,6 +190,15 @@ static int core_is_retry_status(lua_State *L) {
   return 1;
 }
 
+/* ------------------------------------------------------------------ coroutines */
+
+/* core.is_yieldable() -> whether the caller can yield: not below a C function such as string.gsub.
+** nginx's Lua may lack coroutine.isyieldable. */
+static int core_is_yieldable(lua_State *L) {
+  lua_pushboolean(L, lua_isyieldable(L));
+  return 1;
+}
+
 /* ------------------------------------------------------------------ time and chance */
 
 /* core.now() -> ms of a clock that only goes forward */
@@ -243,6 +252,7 @@ static const luaL_Reg functions[] = {{"settings", clerk_lua_settings},
                                      {"check_header", core_check_header},
                                      {"check_secret_key", core_check_secret_key},
                                      {"is_retry_status", core_is_retry_status},
+                                     {"is_yieldable", core_is_yieldable},
                                      {"now", core_now},
                                      {"now_us", core_now_us},
                                      {"process_id", core_process_id},

@@ -8,6 +8,7 @@
 --   tls      { certificate, key (PEM), alpn (array of names)?, version? }, or nothing for plain TCP
 --   deaf     true: let connections time out, as a host behind a silent firewall does
 --   first    source of a script for the first connection, which then has no TLS; or nothing
+--   address  to listen at, 127.0.0.1 by default
 
 local cqueues = require "cqueues"
 local socket = require "cqueues.socket"
@@ -342,13 +343,13 @@ local function end_with_parent()
   os.exit(1)
 end
 
-local listener = assert(socket.listen { host = "127.0.0.1", port = 0 })
+local listener = assert(socket.listen { host = config.address or "127.0.0.1", port = 0 })
 assert(listener:listen())
 local _, _, port = listener:localname()
 
 loop:wrap(function()
   local filler = config.deaf and play_deaf(listener, port)
-  io.stdout:write(("listening on 127.0.0.1:%d\n"):format(port))
+  io.stdout:write(("listening on port %d\n"):format(port))
   io.stdout:flush()
   if filler then cqueues.sleep(LIFETIME_SECONDS) end
   accept_all(listener)

@@ -135,7 +135,7 @@ local answers = {
   { name = "a redirect that repeats the key", status = 307, body = KEY, code = "redirect_refused" },
   { name = "too many requests", status = 429, body = ECHO, code = "c " .. HIDDEN },
   { name = "the pause after too many requests", status = 429, body = ECHO, times = 2,
-    code = "timeout" },
+    code = "rate_limited" },
   { name = "a success that is no JSON", status = 200, body = '{"secret":"' .. SECRET .. '",',
     code = "invalid_json" },
   { name = "a success of another shape", status = 200, body = '["' .. SECRET .. '"]',

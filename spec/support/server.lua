@@ -44,6 +44,7 @@ end
 ---@field deaf boolean? never answers the SYN of a client
 ---@field first string? a script for the first connection, before any TLS
 ---@field host string? in `url`, 127.0.0.1 by default
+---@field address string? to listen at, 127.0.0.1 by default
 
 ---Starts a server that runs `script` for every connection, on a free port of the loopback.
 ---@param script string body of a function(connection, shared, values)
@@ -58,6 +59,7 @@ function server.start(script, options)
     tls = options.tls,
     deaf = options.deaf,
     first = options.first,
+    address = options.address,
     record = record,
     parent = own_pid(),
   })
@@ -71,7 +73,7 @@ function server.start(script, options)
     host = options.host or "127.0.0.1",
   }, Server)
   running[self] = true
-  self.port = assert(tonumber(line:match "^listening on 127%.0%.0%.1:(%d+)$"), line)
+  self.port = assert(tonumber(line:match "^listening on port (%d+)$"), line)
   return self
 end
 

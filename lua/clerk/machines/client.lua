@@ -221,12 +221,13 @@ end
 ---@return clerk.machines.Client
 function client.new(given)
   local settings = accept(options.for_client(given))
+  local sleeps = settings.transport and settings.transport.sleep
   local self = {
     settings = settings,
     secret_key = settings.secret_key,
     on_event = settings.on_event,
     transport = settings.transport or accept(default.new(settings)),
-    check_place = not settings.transport and phases.is_nginx and phases.check_call or nil,
+    check_place = phases.is_nginx and not sleeps and phases.check_call or nil,
     slots = not settings.transport and tasks.new_slots(settings.max_connections) or nil,
     is_closed = false,
     slept_ahead = 0,

@@ -11,7 +11,7 @@ local KEEP_IDLE_MS = 60000
 local PIECE_BYTES = 64 * 1024
 
 --- nginx's resolver does not know it.
-local ADDRESSES = { localhost = "127.0.0.1" }
+local ADDRESSES = { localhost = { "127.0.0.1", "[::1]" } }
 
 --- No name, so that to connect to it asks the pool and nobody else.
 local NOWHERE = "["
@@ -48,6 +48,9 @@ local function connect_failure(problem, destination)
     return failure("dns_failed", problem)
   elseif problem == "timeout" then
     return failure("timeout", "no connection within the time allowed")
+  elseif problem:find "too many open files" then
+    return failure("no_resources", ("no connection to %s: %s; nginx's limit is set by "
+      .. "`worker_rlimit_nofile`"):format(destination.authority, problem))
   end
   return failure("connect_failed", "no connection to " .. destination.authority .. ": " .. problem)
 end
@@ -61,19 +64,35 @@ local function arm(self, ends_at)
 end
 
 --- nginx's resolver has a timeout of its own, which may be longer.
-local function connect_anew(self, pool)
-  local socket, destination = self.socket, self.destination
-  if destination.is_address then
-    return socket:connect(destination.address, destination.port, pool)
+local function connect_to(self, address, pool)
+  local socket, port = self.socket, self.destination.port
+  if is_address(address) then
+    return socket:connect(address, port, pool)
   end
   local outcome, ok, problem = threads.within(self.connect_ends_at - core.now(), socket.connect,
-    socket, destination.address, destination.port, pool)
+    socket, address, port, pool)
   return ok, outcome == "done" and problem or outcome
 end
 
---- Lets nginx see which kept connections the peers have closed: what would be lost on one of them
---- could not be repeated.
-local function notice_closed()
+--- Tries one address after the other; reports what was wrong with the first.
+local function connect_anew(self, pool)
+  local first_problem
+  for i, address in ipairs(self.destination.addresses) do
+    if not arm(self, self.connect_ends_at) and i > 1 then
+      break
+    end
+    local ok, problem = connect_to(self, address, pool)
+    if ok then
+      return true
+    end
+    first_problem = first_problem or problem
+  end
+  return nil, first_problem
+end
+
+--- Lets nginx look at its kept connections. It drops those that the server has closed, and those
+--- with bytes that nobody asked for, which would be taken for the next answer.
+local function drop_unusable()
   ngx.sleep(0.001)
 end
 
@@ -81,10 +100,7 @@ end
 local function connect(self)
   local destination = self.destination
   self.socket = ngx.socket.tcp()
-  if self.request.method == "POST" then
-    notice_closed()
-  end
-  arm(self, self.connect_ends_at)
+  drop_unusable()
   local pool = {
     pool = ("clerk.machines %s://%s:%d verified, %d"):format(destination.scheme, destination.host,
       destination.port, self.max_connections),
@@ -110,11 +126,17 @@ local REMEDIES = {
   ["^22:"] = "lua_ssl_verify_depth",
 }
 
-local function tls_failure(problem, destination)
+--- "handshake failed" is all that nginx says when the connection was cut, and when the server does
+--- not speak TLS; either may pass. A number in front may be left from an earlier handshake.
+local function handshake_failure(problem, destination)
   local message = ("no TLS with %s: %s"):format(destination.authority, problem)
+  if problem:find "handshake failed$" or problem:find "closed$" then
+    return failure("connect_failed", message .. " (the connection was cut, or the server does not "
+      .. "speak TLS; nginx's error log says which)")
+  end
   for pattern, directive in pairs(REMEDIES) do
     if problem:find(pattern) then
-      message = ("%s (whom nginx trusts is set by `%s`)"):format(message, directive)
+      message = ("%s (see nginx's directive `%s`)"):format(message, directive)
     end
   end
   return failure("tls_failed", message)
@@ -130,12 +152,12 @@ local function handshake(self)
   local ok, session, problem = pcall(self.socket.sslhandshake, self.socket, nil, destination.name,
     true)
   if not ok then
-    return tls_failure("its certificate was refused; nginx's error log tells why, and "
-      .. "`lua_ssl_trusted_certificate` whom nginx trusts", destination)
+    return handshake_failure("its certificate was refused; nginx's error log says why, and "
+      .. "`lua_ssl_trusted_certificate` sets what nginx trusts", destination)
   elseif problem == "timeout" then
     return failure("timeout", "no TLS within the time allowed")
   elseif not session then
-    return tls_failure(problem, destination)
+    return handshake_failure(problem, destination)
   end
   return true
 end
@@ -234,15 +256,15 @@ local function parse(url)
   local scheme, authority, target = url:match "^(https?)://([^/]+)(.*)$"
   local host, port = authority:match "^(.*):(%d+)$"
   host = (host or authority):lower()
+  local name = host:gsub("%.$", "")
   return {
     scheme = scheme,
     authority = authority,
     host = host,
     port = tonumber(port) or DEFAULT_PORTS[scheme],
     target = target,
-    name = host:gsub("%.$", ""),
-    address = ADDRESSES[host] or host,
-    is_address = is_address(ADDRESSES[host] or host),
+    name = name,
+    addresses = ADDRESSES[name] or { host },
   }
 end
 

@@ -1,5 +1,5 @@
 --- HTTP/1.1 without a socket (RFC 9112): a request as bytes, and an answer from bytes in pieces of
---- any size. Packed bodies are refused, so they must not be asked for; nor is HEAD known here.
+--- any size. Compressed bodies are refused, so requests ask for plain ones. There is no HEAD.
 
 local HEAD_BYTES = 256 * 1024
 local HEAD_LINE_BYTES = 100 * 1024 - 1 -- as libcurl
@@ -30,6 +30,11 @@ local function append(pieces, piece)
   pieces[#pieces + 1] = piece
 end
 
+local function trim(value)
+  local first = value:find "[^ \t]"
+  return first and value:match("^.*[^ \t]", first) or ""
+end
+
 -- ---------------------------------------------------------------- the body
 
 local function complete(self)
@@ -42,7 +47,7 @@ local function take_body(self, bytes, at)
   local piece = bytes:sub(at, at + math.min(self.left, #bytes) - 1)
   local coding = self.headers["content-encoding"] or ""
   self.room, self.left = self.room - #piece, self.left - #piece
-  check(IDENTITY[coding:lower()], BAD, "the answer is packed, which was not asked for")
+  check(IDENTITY[coding:lower()], BAD, "the answer is compressed, which was not asked for")
   check(self.room >= 0, LARGE, "the answer is larger than allowed")
   append(self.pieces, piece)
   if self.left == 0 and self.is_chunked then
@@ -72,33 +77,28 @@ local function read_chunk_end(self, line)
   self.awaits = lines.chunk_size
 end
 
---- A repeated length is one length if it is always the same (RFC 9110, 8.6).
+--- A length that is repeated must be the same each time (RFC 9110, 8.6).
 local function to_length(value)
   local digits = value:match "^%d+"
-  if digits and (", " .. value):gsub(", " .. digits, "") == "" then
-    return to_count(digits, 10)
+  for element in (value .. ","):gmatch "([^,]*)," do
+    check(trim(element) == digits, BAD, "invalid or differing Content-Length values")
   end
+  return to_count(digits, 10)
 end
 
---- A coding outdoes a length; with both, or with none of them, the connection is not kept.
-local function begin_body(self)
-  local value, coding = self.headers["content-length"], self.headers["transfer-encoding"]
-  local length = value and to_length(value)
-  check(length or not value, BAD, "an invalid Content-Length")
+--- A coding and a length together may be an attempt to smuggle an answer (RFC 9112, 6.3).
+local function begin_body(self, length)
+  local coding = self.headers["transfer-encoding"]
   check(not coding or coding:lower() == "chunked", BAD, "an unknown Transfer-Encoding")
-  check(coding or not length or length <= self.room, LARGE, "the answer is larger than allowed")
+  check(not coding or not length, BAD, "both a Content-Length and a Transfer-Encoding")
+  check(not length or length <= self.room, LARGE, "the answer is larger than allowed")
   self.is_chunked, self.is_open = coding ~= nil, not coding and not length
-  self.is_persistent = self.is_persistent and (not coding) ~= (not length)
-  self.left = not coding and length or math.huge
+  self.is_persistent = self.is_persistent and not self.is_open
+  self.left = length or math.huge
   self.awaits = coding and lines.chunk_size or nil
 end
 
 -- ---------------------------------------------------------------- the head
-
-local function trim(value)
-  local first = value:find "[^ \t\r]"
-  return first and value:match("^.*[^ \t\r]", first) or ""
-end
 
 --- A line that begins with a blank continues the one before (RFC 9112, 5.2).
 local function to_headers(fields)
@@ -120,8 +120,10 @@ local function end_head(self)
   self.headers = to_headers(self.fields)
   local options = "," .. (self.headers.connection or ""):lower() .. ","
   self.is_persistent = self.is_persistent and not options:find "[, \t]close[, \t]"
+  local value = self.headers["content-length"]
+  local length = value and to_length(value)
   if not BODILESS[self.status] then
-    begin_body(self)
+    begin_body(self, length)
   end
   if BODILESS[self.status] or self.left == 0 then
     complete(self)
@@ -181,10 +183,11 @@ local function check_size(self, piece)
   check(self.line_bytes <= awaits.limit and self.head_room >= 0, awaits.code, awaits.problem)
 end
 
+--- A CR that ends no line could be taken for one that does (RFC 9112, 2.2).
 local function end_line(self, last_piece)
-  local line = (table.concat(self.line_pieces) .. last_piece):match "^.*[^\r\n]" or ""
+  local line = (table.concat(self.line_pieces) .. last_piece):match "^(.-)\r?\n$"
   self.line_pieces, self.line_bytes = {}, 0
-  check(not line:find("\0", 1, true), BAD, "a NUL in a line of the answer")
+  check(not line:find "[%z\r]", BAD, "a NUL or a bare CR in a line of the answer")
   self.awaits.read(self, line)
 end
 
@@ -294,7 +297,8 @@ end
 function http1.write_request(request)
   local line = request.method .. " " .. request.target .. " HTTP/1.1"
   assert(line:find "^%u+ /[^%c ]* HTTP/1.1$", "no request line")
-  local parts = { line, "\r\n", field("host", request.host) }
+  local parts =
+    { line, "\r\n", field("host", request.host), field("accept-encoding", "identity") }
   for name, value in pairs(request.headers) do
     parts[#parts + 1] = field(name, value)
   end

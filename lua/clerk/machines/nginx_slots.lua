@@ -44,7 +44,7 @@ local function find_loan(slots)
   end
 end
 
---- Whether who runs has a slot already; where nobody else can, nobody needs one.
+--- Whether the running thread has a slot. Where nothing else runs, it needs none.
 function nginx_slots.has(slots)
   return not phases.can_wait() or find_loan(slots) ~= nil
 end
@@ -68,7 +68,9 @@ end
 
 --- Takes a slot for so long, or waits for one until that time; false when it did not get any.
 function nginx_slots.take(slots, wakes_at, loan_ms)
-  if not is_free(slots) then
+  if not phases.can_wait() then
+    return true
+  elseif not is_free(slots) then
     await_free(slots, wakes_at or math.huge)
   end
   if not is_free(slots) then
@@ -82,7 +84,10 @@ function nginx_slots.take(slots, wakes_at, loan_ms)
 end
 
 function nginx_slots.give(slots)
-  local loan, i = find_loan(slots)
+  local loan, i
+  if phases.can_wait() then
+    loan, i = find_loan(slots)
+  end
   if loan then
     table.remove(threads.request().loans, i)
     end_loan(slots, loan)

@@ -95,7 +95,7 @@ local function check_joinable(task)
   if task.request ~= threads.request() then
     errors.refuse("the task is still running, and in another request, which may end without it")
   elseif task == threads.task() then
-    errors.refuse("the task is still running, and is the one that asks")
+    errors.refuse("a task cannot wait for its own result")
   end
 end
 

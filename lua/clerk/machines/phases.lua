@@ -1,5 +1,7 @@
---- nginx's phases: in which of them a call can wait, and in which it may block.
+--- Where a call can wait inside nginx, and where it may block: by nginx's phase, and by whether Lua
+--- can yield.
 
+local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 
 local phases = {}
@@ -25,19 +27,28 @@ local ngx = rawget(_G, "ngx")
 phases.is_nginx = type(ngx) == "table" and ngx.get_phase ~= nil and ngx.socket ~= nil
 
 function phases.can_wait()
-  return WAITING[ngx.get_phase()] or false
+  return WAITING[ngx.get_phase()] ~= nil and core.is_yieldable()
 end
 
 function phases.may_block()
   return BLOCKING[ngx.get_phase()] or false
 end
 
---- Raises an ArgumentError that tells where to do it instead.
+local function explain(what)
+  local phase = ngx.get_phase()
+  if WAITING[phase] then
+    return what .. " cannot wait here, because Lua cannot yield inside require, a callback of "
+      .. "string.gsub or table.sort, or a finalizer: do it outside, or in a timer (ngx.timer.at)"
+  end
+  return ("%s cannot wait in nginx's phase %s: do it in rewrite, access or content, or in a timer "
+    .. "(ngx.timer.at)"):format(what, phase)
+end
+
+--- Raises an ArgumentError that says where to do it instead.
 ---@param what string
 ---@param operation string|nil
 function phases.refuse(what, operation)
-  errors.refuse(("%s cannot wait in nginx's phase %s: do it in rewrite, access or content, or in "
-    .. "a timer (ngx.timer.at)"):format(what, ngx.get_phase()), operation)
+  errors.refuse(explain(what), operation)
 end
 
 --- Raises an ArgumentError where a call can neither wait nor block.

@@ -6,7 +6,6 @@ local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 
 local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
-local is_yieldable = rawget(coroutine, "isyieldable")
 
 local tasks = {}
 
@@ -101,13 +100,9 @@ local function make_ready(task)
   ready.last = task
 end
 
---- Where a task cannot yield, in a callback of string.gsub for one, it blocks as others do.
+--- Where a task cannot yield, as in a callback of string.gsub, it blocks.
 local function new_waiter()
-  local task = current()
-  if task and not is_yieldable() then -- which nginx's Lua may lack, but it has no tasks here
-    task = nil
-  end
-  return { task = task, is_woken = false, next = false }
+  return { task = core.is_yieldable() and current() or nil, is_woken = false, next = false }
 end
 
 local function wake(waiter)

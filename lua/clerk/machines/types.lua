@@ -164,10 +164,12 @@
 ---| "connect_failed"
 ---| "connection_lost"
 ---| "timeout"
+---| "rate_limited"
 ---| "tls_failed"
 ---| "response_too_large"
 ---| "bad_response"
 ---| "cancelled"
+---| "no_resources"
 
 --- The codes of answers that cannot be used.
 ---@alias clerk.machines.SDKErrorCode
@@ -179,7 +181,8 @@
 ---@class clerk.machines.Failure
 ---@field code clerk.machines.FailureCode
 ---@field message string
----@field sent boolean whether any byte of the request may have left
+---@field sent boolean? whether the server may act on the request; unknown is yes
+---@field final boolean? whether to try again is pointless, whatever the code
 
 ---@alias clerk.machines.Send
 ---| fun(self, request: clerk.machines.Request): clerk.machines.Response?, clerk.machines.Failure?
@@ -187,7 +190,6 @@
 ---@class clerk.machines.Transport
 ---@field send clerk.machines.Send
 ---@field sleep? fun(self, ms: number)
----@field close? fun(self)
 
 -- ---------------------------------------------------------------- the client
 
