@@ -255,6 +255,43 @@ describe("A call that blocks within a task", function()
   end)
 end)
 
+describe("A connection is not held", function()
+  after_each(gate.stop_all)
+
+  for _, name in ipairs { "secret_key", "on_event" } do
+    it(("while a coroutine of the host's is suspended in %s"):format(name), function()
+      local suspends = true
+      local client = gate.client(gate.start(), { max_connections = 1, retries = false,
+        [name] = function()
+          if suspends then coroutine.yield() end
+          return gate.key
+        end })
+      local suspended = coroutine.create(function() return client:get("mch_2").id end)
+      assert.is_true(coroutine.resume(suspended))
+      assert.equal("suspended", coroutine.status(suspended))
+      suspends = false
+      assert.equal("mch_1", client:get("mch_1").id)
+      local task = client:spawn(client.get, client, "mch_3")
+      assert.equal("mch_3", task:result().id)
+      assert.same({ true, "mch_2" }, { coroutine.resume(suspended) })
+    end)
+  end
+
+  it("by a call outside of tasks that has waited for one as long as timeout_ms", function()
+    local web = gate.start()
+    local client = gate.client(web, { max_connections = 1, retries = false, timeout_ms = 100 })
+    local moving = client:spawn(client.get, client, "mch_hang", { timeout_ms = 60000 })
+    gate.step_until_received(client, web, 1)
+    local err = error_of(client.create, client, { name = "mch_1" })
+    assert.equal("timeout", err.code)
+    assert.matches("busy", err.message)
+    assert.equal(0, err.attempts)
+    assert.is_false(err.maybe_applied)
+    moving:cancel()
+    assert.equal("mch_1", client:get("mch_1").id)
+  end)
+end)
+
 describe("Room for a transfer is given back", function()
   after_each(gate.stop_all)
 

@@ -718,6 +718,30 @@ describe("The safe twin's tasks", function()
     assert_refusal(client:pollable())
   end)
 
+  for _, swallows in ipairs { false, true } do
+    it("keep the error of the call that was cancelled, " .. (swallows and "even when the function "
+      .. "returns something else" or "when the function returns it"), function()
+      local web = gate.start()
+      local client = safe.new(gate.settings(web))
+      local task = client:spawn(function()
+        local machine, err = client:create { name = "mch_hang" }
+        if swallows then
+          client:get "mch_1" -- is cancelled as well, and changes nothing
+          return "something else"
+        end
+        return machine, err
+      end)
+      gate.step_until_received(client, web, 1)
+      task:cancel()
+      assert.equal("cancelled", task.status)
+      local none, err = task:result()
+      assert.is_nil(none)
+      assert.equal("cancelled", err.code)
+      assert.equal("create", err.operation)
+      assert.is_true(err.maybe_applied)
+    end)
+  end
+
   it("are cancelled and waited for", function()
     local client = safe.new(gate.settings(gate.start()))
     local task = client:spawn(client.get, client, "mch_hang")
