@@ -25,7 +25,7 @@ local FILES = {
     "blocks within a task, while", "resume its task itself", "wait no longer than they may",
     "however often they are interrupted",
     "and nil and the error where it raised" },
-  { "walks", 90 },
+  { "pages", 90 },
   { "wire", 50 },
 }
 

@@ -1,17 +1,17 @@
---- A model of the server's list of machines that changes between any two requests, as a transport.
---- What happens follows from a seed, on every Lua alike.
+--- A model of a server's list of machines that changes between requests, as a transport. What
+--- happens follows from a seed, the same on every Lua.
 ---
 ---   local list = changing_list.new { seed = 1, count = 100, order_by = "-created_at" }
----   … machines.new { secret_key = "sk", transport = list } … walk …
+---   … machines.new { secret_key = "sk", transport = list } …
 ---   list:expected() … list.requests … list.most_under_way
 ---
---- Beside these a list takes, with nothing by default:
+--- Further options:
 ---
----   unrest      how likely it changes before a request, 0 … 1
----   faults      how likely a request fails, or is answered by an empty page, 0 … 1
----   spread      how many different times of creation there are: few make ties
----   yields      how often at most a request yields before and after it sees the list
----   total_count "right", "wrong", "absent"
+---   unrest      how likely the list changes before a request, 0 to 1
+---   faults      how likely a request fails or gets an empty page, 0 to 1
+---   spread      the number of different creation times: few of them make ties
+---   yields      how often a request yields at most, before and after it reads the list
+---   total_count "right", "wrong" or "absent"
 
 local changing_list = {}
 
@@ -36,7 +36,7 @@ end
 
 -- ---------------------------------------------------------------- machines
 
---- Whether a comes before b. Ties have an order of their own, which stays.
+--- Whether a comes before b. Ties have a fixed order.
 local function comes_before(list, a, b)
   local x, y = a[list.field], b[list.field]
   if x == y then return a.rank < b.rank end
@@ -79,7 +79,7 @@ function List:create(created_at)
   return machine
 end
 
---- Deletes those from the i-th to the j-th that are there.
+--- Deletes the machines from the i-th to the j-th, if they exist.
 function List:delete(i, j)
   i, j = math.max(1, i), math.min(#self.machines, j)
   for at = j, i, -1 do
@@ -122,7 +122,7 @@ function changes.first_gone(list)
   list:delete(1, size(list))
 end
 
---- Of what was sent last: the row that the next page should begin with, or all, or all so far.
+--- The row that the next page should start with, or the whole last page, or everything so far.
 function changes.overlap_gone(list)
   local last = list.last_offset + list.last_limit
   local from = ({ last, list.last_offset + 1, 1 })[list:random(3)]
@@ -208,7 +208,7 @@ function List:send(request)
   local offset = tonumber(request.url:match "offset=(%d+)")
   assert(request.url:find("order_by=" .. self.order_by:gsub("+", "%%2B"), 1, true), request.url)
   table.insert(self.requests, { limit = limit, offset = offset })
-  assert(#self.requests < ENDLESS, "the walk does not end")
+  assert(#self.requests < ENDLESS, "pagination does not end")
   self.under_way = self.under_way + 1
   self.most_under_way = math.max(self.most_under_way, self.under_way)
   yield(self)
@@ -219,13 +219,13 @@ function List:send(request)
   return response, failure
 end
 
---- Its client's waits take no time.
+--- The client waits in no time.
 function List:sleep() end -- luacheck: no self
 
--- ---------------------------------------------------------------- what must come of it
+-- ---------------------------------------------------------------- what must come
 
---- The IDs of those that were there from the first request on: walked by name, of those that kept
---- theirs.
+--- The IDs of the machines that have existed since the first request; by name, of those that have
+--- kept their names.
 function List:expected()
   local ids = {}
   for _, machine in ipairs(self.machines) do
@@ -235,9 +235,9 @@ function List:expected()
   return ids
 end
 
---- How many requests are enough. Each goes forward by `step` rows, to the end of the list. But
---- after deletions, and after an empty page, some go back, ever farther: at most twice as far as
---- rows went, or came where they are no anchors, and one step. That way is gone again.
+--- How many requests are enough. Each goes forward by `step` rows, to the end of the list. After
+--- deletions, and after an empty page, some go back, each farther than the one before: in all at
+--- most twice as far as rows were deleted, or created where they are not anchors, and one step.
 function List:enough_requests(step)
   local come, gone = self.made - self.initial_count + self.moved, self.deleted + self.moved
   local rows = self.initial_count + 3 * come + gone
