@@ -295,6 +295,17 @@ describe("A request for a page", function()
     end
   end)
 
+  it("finds its place by name after the last machine of a page is renamed", function()
+    local client = machines.new { secret_key = "sk_test_emulator", transport = emulator.new() }
+    for _, name in ipairs { "a", "b", "c", "d" } do client:create { name = name } end
+    local found = ""
+    for machine in client:each { order_by = "name", limit = 1 } do
+      found = found .. machine.name
+      if machine.name == "b" then client:update(machine.id, { name = "bb" }) end
+    end
+    assert.equal("abcd", found)
+  end)
+
   for _, method in ipairs { "each", "pages" } do
     it("ignores later changes to the caller's tables, in " .. method, function()
       local client, transport = fake.client { fake.answer(200,

@@ -100,6 +100,8 @@ local function hold_new(listing, rows)
     if not has_passed(listing, row) then
       table.insert(listing.held, row)
       pass(listing, row)
+    elseif listing.passed[row.id] then
+      listing.passed[row.id] = row[listing.order.field] -- it may have been renamed
     end
   end
 end
