@@ -34,21 +34,32 @@ local function one_of(list, values)
   return values[list:random(#values)]
 end
 
+--- By how many rows a page goes forward at least, as pages overlap by one.
+local function step_of(limit, cap)
+  local rows = math.max(2, math.min(500, limit + 1))
+  return math.min(rows, cap == "changing" and 2 or cap or rows) - 1
+end
+
 --- What a world is like and how it is listed. It has its own generator, so that the plan does not
 --- depend on what happens in the world.
 local function plan(seed)
   local chance = changing_list.new { seed = seed, count = 0, order_by = "name" }
   local limit = one_of(chance, { 1, 2, 3, 5, 10, 25, 100, 499, 500 })
+  local cap = one_of(chance, { false, false, false, 2, 3, 10, 100, "changing" })
+  local step = step_of(limit, cap)
   return {
     seed = seed,
     order_by = one_of(chance, { "created_at", "+created_at", "-created_at", "-created_at",
       "name" }),
     limit = limit,
-    count = chance:random(one_of(chance, { 3, 30, math.min(12 * limit, 600) })) - 1,
+    cap = cap,
+    step = step,
+    count = chance:random(one_of(chance, { 3, 30, math.min(12 * step, 600) })) - 1,
     spread = one_of(chance, { 1, 3, 20, 1e6 }),
     unrest = one_of(chance, { 0, 0.1, 0.3, 0.7 }),
     faults = one_of(chance, { 0, 0, 0.2 }),
-    total_count = one_of(chance, { "right", "right", "wrong", "absent" }),
+    total_count = one_of(chance, { "right", "right", "right", "low", "high", "wrong", "absent",
+      "absurd" }),
     method = one_of(chance, { "each", "pages", "collect", "concurrent", "concurrent in a task" }),
     yields = one_of(chance, { 0, 2, 9 }),
     concurrency = 1,
@@ -107,13 +118,22 @@ local function check_once(list, found)
   for _, id in ipairs(list:expected()) do assert(times[id], id .. " is missing") end
 end
 
+--- How many requests a list costs that does not change: the last row of a full page is asked for
+--- again, that of a short one is not.
+local function quiet_requests(world, count)
+  local is_capped = world.step < math.min(499, world.limit)
+  return math.max(1, math.ceil((is_capped and count - 1 or count) / world.step))
+end
+
 local function check_requests(world, list, found)
-  local step = math.max(1, math.min(499, world.limit))
   local count = #list.requests
-  local most = list:enough_requests(step) * world.concurrency
+  local most = list:enough_requests(world.step) * world.concurrency
   assert(count <= most, ("%d requests, %.1f are enough"):format(count, most))
-  if world.unrest == 0 and world.faults == 0 and world.total_count ~= "wrong" then
-    assert.equal(math.max(1, math.ceil(#found / step)), count)
+  local is_quiet = world.unrest == 0 and world.faults == 0 and world.cap ~= "changing"
+  if is_quiet and world.total_count == "right" then
+    assert.equal(quiet_requests(world, #found), count)
+  elseif is_quiet and world.concurrency == 1 then
+    assert.is_true(count <= quiet_requests(world, #found) + 1, count)
   end
 end
 
@@ -247,6 +267,26 @@ describe("Pagination in a quiet world", function()
     assert.is_true(#list.requests - before <= 999 + 15, #list.requests - before)
   end)
 
+  it("needs few requests to get past thousands of new machines", function()
+    local list = quiet_list(500)
+    local next_machine = client_of(list):each { limit = 1 }
+    exhaust(next_machine, 101)
+    local before = #list.requests
+    for i = 1, 3000 do list:create(list.machines[1].created_at + i) end
+    assert.equal(399, exhaust(next_machine))
+    assert.is_true(#list.requests - before <= 399 + 30, #list.requests - before)
+  end)
+
+  it("needs few requests to find its place among thousands of deletions", function()
+    local list = quiet_list(4000)
+    local next_machine = client_of(list):each { limit = 2 }
+    exhaust(next_machine, 3601)
+    local before = #list.requests
+    list:delete(2001, 3601)
+    assert.equal(399, exhaust(next_machine))
+    assert.is_true(#list.requests - before <= 200 + 40, #list.requests - before)
+  end)
+
   it("keeps little more than a page in memory, of a hundred thousand machines", function()
     local COUNT, BYTES = 100000, 3e6
     local requests = 0
@@ -268,8 +308,111 @@ describe("Pagination in a quiet world", function()
       end
     end
     assert.equal(COUNT, count)
-    assert.equal(math.ceil(COUNT / 499), requests)
+    assert.equal(math.ceil(COUNT / 499) + 1, requests)
     assert.is_true((most - before) * 1024 < BYTES, most - before)
+  end)
+end)
+
+-- ---------------------------------------------------------------- short pages and wrong totals
+
+local TOTALS = { "right", "low", "high", "wrong", "absent", "absurd" }
+
+describe("Pagination with a server that sends fewer machines than asked for", function()
+  local COUNT = 250
+
+  local function check_all(list, found)
+    check_once(list, found)
+    assert.equal(COUNT, #found)
+  end
+
+  --- One request more is needed to see the end when total_count does not show it.
+  local function check_count(list, total, cap, more)
+    local enough = math.ceil((COUNT - 1) / (cap - 1)) + (total == "right" and 0 or 1 + more)
+    assert.is_true(#list.requests <= enough, ("%d of %d"):format(#list.requests, enough))
+    list.requests = {}
+  end
+
+  for _, cap in ipairs { 2, 3, 10, 100 } do
+    for _, total in ipairs(TOTALS) do
+      it(("gets all of them: %d at a time, total_count %s"):format(cap, total), function()
+        local list = quiet_list(COUNT, { cap = cap, total_count = total })
+        local client = client_of(list)
+        check_all(list, client:collect())
+        check_count(list, total, cap, 0)
+        check_all(list, client:collect(nil, { concurrency = 5 }))
+        check_count(list, total, cap, 3 * 5)
+        local sizes = sizes_of(client:pages { limit = 110 })
+        assert.same({ 110, 110, 30 }, sizes)
+      end)
+    end
+  end
+
+  it("sends few requests in vain when the number of machines changes", function()
+    local function count_requests(concurrency)
+      local list = quiet_list(3000, { cap = 100 })
+      local send = list.send
+      function list.send(self, request)
+        self.cap = 150 - self.cap
+        return send(self, request)
+      end
+      assert.equal(3000, #client_of(list):collect(nil, { concurrency = concurrency }))
+      return #list.requests
+    end
+    local fewest = count_requests(1)
+    for _, concurrency in ipairs { 2, 10, 50 } do
+      local count = count_requests(concurrency)
+      assert.is_true(count <= concurrency + 2 * fewest, ("%d for %d"):format(count, fewest))
+    end
+  end)
+
+  for _, total in ipairs(TOTALS) do
+    it("is an unexpected_shape when that is one at a time, total_count " .. total, function()
+      for concurrency = 1, 4, 3 do
+        local list = quiet_list(COUNT, { cap = 1, total_count = total })
+        local client = client_of(list)
+        local ok, err = pcall(client.collect, client, nil, { concurrency = concurrency })
+        assert.is_false(ok)
+        assert.same({ "SDKError", "unexpected_shape", "list" },
+          { err.type, err.code, err.operation })
+        assert.matches("one machine at a time", err.message)
+        assert.is_true(#list.requests < 20)
+      end
+    end)
+
+    it("gets a single machine, total_count " .. total, function()
+      for cap = 1, 2 do
+        for concurrency = 1, 2 do
+          local list = quiet_list(1, { cap = cap, total_count = total })
+          assert.equal(1, #client_of(list):collect(nil, { concurrency = concurrency }))
+          assert.is_true(#list.requests <= 2)
+        end
+      end
+    end)
+  end
+end)
+
+describe("total_count", function()
+  local function check(count, expected)
+    local seen = {}
+    local client = client_of({ send = function()
+      return { status = 200, body = '{"data":[{"id":"mch_1","created_at":1}],"total_count":'
+        .. count .. "}" }
+    end }, { on_event = function(event)
+      if event.type == "page" then table.insert(seen, event.total_count or "nil") end
+    end })
+    for page in client:pages() do table.insert(seen, page.total_count or "nil") end
+    assert.same({ expected, expected }, seen)
+  end
+
+  it("is what the server says, in a page and in its event", function()
+    for _, count in ipairs { 0, 1, 7, 2 ^ 53 - 1 } do check(("%.0f"):format(count), count) end
+  end)
+
+  it("is nil there when it is not a count", function()
+    for _, value in ipairs { "1e400", "-1e400", "700.5", "-1", "9007199254740992",
+      "9223372036854775807", "9223372036854775808", "1e300", '"7"', "null", "true", "[]", "{}" } do
+      check(value, "nil")
+    end
   end)
 end)
 
@@ -601,6 +744,18 @@ describe("A broken server", function()
     ["the offset counts pages"] = function(offset)
       return { 3 * offset, 3 * offset + 1, 3 * offset + 2 }
     end,
+    ["every page after the first is empty"] = function(offset)
+      return offset == 0 and { 1, 2, 3 } or {}
+    end,
+    ["every page has other machines of the past"] = function(_, count)
+      return { 1000 - 3 * count, 1001 - 3 * count, 1002 - 3 * count }
+    end,
+    ["short pages have other machines of the past"] = function(_, count)
+      return { 1000 - 2 * count, 1001 - 2 * count }
+    end,
+    ["no page after the first starts where it should"] = function(offset, count)
+      return offset == 0 and { 1, 2, 3 } or { 1000 + count, 1001 + count }
+    end,
     ["the offset is ignored and machines are created"] = function(_, count)
       local first = 1000 - math.floor(count / 10)
       return { first, first + 1, first + 2 }
@@ -769,13 +924,15 @@ describe("collect over real sockets", function()
   after_each(server.stop_all)
 
   -- A list of 1000 machines. Requests after the first are answered when `gate` requests have come,
-  -- or never if `gate` is not a number; those from offset `broken_from` on are refused.
+  -- or never if `gate` is not a number; those from offset `broken_from` on are refused. A page has
+  -- at most `cap` machines.
   local SCRIPT = [[
     local gate, broken_from = tonumber(values.gate), tonumber(values.broken_from)
+    local cap = tonumber(values.cap)
 
     local function rows(limit, offset)
       local list = {}
-      for i = offset + 1, math.min(1000, offset + limit) do
+      for i = offset + 1, math.min(1000, offset + limit, offset + cap) do
         list[#list + 1] = ('{"id":"mch_%d","created_at":%d}'):format(i, i)
       end
       return table.concat(list, ",")
@@ -797,8 +954,8 @@ describe("collect over real sockets", function()
   ]]
   local PARAMS = { limit = 50, order_by = "created_at" }
 
-  local function start(gate_count, broken_from)
-    local values = { gate = gate_count, broken_from = broken_from or 1000 }
+  local function start(gate_count, broken_from, cap)
+    local values = { gate = gate_count, broken_from = broken_from or 1000, cap = cap or 1000 }
     local web = server.start(SCRIPT, { values = values })
     return gate.client(web, { retries = false }), web
   end
@@ -818,6 +975,12 @@ describe("collect over real sockets", function()
     check_all(task:result())
     assert.equal(40, #web:requests())
     assert.equal(4, web:connections())
+  end)
+
+  it("gets all machines from a server that sends fewer than asked for", function()
+    local client, web = start(5, nil, 21)
+    check_all(client:collect(PARAMS, { concurrency = 4 }))
+    assert.equal(50, #web:requests())
   end)
 
   it("sends one request after another when on_event calls it", function()

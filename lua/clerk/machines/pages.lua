@@ -7,6 +7,10 @@
 --- Nothing is missed, because a page is a part of the list without gaps: a machine that exists all
 --- the time, between an anchor and the page's last row, is on that page. Nothing is repeated,
 --- because a row that was passed is recognised by its place in the order or by its ID.
+---
+--- Servers may send fewer rows than were asked for, and a wrong total_count. So a short page ends
+--- the list only where total_count says that it ends; otherwise the next page starts at its last
+--- row, and so on until a page has nothing but the row that overlaps.
 
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
@@ -18,9 +22,15 @@ local pages = {}
 local LARGEST_PAGE = 500
 local LARGEST_CONCURRENCY = 100
 
---- How often the same rows may come at another offset with nothing new among them. Each time as
---- many machines would have been created meanwhile as were asked for.
+--- How many requests in a row may bring nothing new; fewer while no page has had two rows.
 local PATIENCE = 100
+local PATIENCE_FOR_SINGLE_ROWS = 10
+
+--- How many rows are skipped at most: a broken server must not be asked for absurd offsets.
+local LONGEST_STRIDE = 1000000
+
+--- Every Lua can represent all integers below this one.
+local COUNT_LIMIT = 2 ^ 53
 
 -- ---------------------------------------------------------------- the order
 
@@ -73,7 +83,7 @@ local function is_anchor(listing, row)
   return listing.passed[row.id] == row[listing.order.field] or is_behind(listing, row)
 end
 
--- ---------------------------------------------------------------- one page
+-- ---------------------------------------------------------------- rows
 
 local function check_rows(listing, rows)
   local field = listing.order.field
@@ -121,30 +131,77 @@ local function keep_new(listing, rows)
   return #held > count
 end
 
-local function is_id_of(id, row)
-  return row.id == id
-end
+-- ---------------------------------------------------------------- the next offset
+-- While pages bring nothing new, the place to go on from lies between `low`, where a row had been
+-- passed, and `high`, where none had. Each request goes twice as far from one of them as the one
+-- before, or halfway between them, so that thousands of new or deleted machines cost few requests.
 
---- A server that ignores the offset must not keep the client busy forever.
-local function check_progress(listing, rows, has_new)
-  local is_same = not has_new and any(rows, is_id_of, listing.first_id)
-  listing.first_id = not has_new and rows[1] and rows[1].id or nil
-  listing.repeats = is_same and listing.repeats + 1 or 0
-  if listing.repeats >= PATIENCE then
-    error(errors.of_pagination("SDKError", "unexpected_shape",
-      ("the same machines came at %d offsets"):format(listing.repeats + 1)), 0)
+local function search(listing)
+  local low, high, stride = listing.low, listing.high, listing.stride
+  if low and high then
+    return high - low > listing.step and math.floor((low + high) / 2) or low
   end
+  listing.stride = math.min(math.max(2 * stride, listing.step), LONGEST_STRIDE)
+  return low and low + stride or math.max(0, high - listing.stride)
 end
 
-local function step_back(listing, offset)
-  listing.back = listing.back and 2 * listing.back or listing.rows - 1
-  listing.offset = math.max(0, offset - listing.back)
+--- After a single row it is not known whether the server ever sends two: ask for the one after it.
+local function must_probe(listing, offset, count)
+  return count == 1 and listing.step == 0 and listing.probe ~= offset
 end
 
-local function step_on(listing, offset, count)
-  listing.back = nil
-  listing.is_over = count < listing.rows
-  listing.offset = offset + count - 1
+--- Whether the list ends with this page. Two rows do not show it, even if neither is new: they may
+--- have been pushed back by machines that were created before them.
+local function is_last(listing, offset, count, has_new)
+  if count < listing.rows and offset + count == listing.total_count then
+    return true
+  end
+  return count <= 1 and not has_new and not must_probe(listing, offset, count)
+end
+
+local function step_on(listing, offset, count, has_new)
+  local last = offset + count - 1
+  listing.is_over = is_last(listing, offset, count, has_new)
+  listing.probe = must_probe(listing, offset, count) and offset + 1 or nil
+  listing.stride = count > listing.step and listing.stride or 0 -- a shorter page may be the last
+  listing.step = count > 1 and count - 1 or listing.step
+  listing.low = last
+  if has_new or (listing.high and listing.high <= last) then
+    listing.high, listing.stride = nil, 0
+  end
+  listing.offset = listing.probe or has_new and last or search(listing)
+end
+
+local function step_back(listing, offset, count)
+  listing.is_over = count == 0 and offset == listing.probe
+  listing.high = offset
+  if listing.low and listing.low >= offset then
+    listing.low, listing.stride = nil, 0
+  end
+  listing.offset = search(listing)
+  listing.probe = nil
+end
+
+-- ---------------------------------------------------------------- one page
+
+local function count_or_nil(value)
+  local is_count = type(value) == "number" and value >= 0 and value < COUNT_LIMIT
+    and value % 1 == 0
+  return is_count and value or nil
+end
+
+--- A server must not keep the client busy forever.
+local function check_progress(listing, has_new)
+  listing.idle = has_new and 0 or listing.idle + 1
+  if listing.is_over then
+    return
+  elseif listing.step == 0 and listing.idle >= PATIENCE_FOR_SINGLE_ROWS then
+    error(errors.of_pagination("SDKError", "unexpected_shape",
+      ("the server sends one machine at a time; %d were asked for"):format(listing.rows)), 0)
+  elseif listing.idle >= PATIENCE then
+    error(errors.of_pagination("SDKError", "unexpected_shape",
+      ("%d pages in a row have brought no new machine"):format(listing.idle)), 0)
+  end
 end
 
 local function read_page(listing)
@@ -152,14 +209,15 @@ local function read_page(listing)
   local list = listing.fetch(listing, offset)
   local rows = list.data
   check_rows(listing, rows)
-  listing.total_count = type(list.total_count) == "number" and list.total_count or nil
+  listing.total_count = count_or_nil(list.total_count)
+  local has_new = false
   if offset == 0 or any(rows, is_anchor, listing) then
-    local has_new = keep_new(listing, rows)
-    step_on(listing, offset, #rows)
-    check_progress(listing, rows, has_new)
+    has_new = keep_new(listing, rows)
+    step_on(listing, offset, #rows, has_new)
   else
-    step_back(listing, offset)
+    step_back(listing, offset, #rows)
   end
+  check_progress(listing, has_new)
 end
 
 -- ---------------------------------------------------------------- pages
@@ -309,9 +367,13 @@ local function new(client, given_params, given_options)
     last = nil,
     passed = {},
     offset = 0,
-    back = nil,
+    step = 0, -- by how many rows a page goes forward; 0 until one has had two rows
+    low = nil,
+    high = nil,
+    stride = 0,
+    probe = nil,
+    idle = 0,
     is_over = false,
-    repeats = 0,
     held = {},
     least = 1,
     most = math.huge,
@@ -335,18 +397,22 @@ local function cancel_all(pending)
   end
 end
 
---- Fetches pages ahead, at the offsets that will be needed if nothing changes. Requests that turn
---- out not to be needed are cancelled.
+--- Fetches pages ahead, at the offsets that will be needed if nothing changes and the server keeps
+--- sending as many rows. When they are not needed, they are cancelled, and the next request is sent
+--- alone; then twice as many each time, up to `concurrency`.
 ---@return table<integer, clerk.machines.Task> pending by offset
 local function prefetch(listing, concurrency)
-  local pending = {}
+  local pending, count = {}, concurrency
   function listing.fetch(_, offset)
-    if not pending[offset] then
+    if next(pending) and not pending[offset] then
       cancel_all(pending)
+      count = 1
+    else
+      count = math.min(2 * count, concurrency)
     end
-    for i = 0, concurrency - 1 do
-      local ahead = offset + i * (listing.rows - 1)
-      if not pending[ahead] and (i == 0 or ahead < (listing.total_count or 0)) then
+    for i = 0, listing.idle > 0 and 0 or count - 1 do
+      local ahead = offset + i * listing.step
+      if not pending[ahead] and (i == 0 or ahead + 1 < (listing.total_count or 0)) then
         pending[ahead] = listing.client:spawn(request, listing, ahead)
       end
     end

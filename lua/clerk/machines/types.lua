@@ -21,7 +21,7 @@
 
 ---@class clerk.machines.MachineList
 ---@field data clerk.machines.Machine[]
----@field total_count integer
+---@field total_count? integer nil in a page of `pages` when the server's is not a count
 
 ---@class clerk.machines.DeletedMachine
 ---@field object "machine"
@@ -140,7 +140,7 @@
 ---@field operation "list"
 ---@field page integer from 1
 ---@field machines integer so far
----@field total_count? integer as the server told it last
+---@field total_count? integer as in the latest answer; nil when it is not a count
 ---@field elapsed_ms integer since the call of each, pages or collect
 
 -- ---------------------------------------------------------------- transports
