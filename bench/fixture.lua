@@ -33,8 +33,8 @@ local function free_ports(count)
   return ports
 end
 
---- Pages as a walk asks for them that gets `step` new machines with each.
-local function write_walk(count, step)
+--- Pages as pagination asks for them when each brings `step` new machines.
+local function write_pages(count, step)
   for offset = 0, count - 1, step do
     local last = math.min(count, offset + step + 1)
     write(("slow-%d-%d"):format(offset, step + 1), machines.page(offset + 1, last, count, 3))
@@ -49,7 +49,7 @@ local function write_bodies()
   write("narrow-10", machines.page(1, 10, 10, 3))
   write("narrow-500", machines.page(1, 500, 500, 3))
   write("wide-500", machines.page(1, 500, 500, 150))
-  write_walk(5000, 100)
+  write_pages(5000, 100)
 end
 
 --- The trust of a user who meets our server: Debian's bundle and the private CA.

@@ -183,7 +183,7 @@ end)
 describe("A safe client that is collected", function()
   after_each(gate.stop_all)
 
-  it("leaves its walk to whoever has that", function()
+  it("leaves behind an iterator that still works", function()
     local safe = require "clerk.machines.safe"
     local emulator = require "clerk.machines.emulator"
     local client = safe.new { secret_key = "sk_test_emulator", transport = emulator.new() }

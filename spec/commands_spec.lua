@@ -265,6 +265,41 @@ describe("clerk-machines", function()
     end)
   end)
 
+  describe("list, from a server that limits pages and miscounts,", function()
+    local COUNT = 250
+
+    --- Serves 250 machines, at most 100 at a time, with this total_count.
+    local function start_limited(total_count)
+      return server.start([[
+        for request in connection:requests() do
+          local offset, rows = tonumber(request.target:match "offset=(%d+)"), {}
+          for i = offset + 1, math.min(250, offset + 100) do
+            rows[#rows + 1] = ('{"id":"mch_%d","created_at":%d}'):format(i, 1000 - i)
+          end
+          connection:answer(200, ('{"data":[%s],"total_count":%s}'):format(table.concat(rows, ","),
+            values.total_count))
+        end
+      ]], { values = { total_count = total_count } })
+    end
+
+    for total, shown in pairs {
+      ["250"] = 250, ["1e400"] = COUNT, ["700.5"] = COUNT, ["9223372036854775808"] = COUNT,
+      ["-1"] = COUNT, ['"250"'] = COUNT, ["700"] = 700, ["7"] = 7,
+    } do
+      it("shows all machines when total_count is " .. total, function()
+        local web = start_limited(total)
+        local variables = "CLERK_API_URL=" .. web:url "/v1"
+        assert.equal(COUNT, select(2, succeed("list", variables):gsub("\n", "")))
+        local list = read_json(succeed("list --json", variables))
+        assert.same({ COUNT, shown }, { #list.data, list.total_count })
+        local text, status = on_terminal("list", { variables = variables })
+        web:stop()
+        assert.equal(0, status, text)
+        assert.equal(COUNT + 1, select(2, pty.visible(text):gsub("\n", "")))
+      end)
+    end
+  end)
+
   describe("get", function()
     it("shows a machine field by field", function()
       local worker = create "worker"

@@ -89,9 +89,9 @@ local SCRIPT = [==[
       and (id == "mch_proxied") == (request.target:find "^http:" ~= nil)
   end
 
-  -- Of a walk over five machines.
+  -- A page of five machines.
   local function page_at(target)
-    local limit, offset = target:match "limit=(%d+)&offset=(%d+)&query=walk"
+    local limit, offset = target:match "limit=(%d+)&offset=(%d+)&query=paged"
     local rows = {}
     for i = offset + 1, math.min(5, offset + limit) do
       rows[#rows + 1] = ('{"id":"mch_%d","created_at":%d}'):format(i, i)
@@ -103,7 +103,7 @@ local SCRIPT = [==[
     if not is_right(request, id) then return connection:answer(400, WRONG) end
     if special[id] then return special[id]() end
     if request.method == "POST" then return connection:answer(200, MACHINE:format "mch_created") end
-    if request.target:find "query=walk" then
+    if request.target:find "query=paged" then
       return connection:answer(200, page_at(request.target))
     end
     connection:answer(200, id and MACHINE:format(id) or values.page)

@@ -25,7 +25,7 @@ local FILES = {
     "blocks within a task, while", "resume its task itself", "wait no longer than they may",
     "however often they are interrupted",
     "return what the function returned, and nil", "by a coroutine that the task has resumed" },
-  { "walks", 90 },
+  { "pages", 90 },
   { "wire", 50 },
 }
 

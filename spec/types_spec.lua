@@ -254,10 +254,10 @@ describe("The types of methods", function()
     assert.same({ status = table.concat(seen, "|") }, fields_of(types, "Task"))
   end)
 
-  it("have the parameters of walks", function()
+  it("have the parameters of each, pages and collect", function()
     local listed = fields_of(types, "ListParams")
     listed.offset = nil
-    assert.same(names(listed), names(fields_of(types, "WalkParams")))
+    assert.same(names(listed), names(fields_of(types, "PageParams")))
     local options_of_a_call = fields_of(types, "CallOptions")
     options_of_a_call.concurrency = true
     assert.same(names(options_of_a_call), names(fields_of(types, "CollectOptions")))
@@ -308,7 +308,7 @@ describe("The types of what is handed in and out", function()
     assert.same(names(fields_of(types, "Event")), names(seen.events))
   end)
 
-  it("have the fields of a walk's events", function()
+  it("have the fields of page events", function()
     local seen
     local client = machines.new {
       secret_key = "sk_test_emulator",
@@ -435,12 +435,12 @@ describe("The README's reference", function()
   for _, row in ipairs {
     { "CallInfo", types, "and, second, `(%b{})", WORD },
     { "Event", types, "\nFields: (.-)%. Every", NAME },
-    { "PageEvent", types, " is told of every page: (.-)%.\n", NAME },
+    { "PageEvent", types, " gets an event for every page: (.-)%.\n", NAME },
     { "Request", types, "\n%-%- request: (.-)\nfunction", WORD },
     { "Response", types, "\n  return (%b{})\n", MEMBER },
     { "Failure", types, "return nil, (%b{})", MEMBER },
     { "Transport", types, "\nlocal transport = {}\n(.-)```", "function transport:([%w_]+)" },
-    { "WalkParams", types, " without `offset`: (.-)%. `options`", NAME },
+    { "PageParams", types, " without `offset`: (.-)%. `options`", NAME },
     { "emulator.Options", emulator_source, "`emulator.new` takes (.-)%. A fault", NAME },
     { "emulator.Fault", faults_source, "A fault has (.-)%. Nothing", NAME },
   } do

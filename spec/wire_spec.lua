@@ -475,7 +475,7 @@ describe("the safe twin", function()
     assert.equal(("%s:%d"):format(here.short_src, here.currentline + 1), err.where)
   end)
 
-  it("returns nil and the error where the other's walks raise", function()
+  it("returns nil and the error from iterators over machines", function()
     local client = assert(safe.new { secret_key = "k", transport = fake.new { fake.answer(404) } })
     for _, name in ipairs { "each", "pages" } do
       local machine, err = client[name](client)()

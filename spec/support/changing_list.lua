@@ -1,17 +1,19 @@
---- A model of the server's list of machines that changes between any two requests, as a transport.
---- What happens follows from a seed, on every Lua alike.
+--- A model of a server's list of machines that changes between requests, as a transport. What
+--- happens follows from a seed, the same on every Lua.
 ---
 ---   local list = changing_list.new { seed = 1, count = 100, order_by = "-created_at" }
----   … machines.new { secret_key = "sk", transport = list } … walk …
+---   … machines.new { secret_key = "sk", transport = list } …
 ---   list:expected() … list.requests … list.most_under_way
 ---
---- Beside these a list takes, with nothing by default:
+--- Further options:
 ---
----   unrest      how likely it changes before a request, 0 … 1
----   faults      how likely a request fails, or is answered by an empty page, 0 … 1
----   spread      how many different times of creation there are: few make ties
----   yields      how often at most a request yields before and after it sees the list
----   total_count "right", "wrong", "absent"
+---   unrest      how likely the list changes before a request, 0 to 1
+---   faults      how likely a request fails or gets an empty page, 0 to 1
+---   spread      the number of different creation times: few of them make ties
+---   yields      how often a request yields at most, before and after it reads the list
+---   cap         how many rows a page has at most, whatever is asked for: a number, or "changing"
+---   total_count "right", "low", "high", "wrong", "absent" or "absurd". A page before the last one
+---               never ends where a wrong total_count says: no client could notice that
 
 local changing_list = {}
 
@@ -21,6 +23,7 @@ List.__index = List
 local DAY = 1760000000000
 local MODULUS = 2 ^ 31 - 1
 local ENDLESS = 8000 -- requests
+local CAPS = { 2, 3, 10, 100, 500 } -- of "changing"
 
 -- ---------------------------------------------------------------- chance
 
@@ -36,7 +39,7 @@ end
 
 -- ---------------------------------------------------------------- machines
 
---- Whether a comes before b. Ties have an order of their own, which stays.
+--- Whether a comes before b. Ties have a fixed order.
 local function comes_before(list, a, b)
   local x, y = a[list.field], b[list.field]
   if x == y then return a.rank < b.rank end
@@ -79,7 +82,7 @@ function List:create(created_at)
   return machine
 end
 
---- Deletes those from the i-th to the j-th that are there.
+--- Deletes the machines from the i-th to the j-th, if they exist.
 function List:delete(i, j)
   i, j = math.max(1, i), math.min(#self.machines, j)
   for at = j, i, -1 do
@@ -122,7 +125,7 @@ function changes.first_gone(list)
   list:delete(1, size(list))
 end
 
---- Of what was sent last: the row that the next page should begin with, or all, or all so far.
+--- The row that the next page should start with, or the whole last page, or everything so far.
 function changes.overlap_gone(list)
   local last = list.last_offset + list.last_limit
   local from = ({ last, list.last_offset + 1, 1 })[list:random(3)]
@@ -157,6 +160,7 @@ local KINDS = { "newest", "newest", "anywhere", "window_gone", "first_gone", "ov
 
 local function change(list)
   while list:is_likely(list.unrest) do
+    list.changes = list.changes + 1
     local kind = list.field == "name" and list:random(3) == 1 and "renamed"
       or KINDS[list:random(#KINDS)]
     changes[kind](list)
@@ -165,11 +169,43 @@ end
 
 -- ---------------------------------------------------------------- requests
 
-local function total_count(list)
+local ABSURD = { "1e400", "-1e400", "700.5", "-1", "9223372036854775808", "1e300", '"7"', "null",
+  "true", "[]", "{}" }
+
+local totals = {}
+
+function totals.right(_, count)
+  return count
+end
+
+function totals.low(list, count)
+  return list:random(math.max(1, count)) - 1
+end
+
+function totals.high(list, count)
+  return count + list:random(1000)
+end
+
+function totals.wrong(list, count)
+  return list:random(2 * count + 1) - 1
+end
+
+function totals.absurd(list)
+  return ABSURD[list:random(#ABSURD)]
+end
+
+--- The member total_count of a page that ends before the row `last + 1`.
+local function total_count(list, last)
   if list.total_count == "absent" then return "" end
-  local count = #list.machines
-  if list.total_count == "wrong" then count = list:random(2 * count + 1) - 1 end
-  return (',"total_count":%d'):format(count)
+  local total = totals[list.total_count](list, #list.machines)
+  if total == last and last < #list.machines then total = total + #list.machines end
+  return (',"total_count":%s'):format(total)
+end
+
+--- How many rows are sent when so many are asked for.
+local function granted(list, limit)
+  local cap = list.cap == "changing" and CAPS[list:random(#CAPS)] or list.cap
+  return math.min(limit, cap or limit)
 end
 
 local function page(list, limit, offset)
@@ -177,7 +213,7 @@ local function page(list, limit, offset)
   for i = offset + 1, math.min(#list.machines, offset + limit) do
     rows[#rows + 1] = list.machines[i].json
   end
-  return ('{"data":[%s]%s}'):format(table.concat(rows, ","), total_count(list))
+  return ('{"data":[%s]%s}'):format(table.concat(rows, ","), total_count(list, offset + #rows))
 end
 
 local function fault(list, offset)
@@ -199,8 +235,8 @@ local function answer(list, limit, offset)
     list.struck = list.struck + 1
     return fault(list, offset)
   end
-  list.last_limit, list.last_offset = limit, offset
-  return { status = 200, body = page(list, limit, offset) }
+  list.last_limit, list.last_offset = granted(list, limit), offset
+  return { status = 200, body = page(list, list.last_limit, offset) }
 end
 
 function List:send(request)
@@ -208,7 +244,7 @@ function List:send(request)
   local offset = tonumber(request.url:match "offset=(%d+)")
   assert(request.url:find("order_by=" .. self.order_by:gsub("+", "%%2B"), 1, true), request.url)
   table.insert(self.requests, { limit = limit, offset = offset })
-  assert(#self.requests < ENDLESS, "the walk does not end")
+  assert(#self.requests < ENDLESS, "pagination does not end")
   self.under_way = self.under_way + 1
   self.most_under_way = math.max(self.most_under_way, self.under_way)
   yield(self)
@@ -219,13 +255,13 @@ function List:send(request)
   return response, failure
 end
 
---- Its client's waits take no time.
+--- The client waits in no time.
 function List:sleep() end -- luacheck: no self
 
--- ---------------------------------------------------------------- what must come of it
+-- ---------------------------------------------------------------- what must come
 
---- The IDs of those that were there from the first request on: walked by name, of those that kept
---- theirs.
+--- The IDs of the machines that have existed since the first request; by name, of those that have
+--- kept their names.
 function List:expected()
   local ids = {}
   for _, machine in ipairs(self.machines) do
@@ -235,14 +271,15 @@ function List:expected()
   return ids
 end
 
---- How many requests are enough. Each goes forward by `step` rows, to the end of the list. But
---- after deletions, and after an empty page, some go back, ever farther: at most twice as far as
---- rows went, or came where they are no anchors, and one step. That way is gone again.
+--- How many requests are enough. Each goes forward by `step` rows, to the end of the list. After
+--- deletions, and after an empty page, some go back, each farther than the one before: in all at
+--- most twice as far as rows were deleted, or created where they are not anchors, and one step.
 function List:enough_requests(step)
   local come, gone = self.made - self.initial_count + self.moved, self.deleted + self.moved
   local rows = self.initial_count + 3 * come + gone
   local backs = math.log(1 + (come + gone) / step) / math.log(2)
-  return 1 + rows / step + (self.deletions + self.moved + self.struck) * (3 + backs)
+  local at_end = self.total_count == "right" and 1 or 2 + 2 * self.changes
+  return at_end + rows / step + (self.deletions + self.moved + self.struck) * (3 + backs)
 end
 
 function changing_list.new(options)
@@ -256,9 +293,11 @@ function changing_list.new(options)
     faults = options.faults or 0,
     spread = options.spread or 1e6,
     yields = options.yields or 0,
+    cap = options.cap or nil,
     total_count = options.total_count or "right",
     machines = {}, initial = {}, renamed = {}, requests = {},
-    made = 0, moved = 0, deleted = 0, deletions = 0, struck = 0, clock = 0,
+    made = 0, moved = 0, deleted = 0, deletions = 0, struck = 0, changes = 0,
+    clock = 0,
     last_limit = 1, last_offset = 0, under_way = 0, most_under_way = 0,
   }, List)
   for _ = 1, 10 do list:random(2) end

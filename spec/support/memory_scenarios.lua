@@ -318,10 +318,10 @@ scenario("a client pauses after a 429", function()
   end
 end)
 
--- ---------------------------------------------------------------- walks
+-- ---------------------------------------------------------------- pagination
 
-local WALK = { limit = 2, order_by = "created_at", query = "walk" }
-local WALK_LENGTH = 5
+local PAGED = { limit = 2, order_by = "created_at", query = "paged" }
+local PAGED_COUNT = 5
 
 -- A transport that lists so many machines.
 local function listing()
@@ -329,7 +329,7 @@ local function listing()
     send = function(_, request)
       local limit, offset = request.url:match "limit=(%d+)&offset=(%d+)"
       local rows = {}
-      for i = offset + 1, math.min(WALK_LENGTH, offset + limit) do
+      for i = offset + 1, math.min(PAGED_COUNT, offset + limit) do
         rows[#rows + 1] = ('{"id":"mch_%d","created_at":%d}'):format(i, i)
       end
       return fake.answer(200, ('{"data":[%s],"total_count":5}'):format(table.concat(rows, ",")))
@@ -337,19 +337,19 @@ local function listing()
   }
 end
 
-local function check_walked(machine, place)
+local function check_place(machine, place)
   equal("mch_" .. place, machine.id)
 end
 
 local takes = {}
 
-function takes.each(machine, walked)
-  walked.count = walked.count + 1
-  walked[walked.count] = machine.id
+function takes.each(machine, found)
+  found.count = found.count + 1
+  found[found.count] = machine.id
 end
 
-function takes.pages(page, walked)
-  for _, machine in ipairs(page.data) do takes.each(machine, walked) end
+function takes.pages(page, found)
+  for _, machine in ipairs(page.data) do takes.each(machine, found) end
 end
 
 local function accept(value, problem)
@@ -358,25 +358,25 @@ local function accept(value, problem)
 end
 
 -- An iterator that a failure broke off goes on where it was.
-local function walk_with(interface, method)
+local function page_through(interface, method)
   return function()
     local client = interface.new { secret_key = KEY, transport = listing() }
-    local next_one, walked
+    local next_one, found
     return function()
       if not next_one then
-        walked = { "", "", "", "", "", count = 0 }
-        next_one = accept(client[method](client, WALK))
+        found = { "", "", "", "", "", count = 0 }
+        next_one = accept(client[method](client, PAGED))
       end
-      for value in function() return accept(next_one()) end do takes[method](value, walked) end
-      equal("mch_1 mch_2 mch_3 mch_4 mch_5", table.concat(walked, " "))
+      for value in function() return accept(next_one()) end do takes[method](value, found) end
+      equal("mch_1 mch_2 mch_3 mch_4 mch_5", table.concat(found, " "))
       next_one = nil
     end, function() client:close() end
   end
 end
 
 for _, method in ipairs { "each", "pages" } do
-  scenario("machines are walked over by " .. method, walk_with(machines, method))
-  scenario("machines are walked over by the safe " .. method, walk_with(safe, method))
+  scenario("all machines come by " .. method, page_through(machines, method))
+  scenario("all machines come by the safe " .. method, page_through(safe, method))
 end
 
 -- ---------------------------------------------------------------- libcurl
@@ -428,9 +428,9 @@ server_scenario("a page of 500 comes over HTTP", function(values)
 end, { stride = 23 })
 
 server_scenario("a query comes over HTTP", over_http({}, function(client)
-  local page = client:list { limit = 2, offset = 1, query = "walk" }
+  local page = client:list { limit = 2, offset = 1, query = "paged" }
   equal(2, #page.data)
-  check_walked(page.data[1], 2)
+  check_place(page.data[1], 2)
 end))
 
 server_scenario("unusable answers come over HTTP", over_http({ retries = false }, function(client)
@@ -735,9 +735,9 @@ server_scenario("several clients have tasks", function(values)
 end)
 
 server_scenario("machines are collected, two requests at once", over_tasks(function(client)
-  local all = client:collect(WALK, { concurrency = 2 })
-  equal(WALK_LENGTH, #all)
-  for place, machine in ipairs(all) do check_walked(machine, place) end
+  local all = client:collect(PAGED, { concurrency = 2 })
+  equal(PAGED_COUNT, #all)
+  for place, machine in ipairs(all) do check_place(machine, place) end
 end), { stride = 5 })
 
 server_scenario("a transfer is abandoned", function(values)

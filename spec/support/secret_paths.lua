@@ -30,7 +30,7 @@ local PARAMS = {
 }
 
 --- Two rows are asked for.
-local WALK = { limit = 1 }
+local PAGED = { limit = 1 }
 
 local function arguments_of(operation)
   local arguments = {}
@@ -54,14 +54,14 @@ local function exhaust(iterate)
 end
 
 local calls = {
-  { name = "each", run = function(client) return exhaust(client:each(WALK)) end },
-  { name = "pages", run = function(client) return exhaust(client:pages(WALK)) end },
-  { name = "collect", run = function(client) return client:collect(WALK) end },
+  { name = "each", run = function(client) return exhaust(client:each(PAGED)) end },
+  { name = "pages", run = function(client) return exhaust(client:pages(PAGED)) end },
+  { name = "collect", run = function(client) return client:collect(PAGED) end },
   { name = "collect, two at once", run = function(client)
-    return client:collect(WALK, { concurrency = 2 })
+    return client:collect(PAGED, { concurrency = 2 })
   end },
 }
-for _, call in ipairs(calls) do call.is_walk = true end
+for _, call in ipairs(calls) do call.is_paged = true end
 for _, operation in ipairs(core.operations) do
   table.insert(calls, {
     name = operation.name,
@@ -117,8 +117,8 @@ for _, name in ipairs { "get_secret_key", "rotate_secret_key" } do
   successes[name] = ('{"object":"machine_secret_key","secret":"%s"}'):format(SECRET)
 end
 
-local function success_of(name, is_walk)
-  return successes[is_walk and "list" or name] or MACHINE
+local function success_of(name, is_paged)
+  return successes[is_paged and "list" or name] or MACHINE
 end
 
 local function gzip(text)
@@ -195,7 +195,7 @@ local servers = {
     headers = { ["content-encoding"] = KEY } },
   { name = "an answer that is too large", status = 200, code = "response_too_large",
     options = { max_response_bytes = 20 } },
-  { name = "a walk that breaks off", only_walks = true, script = BREAKS_OFF, body = ECHO,
+  { name = "a listing that breaks off", only_paged = true, script = BREAKS_OFF, body = ECHO,
     code = "c " .. HIDDEN },
   { name = "an unknown authority", has_tls = true, script = ANSWER, code = "tls_failed" },
   { name = "an unknown name", code = "dns_failed",
@@ -242,7 +242,7 @@ end
 
 local function check_success(row, call, result, info)
   if row.code or not result then error("it came to " .. tostring(result or info), 0) end
-  if call.is_walk then return end
+  if call.is_paged then return end
   assert(info.headers["x-echo"] == "Bearer " .. HIDDEN, "info has other headers")
   assert(not call.answers_secret or (result.secret or result.secret_key) == SECRET, "no secret")
 end
@@ -278,7 +278,7 @@ end
 --- A success that cannot be read is withheld where it may hold a secret, and only there.
 local function applies(row, call)
   local is_shown = row.body and row.body:find(SECRET, 1, true) and not call.answers_secret
-  return not is_shown and (call.is_walk or not row.only_walks)
+  return not is_shown and (call.is_paged or not row.only_paged)
 end
 
 local function drive_all(row, watch, options_of)
@@ -301,7 +301,7 @@ end
 
 for _, row in ipairs(answers) do
   add_over_transport(row, function(call)
-    local body = row.body or success_of(call.name, call.is_walk)
+    local body = row.body or success_of(call.name, call.is_paged)
     return { status = row.status, headers = ECHO_HEADERS, body = body }
   end)
 end
@@ -323,7 +323,7 @@ local function values_of(row)
     two = LIST:format(MACHINE .. "," .. MACHINE:gsub("mch_1", "mch_0")),
   }
   for _, call in ipairs(calls) do
-    values[call.name] = pack(success_of(call.name, call.is_walk))
+    values[call.name] = pack(success_of(call.name, call.is_paged))
   end
   return values
 end

@@ -6,7 +6,7 @@ local errors = require "clerk.machines.errors"
 local options = require "clerk.machines.options"
 local phases = require "clerk.machines.phases"
 local tasks = require "clerk.machines.scheduler"
-local walks = require "clerk.machines.walks"
+local pages = require "clerk.machines.pages"
 
 local default = require(phases.is_nginx and "clerk.machines.nginx" or "clerk.machines.libcurl")
 
@@ -128,17 +128,17 @@ function Client:pollable()
   return fd, ms
 end
 
--- ---------------------------------------------------------------- walks
+-- ---------------------------------------------------------------- pagination
 
---- Walks over all machines: for machine in client:each() do … end. Every one that is there from
---- the first request to the last comes exactly once, in order; by `name`, at most once, and one
---- that is renamed meanwhile may be missed. An error tells how far it got, in `pages`, `machines`.
----@param params? clerk.machines.WalkParams as of list, without `offset`; `limit` defaults to 500
----@param call_options? clerk.machines.CallOptions `deadline_ms` is the whole walk's
+--- Iterates over all machines: for machine in client:each() do … end. Every machine that exists
+--- from the first request to the last comes exactly once, in order; by `name`, at most once, and
+--- one that is renamed meanwhile may be missed. An error says how far it got: `pages`, `machines`.
+---@param params? clerk.machines.PageParams as of list, without `offset`; `limit` defaults to 500
+---@param call_options? clerk.machines.CallOptions `deadline_ms` limits the whole pagination
 ---@return fun(): clerk.machines.Machine?
 function Client:each(params, call_options)
   check_client(self, "each")
-  return walks.each(self, params, call_options)
+  return pages.each(self, params, call_options)
 end
 
 --- The same, page by page: each has `data`, at least one machine, and the latest `total_count`.
@@ -146,7 +146,7 @@ end
 ---@return fun(): clerk.machines.MachineList?
 function Client:pages(params, call_options)
   check_client(self, "pages")
-  return walks.pages(self, params, call_options)
+  return pages.pages(self, params, call_options)
 end
 
 --- All machines in an array.
@@ -154,7 +154,7 @@ end
 ---@return clerk.machines.Machine[]
 function Client:collect(params, call_options)
   check_client(self, "collect")
-  return walks.collect(self, params, call_options)
+  return pages.collect(self, params, call_options)
 end
 
 -- ---------------------------------------------------------------- life

@@ -14,8 +14,8 @@
 ---@field operation string|nil
 ---@field attempts integer|nil
 ---@field elapsed_ms integer|nil
----@field pages integer|nil that a walk had handed out before
----@field machines integer|nil that a walk had handed out before
+---@field pages integer|nil that pagination had returned before the error
+---@field machines integer|nil that pagination had returned before the error
 ---@field where string|nil the caller's file:line, of an ArgumentError
 ---@field maybe_applied boolean|nil of a change: whether it may have taken effect all the same
 local Error = { __name = "clerk.machines.Error" }
@@ -221,12 +221,12 @@ function errors.of_cancelled()
   }, Error)
 end
 
---- The error of a walk that cannot go on.
+--- The error of a pagination that cannot go on.
 ---@param type "TransportError"|"SDKError"
 ---@param code string
 ---@param message string
 ---@return clerk.machines.Error
-function errors.of_walk(type, code, message)
+function errors.of_pagination(type, code, message)
   return setmetatable({ type = type, code = code, message = message, operation = "list" }, Error)
 end
 

@@ -25,7 +25,7 @@ local function inner(self)
 end
 
 --- A class whose methods are those of another, on the object within, which has its own finalizer:
---- tasks and walks may outlive the object around it.
+--- tasks and iterators may outlive the object around it.
 local function wrap(class)
   local Wrapper = {}
   for name, method in pairs(class) do

@@ -21,7 +21,7 @@
 
 ---@class clerk.machines.MachineList
 ---@field data clerk.machines.Machine[]
----@field total_count integer
+---@field total_count? integer nil in a page of `pages` when the server's is not a count
 
 ---@class clerk.machines.DeletedMachine
 ---@field object "machine"
@@ -60,7 +60,7 @@
 ---@field order_by? "name"|"+name"|"-name"|"created_at"|"+created_at"|"-created_at"
 
 --- Of each, pages and collect: a list's without `offset`.
----@class clerk.machines.WalkParams
+---@class clerk.machines.PageParams
 ---@field limit? integer 1 to 500, of a page; 500 by default
 ---@field query? string exact ID, or part of a name
 ---@field order_by? "name"|"+name"|"-name"|"created_at"|"+created_at"|"-created_at"
@@ -134,14 +134,14 @@
 ---@field bytes? integer of its body
 ---@field wait_ms? integer
 
---- Of a walk, when a page of it is complete.
+--- Of `each`, `pages` and `collect`, for every page that they return.
 ---@class clerk.machines.PageEvent
 ---@field type "page"
 ---@field operation "list"
 ---@field page integer from 1
 ---@field machines integer so far
----@field total_count? integer as the server told it last
----@field elapsed_ms integer since the walk began
+---@field total_count? integer as in the latest answer; nil when it is not a count
+---@field elapsed_ms integer since the call of each, pages or collect
 
 -- ---------------------------------------------------------------- transports
 
@@ -265,21 +265,21 @@ function Client:create_scope(machine_id, params, options) end
 ---@return clerk.machines.CallInfo
 function Client:delete_scope(machine_id, other_machine_id, options) end
 
---- Walk over all machines: for machine in client:each() do … end
----@param params? clerk.machines.WalkParams
----@param options? clerk.machines.CallOptions `deadline_ms` is the whole walk's
+--- Iterate over all machines: for machine in client:each() do … end
+---@param params? clerk.machines.PageParams
+---@param options? clerk.machines.CallOptions `deadline_ms` limits the whole pagination
 ---@return fun(): clerk.machines.Machine?
 function Client:each(params, options) end
 
---- Walk over all machines page by page.
----@param params? clerk.machines.WalkParams
----@param options? clerk.machines.CallOptions `deadline_ms` is the whole walk's
+--- Iterate over all machines page by page.
+---@param params? clerk.machines.PageParams
+---@param options? clerk.machines.CallOptions `deadline_ms` limits the whole pagination
 ---@return fun(): clerk.machines.MachineList?
 function Client:pages(params, options) end
 
 --- Get all machines.
----@param params? clerk.machines.WalkParams
----@param options? clerk.machines.CollectOptions `deadline_ms` is the whole walk's
+---@param params? clerk.machines.PageParams
+---@param options? clerk.machines.CollectOptions `deadline_ms` limits the whole pagination
 ---@return clerk.machines.Machine[]
 function Client:collect(params, options) end
 
@@ -397,23 +397,23 @@ function SafeClient:create_scope(machine_id, params, options) end
 ---@return clerk.machines.CallInfo|clerk.machines.Error
 function SafeClient:delete_scope(machine_id, other_machine_id, options) end
 
---- Walk over all machines. A `for` loop takes an error for the end: call the iterator yourself.
----@param params? clerk.machines.WalkParams
----@param options? clerk.machines.CallOptions `deadline_ms` is the whole walk's
+--- Iterate over all machines. A `for` loop takes an error for the end: call the iterator yourself.
+---@param params? clerk.machines.PageParams
+---@param options? clerk.machines.CallOptions `deadline_ms` limits the whole pagination
 ---@return (fun(): clerk.machines.Machine?, clerk.machines.Error?)?
 ---@return clerk.machines.Error?
 function SafeClient:each(params, options) end
 
---- Walk over all machines page by page; see each.
----@param params? clerk.machines.WalkParams
----@param options? clerk.machines.CallOptions `deadline_ms` is the whole walk's
+--- Iterate over all machines page by page; see each.
+---@param params? clerk.machines.PageParams
+---@param options? clerk.machines.CallOptions `deadline_ms` limits the whole pagination
 ---@return (fun(): clerk.machines.MachineList?, clerk.machines.Error?)?
 ---@return clerk.machines.Error?
 function SafeClient:pages(params, options) end
 
 --- Get all machines.
----@param params? clerk.machines.WalkParams
----@param options? clerk.machines.CollectOptions `deadline_ms` is the whole walk's
+---@param params? clerk.machines.PageParams
+---@param options? clerk.machines.CollectOptions `deadline_ms` limits the whole pagination
 ---@return clerk.machines.Machine[]?
 ---@return clerk.machines.Error?
 function SafeClient:collect(params, options) end

@@ -1,6 +1,6 @@
--- Walks: every machine that is there from the first request to the last comes once, in order.
+-- Pagination: every machine that exists from the first request to the last comes once, in order.
 --
--- CLERK_WALKS_SEED=1000 takes 2000 other worlds, which begin with that seed.
+-- CLERK_PAGES_SEED=1000 runs 2000 other worlds, starting with that seed.
 
 local changing_list = require "support.changing_list"
 local emulator = require "clerk.machines.emulator"
@@ -9,7 +9,7 @@ local gate = require "support.gate"
 local machines = require "clerk.machines"
 local server = require "support.server"
 
-local FIRST_SEED = tonumber(os.getenv "CLERK_WALKS_SEED" or 1)
+local FIRST_SEED = tonumber(os.getenv "CLERK_PAGES_SEED" or 1)
 local WORLDS, PORTION = 2000, 100
 local PATIENCE = 50
 
@@ -34,37 +34,48 @@ local function one_of(list, values)
   return values[list:random(#values)]
 end
 
---- What is walked in a world, and how; by a generator of its own, so that it can be told apart from
---- what happens there.
+--- By how many rows a page goes forward at least, as pages overlap by one.
+local function step_of(limit, cap)
+  local rows = math.max(2, math.min(500, limit + 1))
+  return math.min(rows, cap == "changing" and 2 or cap or rows) - 1
+end
+
+--- What a world is like and how it is listed. It has its own generator, so that the plan does not
+--- depend on what happens in the world.
 local function plan(seed)
   local chance = changing_list.new { seed = seed, count = 0, order_by = "name" }
   local limit = one_of(chance, { 1, 2, 3, 5, 10, 25, 100, 499, 500 })
+  local cap = one_of(chance, { false, false, false, 2, 3, 10, 100, "changing" })
+  local step = step_of(limit, cap)
   return {
     seed = seed,
     order_by = one_of(chance, { "created_at", "+created_at", "-created_at", "-created_at",
       "name" }),
     limit = limit,
-    count = chance:random(one_of(chance, { 3, 30, math.min(12 * limit, 600) })) - 1,
+    cap = cap,
+    step = step,
+    count = chance:random(one_of(chance, { 3, 30, math.min(12 * step, 600) })) - 1,
     spread = one_of(chance, { 1, 3, 20, 1e6 }),
     unrest = one_of(chance, { 0, 0.1, 0.3, 0.7 }),
     faults = one_of(chance, { 0, 0, 0.2 }),
-    total_count = one_of(chance, { "right", "right", "wrong", "absent" }),
-    walk = one_of(chance, { "each", "pages", "collect", "overlapped", "overlapped in a task" }),
+    total_count = one_of(chance, { "right", "right", "right", "low", "high", "wrong", "absent",
+      "absurd" }),
+    method = one_of(chance, { "each", "pages", "collect", "concurrent", "concurrent in a task" }),
     yields = one_of(chance, { 0, 2, 9 }),
     concurrency = 1,
   }
 end
 
-local walks = {}
+local methods = {}
 
-function walks.each(client, params)
+function methods.each(client, params)
   local next_machine = client:each(params, { retries = false })
   local found = {}
   for machine in function() return insist(next_machine) end do table.insert(found, machine) end
   return found
 end
 
-function walks.pages(client, params)
+function methods.pages(client, params)
   local next_page = client:pages(params, { retries = false })
   local found = {}
   for page in function() return insist(next_page) end do
@@ -74,17 +85,17 @@ function walks.pages(client, params)
   return found
 end
 
-function walks.collect(client, params)
+function methods.collect(client, params)
   return client:collect(params)
 end
 
-function walks.overlapped(client, params, world)
+function methods.concurrent(client, params, world)
   world.concurrency = 2 + world.seed % 9
   return client:collect(params, { concurrency = world.concurrency })
 end
 
-walks["overlapped in a task"] = function(client, params, world)
-  local task = client:spawn(walks.overlapped, client, params, world)
+methods["concurrent in a task"] = function(client, params, world)
+  local task = client:spawn(methods.concurrent, client, params, world)
   client:run()
   return task:result()
 end
@@ -94,7 +105,7 @@ local function check_order(world, found)
   for i = 2, #found do
     local a, b = found[i - 1].created_at, found[i].created_at
     if is_descending then a, b = b, a end
-    assert(a <= b, "disordered at " .. i)
+    assert(a <= b, "out of order at " .. i)
   end
 end
 
@@ -107,21 +118,30 @@ local function check_once(list, found)
   for _, id in ipairs(list:expected()) do assert(times[id], id .. " is missing") end
 end
 
+--- How many requests a list costs that does not change: the last row of a full page is asked for
+--- again, that of a short one is not.
+local function quiet_requests(world, count)
+  local is_capped = world.step < math.min(499, world.limit)
+  return math.max(1, math.ceil((is_capped and count - 1 or count) / world.step))
+end
+
 local function check_requests(world, list, found)
-  local step = math.max(1, math.min(499, world.limit))
   local count = #list.requests
-  local most = list:enough_requests(step) * world.concurrency
+  local most = list:enough_requests(world.step) * world.concurrency
   assert(count <= most, ("%d requests, %.1f are enough"):format(count, most))
-  if world.unrest == 0 and world.faults == 0 and world.total_count ~= "wrong" then
-    assert.equal(math.max(1, math.ceil(#found / step)), count)
+  local is_quiet = world.unrest == 0 and world.faults == 0 and world.cap ~= "changing"
+  if is_quiet and world.total_count == "right" then
+    assert.equal(quiet_requests(world, #found), count)
+  elseif is_quiet and world.concurrency == 1 then
+    assert.is_true(count <= quiet_requests(world, #found) + 1, count)
   end
 end
 
-local function walk_through(world)
+local function list_all(world)
   local list = changing_list.new(world)
   local params = { limit = world.limit, order_by = world.order_by }
-  if world.walk:find "overlapped" == nil then list.yields = 0 end
-  local found = walks[world.walk](client_of(list), params, world)
+  if world.method:find "concurrent" == nil then list.yields = 0 end
+  local found = methods[world.method](client_of(list), params, world)
   check_once(list, found)
   if world.order_by ~= "name" then check_order(world, found) end
   check_requests(world, list, found)
@@ -134,20 +154,20 @@ local function text(world)
   return table.concat(fields, ", ")
 end
 
-describe("A walk through a changing world", function()
+describe("Pagination in a changing world", function()
   for portion = 1, WORLDS / PORTION do
     local first = FIRST_SEED + (portion - 1) * PORTION
-    it(("misses, repeats and disorders nothing, seeds %d …"):format(first), function()
+    it(("finds every machine once and in order, seeds from %d"):format(first), function()
       for seed = first, first + PORTION - 1 do
         local world = plan(seed)
-        local ok, problem = pcall(walk_through, world)
+        local ok, problem = pcall(list_all, world)
         if not ok then error(("%s\nin the world %s"):format(tostring(problem), text(world)), 0) end
       end
     end)
   end
 end)
 
--- ---------------------------------------------------------------- quiet walks
+-- ---------------------------------------------------------------- quiet worlds
 
 local NEWEST_FIRST = "-created_at"
 
@@ -157,7 +177,7 @@ local function quiet_list(count, options)
   return changing_list.new(settings)
 end
 
---- How many machines and how many calls an iterator takes to its end, or to so many machines.
+--- Counts what an iterator returns, up to `most`.
 local function exhaust(next_machine, most)
   local count = 0
   for _ in next_machine do
@@ -176,10 +196,10 @@ local function sizes_of(next_page, most)
   return sizes
 end
 
-describe("A quiet walk", function()
+describe("Pagination in a quiet world", function()
   for _, limit in ipairs { 2, 7, 100, 499 } do
     for _, count in ipairs { 0, limit - 1, limit, limit + 1, 2 * limit, 3 * limit + 1 } do
-      it(("of %d machines by %d costs a request for each page"):format(count, limit), function()
+      it(("needs a request per page for %d machines by %d"):format(count, limit), function()
         local list = quiet_list(count)
         local client = client_of(list)
         local requests = math.max(1, math.ceil(count / limit))
@@ -198,14 +218,14 @@ describe("A quiet walk", function()
     end
   end
 
-  it("asks for 500 machines at a time by itself, and gets 499 new ones", function()
+  it("asks for 500 machines by default, 499 of which are new", function()
     local list = quiet_list(1200)
     assert.same({ 500, 499, 201 }, sizes_of(client_of(list):pages()))
     assert.same({ { limit = 500, offset = 0 }, { limit = 500, offset = 499 },
       { limit = 500, offset = 998 } }, list.requests)
   end)
 
-  it("asks for one machine more than `limit`, in an order that it names", function()
+  it("asks for one machine more than `limit`, and always for an order", function()
     for _, limit in ipairs { 1, 10, 10.0, 499, 500 } do
       local client, transport = fake.client { fake.ok }
       client:collect { limit = limit }
@@ -215,7 +235,7 @@ describe("A quiet walk", function()
     end
   end)
 
-  it("of which somebody has enough asks for no more", function()
+  it("sends no request before it is needed", function()
     local list = quiet_list(1000)
     local client = client_of(list)
     client:each()
@@ -227,7 +247,7 @@ describe("A quiet walk", function()
     assert.equal(5, #list.requests)
   end)
 
-  it("that is over asks for no more", function()
+  it("sends no request after the end", function()
     local list = quiet_list(10)
     local client = client_of(list)
     local next_machine, next_page = client:each { limit = 10 }, client:pages { limit = 10 }
@@ -237,7 +257,7 @@ describe("A quiet walk", function()
     assert.equal(2, #list.requests)
   end)
 
-  it("finds its way back over thousands of deletions in few requests", function()
+  it("needs few requests to step back after thousands of deletions", function()
     local list = quiet_list(4000)
     local next_machine = client_of(list):each { limit = 1 }
     exhaust(next_machine, 3001)
@@ -247,7 +267,27 @@ describe("A quiet walk", function()
     assert.is_true(#list.requests - before <= 999 + 15, #list.requests - before)
   end)
 
-  it("holds a page and little more, of a hundred thousand machines", function()
+  it("needs few requests to get past thousands of new machines", function()
+    local list = quiet_list(500)
+    local next_machine = client_of(list):each { limit = 1 }
+    exhaust(next_machine, 101)
+    local before = #list.requests
+    for i = 1, 3000 do list:create(list.machines[1].created_at + i) end
+    assert.equal(399, exhaust(next_machine))
+    assert.is_true(#list.requests - before <= 399 + 30, #list.requests - before)
+  end)
+
+  it("needs few requests to find its place among thousands of deletions", function()
+    local list = quiet_list(4000)
+    local next_machine = client_of(list):each { limit = 2 }
+    exhaust(next_machine, 3601)
+    local before = #list.requests
+    list:delete(2001, 3601)
+    assert.equal(399, exhaust(next_machine))
+    assert.is_true(#list.requests - before <= 200 + 40, #list.requests - before)
+  end)
+
+  it("keeps little more than a page in memory, of a hundred thousand machines", function()
     local COUNT, BYTES = 100000, 3e6
     local requests = 0
     local client = client_of { send = function(_, request)
@@ -268,12 +308,115 @@ describe("A quiet walk", function()
       end
     end
     assert.equal(COUNT, count)
-    assert.equal(math.ceil(COUNT / 499), requests)
+    assert.equal(math.ceil(COUNT / 499) + 1, requests)
     assert.is_true((most - before) * 1024 < BYTES, most - before)
   end)
 end)
 
--- ---------------------------------------------------------------- what is asked for
+-- ---------------------------------------------------------------- short pages and wrong totals
+
+local TOTALS = { "right", "low", "high", "wrong", "absent", "absurd" }
+
+describe("Pagination with a server that sends fewer machines than asked for", function()
+  local COUNT = 250
+
+  local function check_all(list, found)
+    check_once(list, found)
+    assert.equal(COUNT, #found)
+  end
+
+  --- One request more is needed to see the end when total_count does not show it.
+  local function check_count(list, total, cap, more)
+    local enough = math.ceil((COUNT - 1) / (cap - 1)) + (total == "right" and 0 or 1 + more)
+    assert.is_true(#list.requests <= enough, ("%d of %d"):format(#list.requests, enough))
+    list.requests = {}
+  end
+
+  for _, cap in ipairs { 2, 3, 10, 100 } do
+    for _, total in ipairs(TOTALS) do
+      it(("gets all of them: %d at a time, total_count %s"):format(cap, total), function()
+        local list = quiet_list(COUNT, { cap = cap, total_count = total })
+        local client = client_of(list)
+        check_all(list, client:collect())
+        check_count(list, total, cap, 0)
+        check_all(list, client:collect(nil, { concurrency = 5 }))
+        check_count(list, total, cap, 3 * 5)
+        local sizes = sizes_of(client:pages { limit = 110 })
+        assert.same({ 110, 110, 30 }, sizes)
+      end)
+    end
+  end
+
+  it("sends few requests in vain when the number of machines changes", function()
+    local function count_requests(concurrency)
+      local list = quiet_list(3000, { cap = 100 })
+      local send = list.send
+      function list.send(self, request)
+        self.cap = 150 - self.cap
+        return send(self, request)
+      end
+      assert.equal(3000, #client_of(list):collect(nil, { concurrency = concurrency }))
+      return #list.requests
+    end
+    local fewest = count_requests(1)
+    for _, concurrency in ipairs { 2, 10, 50 } do
+      local count = count_requests(concurrency)
+      assert.is_true(count <= concurrency + 2 * fewest, ("%d for %d"):format(count, fewest))
+    end
+  end)
+
+  for _, total in ipairs(TOTALS) do
+    it("is an unexpected_shape when that is one at a time, total_count " .. total, function()
+      for concurrency = 1, 4, 3 do
+        local list = quiet_list(COUNT, { cap = 1, total_count = total })
+        local client = client_of(list)
+        local ok, err = pcall(client.collect, client, nil, { concurrency = concurrency })
+        assert.is_false(ok)
+        assert.same({ "SDKError", "unexpected_shape", "list" },
+          { err.type, err.code, err.operation })
+        assert.matches("one machine at a time", err.message)
+        assert.is_true(#list.requests < 20)
+      end
+    end)
+
+    it("gets a single machine, total_count " .. total, function()
+      for cap = 1, 2 do
+        for concurrency = 1, 2 do
+          local list = quiet_list(1, { cap = cap, total_count = total })
+          assert.equal(1, #client_of(list):collect(nil, { concurrency = concurrency }))
+          assert.is_true(#list.requests <= 2)
+        end
+      end
+    end)
+  end
+end)
+
+describe("total_count", function()
+  local function check(count, expected)
+    local seen = {}
+    local client = client_of({ send = function()
+      return { status = 200, body = '{"data":[{"id":"mch_1","created_at":1}],"total_count":'
+        .. count .. "}" }
+    end }, { on_event = function(event)
+      if event.type == "page" then table.insert(seen, event.total_count or "nil") end
+    end })
+    for page in client:pages() do table.insert(seen, page.total_count or "nil") end
+    assert.same({ expected, expected }, seen)
+  end
+
+  it("is what the server says, in a page and in its event", function()
+    for _, count in ipairs { 0, 1, 7, 2 ^ 53 - 1 } do check(("%.0f"):format(count), count) end
+  end)
+
+  it("is nil there when it is not a count", function()
+    for _, value in ipairs { "1e400", "-1e400", "700.5", "-1", "9007199254740992",
+      "9223372036854775807", "9223372036854775808", "1e300", '"7"', "null", "true", "[]", "{}" } do
+      check(value, "nil")
+    end
+  end)
+end)
+
+-- ---------------------------------------------------------------- requests
 
 local function names_of(next_machine)
   local names = {}
@@ -281,8 +424,8 @@ local function names_of(next_machine)
   return table.concat(names, " ")
 end
 
-describe("What a walk asks for", function()
-  it("is what the API takes, ordered and filtered by the API", function()
+describe("A request for a page", function()
+  it("has the order and the query that the API understands", function()
     local api = emulator.new { clock = function() return 1 end }
     local client = machines.new { secret_key = "sk_test_emulator", transport = api }
     for _, name in ipairs { "cd", "a", "b", "bc", "d" } do client:create { name = name } end
@@ -295,8 +438,19 @@ describe("What a walk asks for", function()
     end
   end)
 
+  it("finds its place by name after the last machine of a page is renamed", function()
+    local client = machines.new { secret_key = "sk_test_emulator", transport = emulator.new() }
+    for _, name in ipairs { "a", "b", "c", "d" } do client:create { name = name } end
+    local found = ""
+    for machine in client:each { order_by = "name", limit = 1 } do
+      found = found .. machine.name
+      if machine.name == "b" then client:update(machine.id, { name = "bb" }) end
+    end
+    assert.equal("abcd", found)
+  end)
+
   for _, method in ipairs { "each", "pages" } do
-    it("is not what the caller's tables have become meanwhile, in " .. method, function()
+    it("ignores later changes to the caller's tables, in " .. method, function()
       local client, transport = fake.client { fake.answer(200,
         '{"data":[{"id":"mch_2","created_at":2},{"id":"mch_1","created_at":1}]}'),
         fake.answer(200, '{"data":[]}') }
@@ -314,14 +468,14 @@ describe("What a walk asks for", function()
     end)
   end
 
-  it("leaves the caller's tables as they were", function()
+  it("does not change the caller's tables", function()
     local params, options = { limit = 10 }, { concurrency = 2, retries = false }
     client_of(quiet_list(40)):collect(params, options)
     assert.same({ limit = 10 }, params)
     assert.same({ concurrency = 2, retries = false }, options)
   end)
 
-  it("is the call's own options, with concurrency too", function()
+  it("uses the call's own options, with concurrency too", function()
     local list = quiet_list(40)
     list.faults = 1
     for _, concurrency in ipairs { 1, 4 } do
@@ -333,7 +487,7 @@ describe("What a walk asks for", function()
   end)
 end)
 
-describe("A walk is refused", function()
+describe("Pagination refuses", function()
   local client, transport = fake.client({ fake.ok }, { check_bounds = false })
   local METHODS = { "each", "pages", "collect" }
 
@@ -344,23 +498,23 @@ describe("A walk is refused", function()
       assert.equal("ArgumentError", err.type, err)
       assert.matches(pattern, err.message)
       assert.equal("list", err.operation)
-      assert.matches("walks_spec", err.where)
+      assert.matches("pages_spec", err.where)
     end
     assert.equal(0, #transport.requests)
   end
 
-  it("an offset, 0 too", function()
+  it("an offset, even 0", function()
     check("no offset", { offset = 0 })
     check("no offset", { offset = 10 })
   end)
 
-  it("limits that are no integers from 1 to 500", function()
+  it("a limit that is not an integer from 1 to 500", function()
     for _, limit in ipairs { 0, -1, 501, 1.5, "10", 0 / 0, math.huge, false, {} } do
       check("^limit must be an integer", { limit = limit })
     end
   end)
 
-  it("unknown names, orders and types", function()
+  it("unknown parameters, unknown orders and wrong types", function()
     check("order_by must be one of", { order_by = "updated_at" })
     check("order_by must be one of", { order_by = "" })
     check("order_by must be a string", { order_by = true })
@@ -370,13 +524,13 @@ describe("A walk is refused", function()
     check("^params must be a table", false)
   end)
 
-  it("options that no call takes", function()
+  it("options that a call does not have", function()
     check("^secret_key is no option", nil, { secret_key = "sk" })
     check("^options must be a table", nil, "10")
     check("^deadline_ms must be", nil, { deadline_ms = 0 })
   end)
 
-  it("a concurrency but of collect, and there from 1 to 100", function()
+  it("concurrency in each and pages, and a value outside 1 to 100 in collect", function()
     METHODS = { "each", "pages" }
     check("^concurrency is no option", nil, { concurrency = 1 })
     METHODS = { "collect" }
@@ -385,7 +539,7 @@ describe("A walk is refused", function()
     end
   end)
 
-  it("of a client that is closed, or none", function()
+  it("a closed client and a missing client", function()
     local closed = fake.client { fake.ok }
     closed:close()
     for _, method in ipairs { "each", "pages", "collect" } do
@@ -395,9 +549,9 @@ describe("A walk is refused", function()
   end)
 end)
 
--- ---------------------------------------------------------------- what goes wrong
+-- ---------------------------------------------------------------- errors
 
-describe("An error in the middle of a walk", function()
+describe("An error between two pages", function()
   --- A list that fails at its third request, three times, and a client without retries.
   local function failing(options)
     local list = quiet_list(35)
@@ -412,7 +566,7 @@ describe("An error in the middle of a walk", function()
     return client_of(list, { retries = false, on_event = options and options.on_event }), list
   end
 
-  it("tells how far each got, which can go on", function()
+  it("says how far each got, and each can be continued", function()
     local client, list = failing()
     local next_machine, count = client:each { limit = 10 }, 0
     local function go_on()
@@ -428,7 +582,7 @@ describe("An error in the middle of a walk", function()
     assert.equal(4, #list.requests)
   end)
 
-  it("tells how far pages got, which can go on", function()
+  it("says how far pages got, and pages can be continued", function()
     local next_page = failing():pages { limit = 10 }
     assert.same({ 10, 10 }, sizes_of(next_page, 2))
     for _ = 1, 3 do
@@ -439,7 +593,7 @@ describe("An error in the middle of a walk", function()
   end)
 
   for _, concurrency in ipairs { 1, 3 } do
-    it("tells how far collect got, with concurrency " .. concurrency, function()
+    it("says how far collect got, with concurrency " .. concurrency, function()
       local client, list = failing()
       local _, err = pcall(client.collect, client, { limit = 10 }, { concurrency = concurrency })
       assert.same({ 503, 2, 21 }, { err.status, err.pages, err.machines })
@@ -449,7 +603,7 @@ describe("An error in the middle of a walk", function()
   end
 
   for _, kind in ipairs { "attempt", "answer", "end", "page" } do
-    it("that on_event raises of " .. kind .. " is passed on as it is, and loses nothing", function()
+    it("reaches the caller unchanged when on_event raises it at " .. kind, function()
       local is_sound, problem = true, { "mine" }
       local client = client_of(quiet_list(35), { on_event = function(event)
         if event.type == kind then
@@ -467,7 +621,7 @@ describe("An error in the middle of a walk", function()
     end)
   end
 
-  it("that the client is closed says so", function()
+  it("says that the client is closed", function()
     local client = client_of(quiet_list(35))
     local next_page = client:pages { limit = 10 }
     next_page()
@@ -477,9 +631,8 @@ describe("An error in the middle of a walk", function()
   end)
 end)
 
-describe("A walk's deadline", function()
-  --- A list whose every answer comes after a second attempt, two seconds later by the client's
-  --- clock.
+describe("The deadline of a pagination", function()
+  --- A list that answers only the second attempt, two seconds later by the client's clock.
   local function slow_list()
     local list = quiet_list(100)
     local send, is_late = list.send, false
@@ -493,7 +646,7 @@ describe("A walk's deadline", function()
     return list
   end
 
-  it("is the whole walk's, and what is left of it a call's", function()
+  it("limits all requests together, and each request gets what is left", function()
     local list = slow_list()
     local next_page = client_of(list):pages({ limit = 10 }, { deadline_ms = 5000 })
     assert.same({ 10, 10 }, sizes_of(next_page, 2))
@@ -502,7 +655,7 @@ describe("A walk's deadline", function()
     assert.same({ 503, 2, 20 }, { err.status, err.pages, err.machines })
   end)
 
-  it("may pass between two requests", function()
+  it("can pass between two requests", function()
     local client = client_of(slow_list())
     local next_machine = client:each({ limit = 10 }, { deadline_ms = 3000 })
     exhaust(next_machine, 11)
@@ -514,7 +667,7 @@ describe("A walk's deadline", function()
     end
   end)
 
-  it("is not the client's, which is each call's", function()
+  it("is not the client's deadline, which limits each request alone", function()
     local client = client_of(slow_list(), { deadline_ms = 3000 })
     assert.equal(100, exhaust(client:each { limit = 10 }))
   end)
@@ -531,20 +684,20 @@ describe("A walk's deadline", function()
   end
 end)
 
-describe("A server's nonsense", function()
+describe("A broken server", function()
   local function answering(body)
     return fake.client { fake.answer(200, body) }
   end
 
   for name, row in pairs {
-    ["no object"] = "7",
+    ["a number"] = "7",
     ["null"] = "null",
     ["without an id"] = '{"created_at":1}',
-    ["with a number for an id"] = '{"id":1,"created_at":1}',
-    ["without a time"] = '{"id":"a"}',
-    ["with a text for a time"] = '{"id":"a","created_at":"1"}',
+    ["with a number as its id"] = '{"id":1,"created_at":1}',
+    ["without created_at"] = '{"id":"a"}',
+    ["with a string as created_at"] = '{"id":"a","created_at":"1"}',
   } do
-    it("is told: a machine that is " .. name, function()
+    it("is an unexpected_shape: a machine that is " .. name, function()
       local client = answering('{"data":[{"id":"mch_1","created_at":2},' .. row .. "]}")
       for _, method in ipairs { "collect", "pages", "each" } do
         local _, err = pcall(function()
@@ -557,19 +710,19 @@ describe("A server's nonsense", function()
     end)
   end
 
-  it("is told: a machine without a name, when that is the order", function()
+  it("is an unexpected_shape: a machine without a name, when ordered by name", function()
     local client = answering '{"data":[{"id":"mch_1","created_at":2}]}'
     assert.equal(1, #client:collect())
     local _, err = pcall(client.collect, client, { order_by = "name" })
     assert.matches("has no id or no name", err.message)
   end)
 
-  --- What a walk does when it always gets the rows that `rows_at(offset)` gives.
+  --- The error of listing a server that answers with `rows_at(offset, count of requests)`.
   local function run_in_circles(rows_at, concurrency)
     local count = 0
     local client = client_of { send = function(_, request)
       count = count + 1
-      assert(count < 1000, "it goes on for ever")
+      assert(count < 1000, "it does not end")
       local rows = rows_at(tonumber(request.url:match "offset=(%d+)"), count)
       for i, n in ipairs(rows) do rows[i] = ('{"id":"mch_%d","created_at":%d}'):format(n, n) end
       return { status = 200, body = '{"data":[' .. table.concat(rows, ",") .. "]}" }
@@ -583,20 +736,32 @@ describe("A server's nonsense", function()
 
   for name, rows_at in pairs {
     ["the offset is ignored"] = function() return { 1, 2, 3 } end,
-    ["the offset is ignored and the limit too"] = function() return { 1, 2, 3, 4, 5 } end,
-    ["the offset has a bound"] = function(offset)
+    ["the offset and the limit are ignored"] = function() return { 1, 2, 3, 4, 5 } end,
+    ["the offset has an upper bound"] = function(offset)
       offset = math.min(offset, 10)
       return { offset, offset + 1, offset + 2 }
     end,
     ["the offset counts pages"] = function(offset)
       return { 3 * offset, 3 * offset + 1, 3 * offset + 2 }
     end,
-    ["the offset is ignored and machines come"] = function(_, count)
+    ["every page after the first is empty"] = function(offset)
+      return offset == 0 and { 1, 2, 3 } or {}
+    end,
+    ["every page has other machines of the past"] = function(_, count)
+      return { 1000 - 3 * count, 1001 - 3 * count, 1002 - 3 * count }
+    end,
+    ["short pages have other machines of the past"] = function(_, count)
+      return { 1000 - 2 * count, 1001 - 2 * count }
+    end,
+    ["no page after the first starts where it should"] = function(offset, count)
+      return offset == 0 and { 1, 2, 3 } or { 1000 + count, 1001 + count }
+    end,
+    ["the offset is ignored and machines are created"] = function(_, count)
       local first = 1000 - math.floor(count / 10)
       return { first, first + 1, first + 2 }
     end,
   } do
-    it("does not lead in a circle: " .. name, function()
+    it("ends with an error: " .. name, function()
       for _, concurrency in ipairs { 1, 4 } do
         local err = run_in_circles(rows_at, concurrency)
         assert.is_true(err.machines > 0 and err.pages > 0)
@@ -604,7 +769,7 @@ describe("A server's nonsense", function()
     end)
   end
 
-  it("passes where it does no harm: more rows than asked for, a page twice, counts", function()
+  it("may send more rows than asked for, and nonsense as total_count", function()
     for _, total_count in ipairs { "-1", "1e300", '"7"', "null", "[]" } do
       local list = quiet_list(100)
       local client = client_of { send = function(_, request)
@@ -624,7 +789,7 @@ end)
 
 -- ---------------------------------------------------------------- events
 
-describe("A walk's events", function()
+describe("Page events", function()
   local function watch(count)
     local pages = {}
     local client = client_of(quiet_list(count), { on_event = function(event)
@@ -633,7 +798,7 @@ describe("A walk's events", function()
     return client, pages
   end
 
-  it("tell pages, machines so far and how many there are", function()
+  it("have the page, the machines so far and the total", function()
     local client, pages = watch(25)
     exhaust(client:pages { limit = 10 })
     for _, event in ipairs(pages) do
@@ -647,7 +812,7 @@ describe("A walk's events", function()
     assert.same({ page(1, 10), page(2, 20), page(3, 25) }, pages)
   end)
 
-  it("come with each and collect too, and end with all", function()
+  it("come from each and collect too, and the last one counts all machines", function()
     for _, concurrency in ipairs { 1, 3 } do
       local client, pages = watch(25)
       exhaust(client:each { limit = 10 })
@@ -658,7 +823,7 @@ describe("A walk's events", function()
     end
   end)
 
-  it("are none where there is no machine", function()
+  it("do not come when there are no machines", function()
     local client, pages = watch(0)
     exhaust(client:each())
     assert.equal(0, #pages)
@@ -667,8 +832,8 @@ end)
 
 -- ---------------------------------------------------------------- tasks
 
-describe("Walks in tasks", function()
-  it("may be one that several tasks share, which get every machine once", function()
+describe("Pagination in tasks", function()
+  it("gives every machine to one of the tasks that share an iterator", function()
     local list = quiet_list(95, { yields = 5 })
     local client = client_of(list)
     local next_machine, found, workers = client:each { limit = 10 }, {}, {}
@@ -687,7 +852,7 @@ describe("Walks in tasks", function()
     assert.equal(10, #list.requests)
   end)
 
-  it("that share one may fail, and the others go on", function()
+  it("continues in other tasks after a task has failed", function()
     local list = quiet_list(95, { yields = 5, faults = 0.3 })
     local client = client_of(list)
     local next_page, found = client:pages({ limit = 10 }, { retries = false }), {}
@@ -706,7 +871,7 @@ describe("Walks in tasks", function()
     check_once(list, found)
   end)
 
-  it("go on after a task that was cancelled while others waited for its page", function()
+  it("continues after a task is cancelled while others wait for its page", function()
     local list = quiet_list(30, { yields = 50 })
     local client = client_of(list)
     local next_machine, counts = client:each { limit = 10 }, { 0, 0, 0 }
@@ -723,7 +888,7 @@ describe("Walks in tasks", function()
   end)
 
   for _, kind in ipairs { "attempt", "end", "page" } do
-    it("may be asked for more by on_event, of " .. kind, function()
+    it("lets on_event ask for the next page, at " .. kind, function()
       local next_page, inner
       local list = quiet_list(30)
       local client = client_of(list, { on_event = function(event)
@@ -743,7 +908,7 @@ describe("Walks in tasks", function()
     end)
   end
 
-  it("never have more requests under way than they may", function()
+  it("never has more requests in flight than `concurrency`", function()
     for concurrency = 2, 9, 7 do
       local list = quiet_list(300, { yields = 9 })
       assert.equal(300, #client_of(list):collect({ limit = 3 }, { concurrency = concurrency }))
@@ -758,14 +923,16 @@ end)
 describe("collect over real sockets", function()
   after_each(server.stop_all)
 
-  -- Of 1000 machines. All requests but the first are answered when so many as `gate` have come, if
-  -- that is a number, and those from `broken_from` on are refused.
+  -- A list of 1000 machines. Requests after the first are answered when `gate` requests have come,
+  -- or never if `gate` is not a number; those from offset `broken_from` on are refused. A page has
+  -- at most `cap` machines.
   local SCRIPT = [[
     local gate, broken_from = tonumber(values.gate), tonumber(values.broken_from)
+    local cap = tonumber(values.cap)
 
     local function rows(limit, offset)
       local list = {}
-      for i = offset + 1, math.min(1000, offset + limit) do
+      for i = offset + 1, math.min(1000, offset + limit, offset + cap) do
         list[#list + 1] = ('{"id":"mch_%d","created_at":%d}'):format(i, i)
       end
       return table.concat(list, ",")
@@ -787,8 +954,8 @@ describe("collect over real sockets", function()
   ]]
   local PARAMS = { limit = 50, order_by = "created_at" }
 
-  local function start(gate_count, broken_from)
-    local values = { gate = gate_count, broken_from = broken_from or 1000 }
+  local function start(gate_count, broken_from, cap)
+    local values = { gate = gate_count, broken_from = broken_from or 1000, cap = cap or 1000 }
     local web = server.start(SCRIPT, { values = values })
     return gate.client(web, { retries = false }), web
   end
@@ -798,7 +965,7 @@ describe("collect over real sockets", function()
     for i, machine in ipairs(found) do assert.equal("mch_" .. i, machine.id) end
   end
 
-  it("has requests under way at once, outside of tasks and in one", function()
+  it("sends requests concurrently, outside of tasks and in a task", function()
     local client, web = start(5)
     check_all(client:collect(PARAMS, { concurrency = 4 }))
     assert.equal(20, #web:requests())
@@ -810,7 +977,13 @@ describe("collect over real sockets", function()
     assert.equal(4, web:connections())
   end)
 
-  it("takes one request after the other when on_event asks for it", function()
+  it("gets all machines from a server that sends fewer than asked for", function()
+    local client, web = start(5, nil, 21)
+    check_all(client:collect(PARAMS, { concurrency = 4 }))
+    assert.equal(50, #web:requests())
+  end)
+
+  it("sends one request after another when on_event calls it", function()
     local web = select(2, start(1))
     local client, found
     client = gate.client(web, { max_connections = 1, on_event = function(event)
@@ -823,7 +996,7 @@ describe("collect over real sockets", function()
     check_all(found)
   end)
 
-  it("ends its requests when its task is cancelled", function()
+  it("cancels its requests when its task is cancelled", function()
     local client, web = start "none"
     local task = client:spawn(client.collect, client, PARAMS, { concurrency = 8 })
     gate.step_until_received(client, web, 9)
@@ -838,7 +1011,7 @@ describe("collect over real sockets", function()
     assert.equal(9, #web:requests())
   end)
 
-  it("ends its requests when one has failed", function()
+  it("cancels its requests when one has failed", function()
     local client, web = start(2, 500)
     local ok, err = pcall(client.collect, client, PARAMS, { concurrency = 4 })
     assert.same({ false, 403, 10, 501 }, { ok, err.status, err.pages, err.machines })
@@ -847,7 +1020,7 @@ describe("collect over real sockets", function()
     assert.is_true(#web:requests() <= 15)
   end)
 
-  it("ends with its client", function()
+  it("ends when its client is closed", function()
     local client, web = start "none"
     local task = client:spawn(client.collect, client, PARAMS, { concurrency = 8 })
     gate.step_until_received(client, web, 9)
