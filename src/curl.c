@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "descriptors.h"
 #include "easy.h"
 
 /* How long one step may work, so that a host that draws or serves beside it is not held up. */
@@ -190,6 +191,7 @@ clerk_status clerk_curl_init(clerk_curl *curl, clerk_loop *loop, const clerk_cur
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, init_libcurl);
   if (!libcurl_is_ready) return CLERK_NO_MEMORY;
+  clerk_guard_standard_descriptors();
   leave_to_parent(loop);
   join_loop(curl, loop);
   curl->timer_ms = -1;
@@ -280,6 +282,7 @@ static bool open_share(clerk_curl *curl) {
 clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
                               const clerk_curl_request *request) {
   if (!curl->loop) return CLERK_REFUSED;
+  clerk_guard_standard_descriptors(); /* the host may have closed them since */
   leave_to_parent(curl->loop);
   if (!open_multi(curl) || !open_share(curl)) return CLERK_NO_MEMORY;
   CURL *easy = take_handle(curl);

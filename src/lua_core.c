@@ -1,5 +1,7 @@
 /* The module clerk.machines.core: the core and its transport for lua/clerk/machines. */
+#include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -8,6 +10,7 @@
 #include <sys/random.h>
 #endif
 
+#include "descriptors.h"
 #include "lua_binding.h"
 
 /* ------------------------------------------------------------------ shared by the binding */
@@ -234,6 +237,32 @@ static int core_random(lua_State *L) {
   return 1;
 }
 
+/* ------------------------------------------------------------------ output */
+
+/* core.guard_descriptors(): see clerk_guard_standard_descriptors */
+static int core_guard_descriptors(lua_State *L) {
+  (void)L;
+  clerk_guard_standard_descriptors();
+  return 0;
+}
+
+/* core.write(fd, text, from) -> the position after what was written | nil, problem, errno. Waits
+** while the descriptor takes nothing, but may return early, so that a signal gets its turn. */
+static int core_write(lua_State *L) {
+  int fd = (int)luaL_checkinteger(L, 1);
+  clerk_text text = clerk_lua_text(L, 2);
+  size_t start = (size_t)luaL_checkinteger(L, 3) - 1;
+  luaL_argcheck(L, start <= text.length, 3, "a position in the text expected");
+  ssize_t written = write(fd, text.bytes + start, text.length - start);
+  bool is_full = written < 0 && errno == EAGAIN;
+  bool is_interrupted = written < 0 && errno == EINTR;
+  if (is_full) poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1);
+  if (is_full || is_interrupted) written = 0;
+  if (written < 0) return luaL_fileresult(L, 0, NULL);
+  clerk_lua_push_integer(L, (int64_t)start + written + 1);
+  return 1;
+}
+
 /* ------------------------------------------------------------------ the module */
 
 static const luaL_Reg functions[] = {{"settings", clerk_lua_settings},
@@ -248,6 +277,8 @@ static const luaL_Reg functions[] = {{"settings", clerk_lua_settings},
                                      {"process_id", core_process_id},
                                      {"sleep", core_sleep},
                                      {"random", core_random},
+                                     {"guard_descriptors", core_guard_descriptors},
+                                     {"write", core_write},
                                      {NULL, NULL}};
 
 int luaopen_clerk_machines_core(lua_State *L) {
