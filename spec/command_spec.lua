@@ -98,6 +98,30 @@ describe("clerk-machines", function()
     end
   end)
 
+  describe("fails with a message when it cannot print", function()
+    local printing = { "--help", "-h", "--version", "list --help", "scope --help",
+      "scope add --help", "emulate" }
+
+    it("to a device that is full", function()
+      for _, arguments in ipairs(printing) do
+        local status, _, errors = run(arguments .. " >/dev/full")
+        assert.equal(1, status, arguments)
+        assert_one_line(errors, "cannot write to standard output: No space left on device")
+      end
+    end)
+
+    it("because standard output is closed, and whatever else is", function()
+      for _, arguments in ipairs(printing) do
+        for _, closed in ipairs { ">&-", "<&- >&-" } do
+          local status, _, errors = run(arguments .. " " .. closed)
+          assert.equal(1, status, arguments)
+          assert_one_line(errors, "cannot write to standard output: Bad file descriptor")
+        end
+        assert.equal(1, (run(arguments .. " <&- >&- 2>&-")))
+      end
+    end)
+  end)
+
   describe("finds its Lua and its modules", function()
     it("from any directory", function()
       program = "sh -c " .. quote("cd / && exec " .. program .. ' "$@"') .. " sh"

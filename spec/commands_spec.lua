@@ -1,6 +1,7 @@
 -- The commands, used as a person uses them: in a terminal, and piped to other programs.
 
 local core = require "clerk.machines.core"
+local files = require "support.files"
 local machines = require "clerk.machines"
 local process = require "support.process"
 local pty = require "support.pty"
@@ -140,7 +141,8 @@ describe("clerk-machines", function()
       create("a")
       local status, _, errors = process.run(command "list" .. " >/dev/full")
       assert.equal(1, status)
-      assert.equal("clerk-machines: cannot write: No space left on device\n", errors)
+      assert.equal("clerk-machines: cannot write to standard output: No space left on device\n",
+        errors)
     end)
   end)
 
@@ -234,6 +236,22 @@ describe("clerk-machines", function()
       for i, machine in ipairs(list.data) do
         assert.equal("machine " .. i, machine.name)
       end
+    end)
+
+    -- Whoever shares a pipe may have made it one that does not block.
+    local NOT_BLOCKING = [[luajit -e 'local ffi = require "ffi"
+      ffi.cdef "int fcntl(int, int, int);"
+      assert(ffi.C.fcntl(1, %d, %d) >= 0)']]
+    local F_SETFL, O_NONBLOCK, F_SETPIPE_SZ = 4, 2048, 1031
+
+    it("loses no row where writing does not block and the reader is slow", function()
+      local script = ("{ %s; %s; %s; echo $? >%s; } | { sleep 0.5; cat; }"):format(
+        NOT_BLOCKING:format(F_SETPIPE_SZ, 4096), NOT_BLOCKING:format(F_SETFL, O_NONBLOCK),
+        command("list --json", variables), scratch)
+      local _, output, errors = process.run(script)
+      assert.equal("", errors)
+      assert.equal("0\n", files.read(scratch))
+      assert.equal(COUNT, #read_json(output).data)
     end)
 
     it("ends quietly when its reader has gone", function()
@@ -352,6 +370,17 @@ describe("clerk-machines", function()
   end)
 
   describe("secret and rotate", function()
+    it("show no key to the API when standard output is closed, but fail", function()
+      local machine = create "a"
+      for _, closed in ipairs { ">&-", "<&- >&-" } do
+        local status, _, errors = process.run(command("secret " .. machine.id) .. " " .. closed)
+        assert.equal(1, status)
+        assert.matches("cannot write to standard output: Bad file descriptor\n$", errors)
+      end
+      assert.equal(machine.secret_key .. "\n",
+        select(2, process.run(command("secret " .. machine.id) .. " <&- 2>&-")))
+    end)
+
     it("show the key on request, alone in its line", function()
       local machine = create "a"
       assert.equal(machine.secret_key .. "\n", succeed("secret " .. machine.id))

@@ -2,6 +2,7 @@
 --- wrong in one line. Each command is a module below command/ with `summary`, `epilog` (examples),
 --- `declare` (its arguments) and `run`, or with `commands` of its own.
 
+local core = require "clerk.machines.core"
 local failure = require "clerk.machines.command.failure"
 local terminal = require "clerk.machines.command.terminal"
 
@@ -24,12 +25,6 @@ local command = {}
 
 -- ---------------------------------------------------------------- arguments
 
-local function need_core()
-  local lua = jit and "luajit" or "lua5.4"
-  local remedy = "build it: cmake -S . -B build/%s -DLUA=%s && cmake --build build/%s"
-  return failure.require("clerk.machines.core", remedy:format(lua, lua, lua))
-end
-
 --- A value that begins with "-" would be taken for an option.
 local function with_orders_joined(arguments)
   local joined, i = {}, 1
@@ -46,9 +41,24 @@ local function with_orders_joined(arguments)
   return joined
 end
 
+--- A flag that prints something and ends the command: argparse would not notice that it cannot.
+local function printing(show)
+  return function()
+    terminal.print(show() .. "\n")
+    failure.raise(nil, failure.SUCCEEDED)
+  end
+end
+
+local function add_help(parser)
+  parser:add_help { action = printing(function()
+    return parser:get_help()
+  end) }
+end
+
 local function add_command(parser, path, name, row)
   path = path .. " " .. name
   local subparser = parser:command(name):summary(row.summary):description(row.summary)
+  add_help(subparser)
   if row.commands then
     for _, each in ipairs(row.commands) do
       add_command(subparser, path, each.name, each)
@@ -63,15 +73,23 @@ local function add_command(parser, path, name, row)
   row.declare(subparser)
 end
 
+local function add_version(parser)
+  parser:flag("--version", "Show the version and exit."):action(printing(function()
+    return ("%s %s"):format(terminal.PROGRAM, core.version)
+  end))
+end
+
 local function new_parser()
   local argparse = failure.require("argparse",
     "install argparse (Debian: lua-argparse, LuaRocks: argparse)")
-  local parser = argparse(terminal.PROGRAM, "Work with Clerk machines.")
-  parser:require_command(false)
-  parser:epilog(EPILOG)
-  parser:flag("--version", "Show the version and exit.")
+  local parser = argparse(terminal.PROGRAM, "Work with Clerk machines."):epilog(EPILOG)
+  add_help(parser)
+  add_version(parser)
   for _, name in ipairs(COMMANDS) do
     add_command(parser, terminal.PROGRAM, name, require("clerk.machines.command." .. name))
+  end
+  function parser.error(_, problem)
+    failure.raise(problem, failure.MISUSED)
   end
   return parser
 end
@@ -141,23 +159,15 @@ end
 -- ---------------------------------------------------------------- main
 
 local function run(arguments)
-  local core = need_core()
-  local ok, parsed = new_parser():pparse(with_orders_joined(arguments))
-  if not ok then
-    failure.raise(parsed, failure.MISUSED)
-  elseif parsed.version then
-    terminal.print(("%s %s\n"):format(terminal.PROGRAM, core.version))
-  elseif parsed.run then
-    parsed.run(parsed)
-  else
-    failure.raise("a command is required", failure.MISUSED)
-  end
+  local parsed = new_parser():parse(with_orders_joined(arguments))
+  parsed.run(parsed)
 end
 
 ---Runs a command line.
 ---@param arguments string[]
 ---@return integer status to exit with: 0, 1 when it failed, 2 when it was called wrongly
 function command.main(arguments)
+  core.guard_descriptors()
   local ok, problem = pcall(run, arguments)
   if ok then
     return failure.SUCCEEDED
