@@ -605,6 +605,131 @@ describe("the options of machines.new", function()
   end)
 end)
 
+describe("an unknown name", function()
+  local function message_of(f, ...)
+    local _, err = pcall(f, ...)
+    assert.is_true(machines.is_error(err), err)
+    return err.message
+  end
+
+  local suggestions = {
+    timeout = "timeout_ms", timeoutMs = "timeout_ms", TIMEOUT_MS = "timeout_ms",
+    tiemout_ms = "timeout_ms", deadline = "deadline_ms", secretKey = "secret_key",
+    retry = "retries", header = "headers", connect_timeout = "connect_timeout_ms",
+    max_conections = "max_connections", on_events = "on_event", allow_htp = "allow_http",
+    timeout_mss = "timeout_ms",
+  }
+  for name, nearest in pairs(suggestions) do
+    it("of an option comes with the nearest one: " .. name, function()
+      assert.equal(('unknown option "%s"; did you mean "%s"?'):format(name, nearest),
+        message_of(machines.new, { secret_key = "k", [name] = 1 }))
+    end)
+  end
+
+  it("of an option within another is shown whole, and so is the nearest one", function()
+    local wrong = {
+      { { retires = {} }, "retires", "retries" },
+      { { retries = { stratgy = "none" } }, "retries.stratgy", "retries.strategy" },
+      { { retries = { backoff = { max_intervall = 1 } } }, "retries.backoff.max_intervall",
+        "retries.backoff.max_interval" },
+    }
+    for _, case in ipairs(wrong) do
+      local expected = ('unknown option "%s"; did you mean "%s"?'):format(case[2], case[3])
+      case[1].secret_key = "k"
+      assert.equal(expected, message_of(machines.new, case[1]))
+      case[1].secret_key = nil
+      local client = fake.client { fake.ok }
+      assert.equal(expected, message_of(client.list, client, {}, case[1]))
+    end
+  end)
+
+  it("of a parameter comes with the nearest one of that operation", function()
+    local client = fake.client { fake.ok }
+    assert.equal('unknown parameter "nmae" of create; did you mean "name"?',
+      message_of(client.create, client, { nmae = "a" }))
+    assert.equal('unknown parameter "default_ttl" of update; did you mean "default_token_ttl"?',
+      message_of(client.update, client, "mch_1", { default_ttl = 60 }))
+    assert.equal('unknown parameter "to_machine" of create_scope; did you mean "to_machine_id"?',
+      message_of(client.create_scope, client, "mch_1", { to_machine = "mch_2" }))
+  end)
+
+  it("comes without one where none is near", function()
+    for _, name in ipairs { "x", "", "foo", "api_key", "verbose", ("timeout_ms"):rep(9) } do
+      assert.equal(('unknown option "%s"'):format(name),
+        message_of(machines.new, { secret_key = "k", [name] = 1 }))
+    end
+    local client = fake.client { fake.ok }
+    assert.equal('unknown parameter "machine_id" of update',
+      message_of(client.update, client, "mch_1", { machine_id = "mch_2" }))
+  end)
+
+  it("that is an option of machines.new tells a call so", function()
+    local client = fake.client { fake.ok }
+    for _, name in ipairs { "secret_key", "proxy", "max_connections" } do
+      assert.equal(('option "%s" can only be given to machines.new'):format(name),
+        message_of(client.get, client, "mch_1", { [name] = 1 }))
+    end
+  end)
+end)
+
+describe("of several problems", function()
+  local in_order = {
+    { "secret_key", "" }, { "base_url", "x" }, { "timeout_ms", 0 }, { "connect_timeout_ms", 0 },
+    { "deadline_ms", 0 }, { "retries", 1 }, { "headers", 1 }, { "api_version", 1 },
+    { "user_agent", 1 }, { "max_connections", 0 }, { "max_response_bytes", 0 }, { "ca_file", 1 },
+    { "proxy", 1 }, { "transport", 1 }, { "on_event", 1 }, { "allow_http", 1 },
+    { "check_bounds", 1 },
+  }
+
+  local function refused_first(name, options)
+    local err = refused(name, function() machines.new(options) end)
+    assert.equal(name, err.message:match "^[%w_]+")
+  end
+
+  it("the first in the order of the documentation is reported", function()
+    for first = 1, #in_order do
+      local given = { secret_key = "k" }
+      for i = #in_order, first, -1 do given[in_order[i][1]] = in_order[i][2] end
+      refused_first(in_order[first][1], given)
+    end
+  end)
+
+  it("a missing key comes first", function()
+    local getenv = os.getenv
+    finally(function() os.getenv = getenv end) -- luacheck: ignore 122
+    os.getenv = function() end -- luacheck: ignore 122
+    refused_first("secret_key", { timeout_ms = 0, base_url = "x" })
+  end)
+
+  it("an option that the transport cannot honour has its place", function()
+    local transport = fake.new { fake.ok }
+    refused_first("user_agent", { secret_key = "k", transport = transport, proxy = "http://a.test",
+      ca_file = "/x", user_agent = 1 })
+    refused_first("ca_file", { secret_key = "k", transport = transport, proxy = "http://a.test",
+      ca_file = "/x", on_event = 1 })
+  end)
+
+  it("the first unknown name in the alphabet is reported before everything else", function()
+    local unknown = { zebra = 1, apple = 1, mango = 1 }
+    local given = copy(unknown)
+    given.secret_key = ""
+    refused('unknown option "apple"', function() machines.new(given) end)
+    local client = fake.client { fake.ok }
+    refused('unknown parameter "apple" of create', function() client:create(unknown) end)
+    refused('unknown option "apple"', function() client:list({}, unknown) end)
+  end)
+
+  it("the first header in the alphabet is reported", function()
+    for _ = 1, 20 do
+      refused("x-a", function()
+        machines.new { secret_key = "k", headers = {
+          ["x-e"] = "\n", ["x-a"] = "\n", ["x-d"] = "\n", ["x-b"] = "\n", ["x-c"] = "\0",
+        } }
+      end)
+    end
+  end)
+end)
+
 describe("the options of a call", function()
   describe_options(call_options, function(option, value)
     call_refused(option, "list", function(client) client:list(nil, { [option] = value }) end)

@@ -11,6 +11,7 @@
 #endif
 
 #include "descriptors.h"
+#include "guess.h"
 #include "lua_binding.h"
 
 /* ------------------------------------------------------------------ shared by the binding */
@@ -193,6 +194,19 @@ static int core_is_retry_status(lua_State *L) {
   return 1;
 }
 
+/* core.nearest(name, names) -> which of the names was probably meant, or nil */
+static int core_nearest(lua_State *L) {
+  clerk_guess guess = {.given = clerk_lua_text(L, 1)};
+  luaL_checktype(L, 2, LUA_TTABLE);
+  for (int i = 1; i <= (int)lua_rawlen(L, 2); i++) {
+    lua_rawgeti(L, 2, i);
+    clerk_guess_consider(&guess, clerk_lua_text(L, -1).bytes); /* kept alive by the table */
+    lua_pop(L, 1);
+  }
+  lua_pushstring(L, guess.name);
+  return 1;
+}
+
 /* ------------------------------------------------------------------ time and chance */
 
 /* core.now() -> ms of a clock that only goes forward */
@@ -272,6 +286,7 @@ static const luaL_Reg functions[] = {{"settings", clerk_lua_settings},
                                      {"check_header", core_check_header},
                                      {"check_secret_key", core_check_secret_key},
                                      {"is_retry_status", core_is_retry_status},
+                                     {"nearest", core_nearest},
                                      {"now", core_now},
                                      {"now_us", core_now_us},
                                      {"process_id", core_process_id},
