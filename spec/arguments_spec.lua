@@ -1,6 +1,7 @@
 local core = require "clerk.machines.core"
 local machines = require "clerk.machines"
 local fake = require "support.fake"
+local posix = require "support.posix"
 
 local unpack = table.unpack or unpack
 local null = machines.null
@@ -852,6 +853,90 @@ describe("base_url", function()
     for _, url in ipairs { "http://a.test", "http://10.0.0.1:8080/v1", "https://a.test" } do
       accept(url, { allow_http = true })
     end
+  end)
+end)
+
+describe("the environment", function()
+  local VARIABLES = { "CLERK_API_URL", "CLERK_SECRET_KEY" }
+  local before = {}
+
+  before_each(function()
+    for _, name in ipairs(VARIABLES) do
+      before[name] = os.getenv(name)
+      posix.setenv(name, nil)
+    end
+  end)
+
+  after_each(function()
+    for _, name in ipairs(VARIABLES) do posix.setenv(name, before[name]) end
+  end)
+
+  --- The only request of a client that is made with these options.
+  local function request_with(options, of_call)
+    local transport = fake.new { fake.ok }
+    options.secret_key = options.secret_key or "k"
+    options.transport = transport
+    machines.new(options):list(nil, of_call)
+    return transport.requests[1]
+  end
+
+  local urls = {
+    ["https://api.clerk.com"] = "https://api.clerk.com/v1/machines",
+    ["https://api.clerk.com/"] = "https://api.clerk.com/v1/machines",
+    ["https://api.clerk.com//"] = "https://api.clerk.com/v1/machines",
+    ["http://127.0.0.1:8080"] = "http://127.0.0.1:8080/v1/machines",
+    ["http://[::1]:8080/"] = "http://[::1]:8080/v1/machines",
+    ["https://api.clerk.com/v1"] = "https://api.clerk.com/v1/machines",
+    ["https://api.clerk.com/v1/"] = "https://api.clerk.com/v1/machines",
+    ["https://a.test/clerk/v2"] = "https://a.test/clerk/v2/machines",
+    [""] = "https://api.clerk.com/v1/machines",
+  }
+  for value, url in pairs(urls) do
+    it(("names the API, as the root of a host or with a path: %q"):format(value), function()
+      posix.setenv("CLERK_API_URL", value)
+      assert.equal(url, request_with({}).url)
+    end)
+  end
+
+  it("names no API where a base_url is given, to which no path is added", function()
+    for _, value in ipairs { "https://a.test", "nonsense" } do
+      posix.setenv("CLERK_API_URL", value)
+      assert.equal("https://b.test/machines", request_with({ base_url = "https://b.test" }).url)
+    end
+    posix.setenv("CLERK_API_URL", "https://a.test")
+    assert.equal("https://b.test/machines", request_with({}, { base_url = "https://b.test" }).url)
+    assert.equal("https://a.test/v1/machines", request_with({}, { timeout_ms = 1 }).url)
+  end)
+
+  it("is named where its value is refused, which is not shown", function()
+    for _, value in ipairs { "api.clerk.com", "http://api.clerk.com", "https://" .. secret .. "@a",
+      "https://a.test/?" .. secret, "https://a.test\n", "https://", " ", "/v1" } do
+      posix.setenv("CLERK_API_URL", value)
+      new_refused("base_url (from CLERK_API_URL) must", {})
+    end
+    posix.setenv("CLERK_API_URL", nil)
+    posix.setenv("CLERK_SECRET_KEY", secret .. "\n")
+    refused("secret_key (from CLERK_SECRET_KEY) must not", function() machines.new() end)
+  end)
+
+  it("is not named where an option that is given is refused", function()
+    posix.setenv("CLERK_API_URL", "https://a.test")
+    local err = new_refused("base_url", { base_url = "x" })
+    assert.falsy(err.message:find("CLERK_API_URL", 1, true))
+  end)
+
+  it("allows plain http where allow_http does", function()
+    posix.setenv("CLERK_API_URL", "http://a.test")
+    assert.equal("http://a.test/v1/machines", request_with({ allow_http = true }).url)
+  end)
+
+  it("has the key, unless it is empty", function()
+    posix.setenv("CLERK_SECRET_KEY", "sk_test_environment")
+    local transport = fake.new { fake.ok }
+    machines.new({ transport = transport }):list()
+    assert.equal("Bearer sk_test_environment", transport.requests[1].headers.authorization)
+    posix.setenv("CLERK_SECRET_KEY", "")
+    refused("secret_key is missing", function() machines.new() end)
   end)
 end)
 

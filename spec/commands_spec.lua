@@ -559,10 +559,12 @@ describe("clerk-machines", function()
       file:close()
     end
 
-    it("from a file, with or without an end of line, before the environment", function()
-      for _, ending in ipairs { "", "\n", "\r\n" } do
-        write_key(KEY .. ending)
-        succeed("list --secret-key-file " .. scratch, "CLERK_SECRET_KEY=sk_test_wrong")
+    it("from a file, before the environment, whatever the editor added", function()
+      for _, start in ipairs { "", "\239\187\191" } do
+        for _, ending in ipairs { "", "\n", "\r\n", "\r\n\r\n", " \n" } do
+          write_key(start .. KEY .. ending)
+          succeed("list --secret-key-file " .. scratch, "CLERK_SECRET_KEY=sk_test_wrong")
+        end
       end
     end)
 
@@ -576,6 +578,25 @@ describe("clerk-machines", function()
       local _, _, errors = run("list --secret-key-file " .. scratch)
       assert.matches("secret_key must not contain control bytes", errors)
       assert.falsy(errors:find("MARKED", 1, true))
+    end)
+  end)
+
+  describe("finds the API", function()
+    it("by CLERK_API_URL, with or without the API's path", function()
+      create "a"
+      for _, root in ipairs { url, url .. "/", url:match "^(.*)/v1$", url:match "^(.*/)v1$" } do
+        assert.matches("\ta\n$", succeed("list", "CLERK_API_URL=" .. root))
+      end
+    end)
+
+    it("by --base-url, before the environment", function()
+      create "a"
+      assert.matches("\ta\n$", succeed("list --base-url " .. url, "CLERK_API_URL=nonsense"))
+    end)
+
+    it("or names the variable that is wrong", function()
+      assert_refused(2, "base_url %(from CLERK_API_URL%) must be https", "list",
+        "CLERK_API_URL=http://example.com")
     end)
   end)
 

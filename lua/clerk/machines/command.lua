@@ -14,8 +14,8 @@ local EPILOG = [[
 `clerk-machines <command> --help` tells more, with examples.
 
 Environment:
-   CLERK_SECRET_KEY      Secret key of the instance whose machines these are.
-   CLERK_API_URL         Where the API is, if not at Clerk: an emulator.
+   CLERK_SECRET_KEY      Secret key of the instance that the machines belong to.
+   CLERK_API_URL         Where the API is, if not https://api.clerk.com.
    NO_COLOR              No colours.
 
 Exit status: 0 when it is done, 1 when the API refused or could not be reached,

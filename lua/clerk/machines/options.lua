@@ -36,8 +36,9 @@ local function sorted_keys(given)
 end
 
 -- ---------------------------------------------------------------- kinds of values
--- Each takes the option's row, the value, its full name, and what it depends on: whether http is
--- allowed (`allow_http`) and whether the transport is the caller's (`has_transport`).
+-- Each takes the option's row, the value, its full name, and what it depends on: whether these are
+-- the options of machines.new (`is_new`), whether http is allowed (`allow_http`) and whether the
+-- transport is the caller's (`has_transport`).
 
 local kinds = {}
 
@@ -181,6 +182,29 @@ local function unknown(rows, key, prefix)
   return ('unknown option "%s%s"%s'):format(prefix, shown(key), hint)
 end
 
+--- The value of an option, and the variable that it comes from, if it does.
+local function value_of(row, given, context)
+  local value = rawget(given, row.name)
+  local variable = value == nil and context.is_new and row.variable
+  local found = variable and os.getenv(variable) or ""
+  if found == "" then
+    return value
+  end
+  return row.adapt and row.adapt(found) or found, variable
+end
+
+local function check_row(row, given, prefix, context)
+  local value, variable = value_of(row, given, context)
+  local problem
+  if value ~= nil then
+    value, problem = kinds[row.kind](row, value, prefix .. row.name, context)
+  end
+  if problem and variable then
+    problem = problem:gsub(row.name, "%0 (from " .. variable .. ")", 1)
+  end
+  return value, problem or row.refuse and row.refuse(value, context)
+end
+
 local function check(rows, given, prefix, context)
   for _, key in ipairs(sorted_keys(given)) do
     if not is_name_of(rows, key) then
@@ -189,11 +213,7 @@ local function check(rows, given, prefix, context)
   end
   local checked = {}
   for _, row in ipairs(rows) do
-    local value, problem = rawget(given, row.name), nil
-    if value ~= nil then
-      value, problem = kinds[row.kind](row, value, prefix .. row.name, context)
-    end
-    problem = problem or row.refuse and row.refuse(value, context)
+    local value, problem = check_row(row, given, prefix, context)
     if problem then
       return nil, problem
     end
@@ -291,11 +311,30 @@ local function libcurl_only(name, remedy)
   end
 end
 
+--- In all of Clerk's tools the variable is the root of a host, without the API's path.
+local function add_path(api_url)
+  return (api_url:gsub("^(%a+://[^/]+)/*$", "%1/v1"))
+end
+
 --- Every option, with its kind, bounds and default; `per_call`: may also be given with a call;
---- `refuse(value, context)` returns a problem that is not the value's alone.
+--- `variable`: of the environment, which is used when machines.new is not given the option and the
+--- variable is not empty, as what `adapt` makes of it; `refuse(value, context)` returns a problem
+--- that is not the value's alone.
 local rows = table_of {
-  { name = "secret_key", kind = "secret_key", refuse = refuse_no_key },
-  { name = "base_url", kind = "url", default = "https://api.clerk.com/v1", per_call = true },
+  {
+    name = "secret_key",
+    kind = "secret_key",
+    variable = "CLERK_SECRET_KEY",
+    refuse = refuse_no_key,
+  },
+  {
+    name = "base_url",
+    kind = "url",
+    variable = "CLERK_API_URL",
+    adapt = add_path,
+    default = "https://api.clerk.com/v1",
+    per_call = true,
+  },
   {
     name = "timeout_ms",
     kind = "integer", min = 1, max = LARGEST,
@@ -363,17 +402,11 @@ local function resolve(allowed, given, base)
     return unexpected("options", "a table", given)
   end
   local checked, problem = check(allowed, given, "", {
+    is_new = allowed == rows,
     allow_http = base.allow_http or rawget(given, "allow_http") == true,
     has_transport = rawget(given, "transport") ~= nil,
   })
   return checked and merge(base, checked, rows), problem
-end
-
-local function with_environment(given)
-  if type(given) ~= "table" or rawget(given, "secret_key") ~= nil then
-    return given
-  end
-  return merge(given, { secret_key = os.getenv("CLERK_SECRET_KEY") }, {})
 end
 
 --- With `prepared`, what the core makes of the settings.
@@ -390,7 +423,7 @@ function options.for_client(given)
   if given == nil then
     given = {}
   end
-  local settings, problem = resolve(rows, with_environment(given), defaults)
+  local settings, problem = resolve(rows, given, defaults)
   if not settings then
     return nil, problem
   end
