@@ -125,6 +125,38 @@ describe("clerk-machines", function()
       assert.equal("b one\na one\nc two\n", names "list --order-by created_at")
     end)
 
+    it("takes a value that begins with a dash, like every option of every command", function()
+      local machine = create "-x"
+      assert.matches("\t%-x\n$", succeed "list --query -x")
+      assert.matches("\t%-x\n$", succeed "list --query=-x")
+      assert.equal("", succeed "list --query --json")
+      assert.equal("", succeed "list --query --")
+      for _, name in ipairs { "--reveal", "-y" } do
+        local output = succeed(("update --name %s %s"):format(name, machine.id))
+        assert.truthy(output:find(name .. "\n", 1, true))
+      end
+      for option, problem in pairs {
+        ["create a --default-token-ttl -5"] = "'%-5' is no duration",
+        ["create a --scope -1"] = "422 form_param_value_invalid",
+        ["rotate mch_1 --previous-token-ttl -y"] = "'%-y' is no duration",
+        ["list --base-url -1"] = "base_url must be an absolute URL",
+        ["list --ca-file -1"] = "ca_file cannot be read",
+        ["list --secret-key-file --json"] = "cannot read the secret key: %-%-json: No such file",
+      } do
+        local status, _, errors = run(option)
+        assert.not_equal(0, status)
+        assert.matches(problem, errors)
+      end
+    end)
+
+    it("takes what follows -- for an argument, and a flag for a flag", function()
+      assert.matches("\nName +%-%-query\n", succeed "create -- --query")
+      assert.matches("\nName +%-%-json\n", succeed "create --default-token-ttl 60 -- --json")
+      assert.equal("--", read_json(succeed "create --json -- --").name)
+      assert_refused(2, "option '%-%-query' requires an argument", "list --query")
+      assert_refused(2, "unknown option '%-x'", "list --json -x")
+    end)
+
     it("writes the same JSON on a terminal", function()
       create("a", { scoped_machines = { create("b").id } })
       assert.equal(succeed "list --json", on_terminal "list --json")

@@ -25,18 +25,29 @@ local command = {}
 
 -- ---------------------------------------------------------------- arguments
 
---- A value that begins with "-" would be taken for an option.
-local function with_orders_joined(arguments)
-  local joined, i = {}, 1
-  while arguments[i] do
-    local following = arguments[i + 1]
-    if arguments[i] == "--order-by" and following and following:find("^%-%a") then
-      joined[#joined + 1] = arguments[i] .. "=" .. following
-      i = i + 1
-    else
-      joined[#joined + 1] = arguments[i]
+--- The options of all commands that take a value.
+local takes_value = {}
+
+local function note_options(parser)
+  local declare = parser.option
+  function parser.option(self, name, ...)
+    if name then -- a flag has none at first
+      takes_value[name] = true
     end
-    i = i + 1
+    return declare(self, name, ...)
+  end
+end
+
+--- Whatever follows an option that takes a value is that value, also when it begins with "-".
+local function with_values_joined(arguments)
+  local joined, i = {}, 1
+  while arguments[i] and arguments[i] ~= "--" do
+    local has_value = takes_value[arguments[i]] and arguments[i + 1]
+    joined[#joined + 1] = has_value and arguments[i] .. "=" .. arguments[i + 1] or arguments[i]
+    i = i + (has_value and 2 or 1)
+  end
+  for rest = i, #arguments do
+    joined[#joined + 1] = arguments[rest]
   end
   return joined
 end
@@ -70,6 +81,7 @@ local function add_command(parser, path, name, row)
   subparser:action(function(parsed)
     parsed.run = row.run
   end)
+  note_options(subparser)
   row.declare(subparser)
 end
 
@@ -159,7 +171,8 @@ end
 -- ---------------------------------------------------------------- main
 
 local function run(arguments)
-  local parsed = new_parser():parse(with_orders_joined(arguments))
+  local parser = new_parser()
+  local parsed = parser:parse(with_values_joined(arguments))
   parsed.run(parsed)
 end
 
