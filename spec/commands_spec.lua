@@ -548,6 +548,16 @@ describe("clerk-machines", function()
       assert_refused(1, "list 401 clerk_key_invalid: ", "list", "CLERK_SECRET_KEY=sk_test_no")
     end)
 
+    it("says when the key is of another kind", function()
+      for key, kind in pairs {
+        pk_test_0123456789 = "a publishable key", ak_0123456789 = "a machine's secret key",
+      } do
+        local _, _, errors = run("list", "CLERK_SECRET_KEY=" .. key)
+        assert.truthy(errors:find("secret_key is " .. kind, 1, true))
+        assert.falsy(errors:find(key, 1, true))
+      end
+    end)
+
     it("adds a hint on a terminal", function()
       local text, status = on_terminal "get mch_1"
       assert.equal(1, status)

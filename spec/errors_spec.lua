@@ -38,6 +38,46 @@ local function api_errors(fields)
     .. '"code":"machine_not_found"}]' .. (fields or "") .. "}"
 end
 
+describe("A 401", function()
+  local KINDS = { pk_live_ = "a publishable key", ak_ = "a machine's secret key" }
+  local ANSWERS = {
+    fake.answer(401, '{"errors":[{"message":"Invalid secret key","code":"clerk_key_invalid"}]}'),
+    fake.answer(401, "<html>"),
+  }
+
+  local function refused_with(key, answer)
+    local client = fake.client({ answer }, { secret_key = key })
+    local _, err = pcall(client.get, client, "mch_1")
+    assert.falsy(holds(err, key))
+    return tostring(err)
+  end
+
+  for prefix, kind in pairs(KINDS) do
+    it("for a key that begins with " .. prefix .. " says what key that is, and hides it", function()
+      local words = ("(secret_key is %s, not the instance's secret key)"):format(kind)
+      for _, answer in ipairs(ANSWERS) do
+        assert.truthy(refused_with(prefix .. "0123456789", answer):find(words, 1, true))
+      end
+    end)
+  end
+
+  it("looks at the key of the last attempt", function()
+    local keys = { "pk_test_0123", "sk_test_0123" }
+    local client = fake.client({ fake.answer(503), ANSWERS[1] }, {
+      secret_key = function() return table.remove(keys, 1) end,
+    })
+    local _, err = pcall(client.get, client, "mch_1")
+    assert.equal("Invalid secret key", err.message)
+  end)
+
+  it("says nothing of other keys, and neither does another status", function()
+    for _, key in ipairs { "sk_test_0123", "pk", "xpk_0123", "0123456789" } do
+      assert.falsy(refused_with(key, ANSWERS[1]):find("publishable", 1, true))
+    end
+    assert.falsy(refused_with("pk_test_0123", fake.answer(403)):find("publishable", 1, true))
+  end)
+end)
+
 describe("ClerkErrors", function()
   local body = '{"errors":['
     .. '{"message":"is too long","long_message":"The name is too long.",'
