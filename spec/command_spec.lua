@@ -29,7 +29,7 @@ describe("clerk-machines", function()
   end
 
   local function assert_one_line(errors, pattern)
-    assert.matches("^clerk%-machines: [^\n]+\n$", errors)
+    assert.matches("^clerk%-machines[%l ]*: [^\n]+\n$", errors)
     assert.matches(pattern, errors)
   end
 

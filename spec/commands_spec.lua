@@ -72,12 +72,14 @@ describe("clerk-machines", function()
     return read_json(succeed(arguments .. " --json"))
   end
 
+  --- Of a command that says one line, and perhaps a hint after it, which is returned.
   local function assert_refused(status, pattern, arguments, variables)
     local actual, output, errors = run(arguments, variables)
     assert.equal(status, actual, errors)
     assert.equal("", output)
-    assert.matches("^clerk%-machines: [^\n]+\n$", errors)
-    assert.matches(pattern, errors)
+    local line, hint = errors:match "^(clerk%-machines[%l ]*: [^\n]+\n)([^\n]*\n?)$"
+    assert.matches(pattern, line or errors)
+    return hint
   end
 
   local function on_terminal(arguments, options)
@@ -173,8 +175,8 @@ describe("clerk-machines", function()
       create("a")
       local status, _, errors = process.run(command "list" .. " >/dev/full")
       assert.equal(1, status)
-      assert.equal("clerk-machines: cannot write to standard output: No space left on device\n",
-        errors)
+      assert.equal("clerk-machines list: cannot write to standard output: "
+        .. "No space left on device\n", errors)
     end)
   end)
 
@@ -396,7 +398,7 @@ describe("clerk-machines", function()
 
     it("say that a change may have been made", function()
       fault '{"operation": "create", "drop": true, "applied": true}'
-      local pattern = "create connection_lost: .*%(may have been done all the same%)\n$"
+      local pattern = "^clerk%-machines create: connection_lost: .*%(it may have taken effect%)\n$"
       assert_refused(1, pattern, "create a")
     end)
   end)
@@ -494,7 +496,7 @@ describe("clerk-machines", function()
       for _, keys in ipairs { "n\n", "\n", "yep\n", "\4" } do
         local status, text = ask("delete " .. machine.id, keys)
         assert.equal(1, status)
-        assert.matches("\nclerk%-machines: nothing was changed\n$", text)
+        assert.matches("\nclerk%-machines delete: nothing was changed\n$", text)
       end
       assert.is_true(exists(machine.id))
     end)
@@ -543,9 +545,33 @@ describe("clerk-machines", function()
   describe("when something is wrong", function()
     it("exits with 1 and tells the API's error with its trace", function()
       for _, arguments in ipairs { "get mch_1", "delete mch_1 --yes", "secret mch_1" } do
-        assert_refused(1, " 404 machine_not_found: Machine not found %(trace %x+%)\n$", arguments)
+        assert_refused(1, ": 404 machine_not_found: .*%(trace %x+%)\n$", arguments)
       end
-      assert_refused(1, "list 401 clerk_key_invalid: ", "list", "CLERK_SECRET_KEY=sk_test_no")
+      assert_refused(1, ": 401 clerk_key_invalid: ", "list", "CLERK_SECRET_KEY=sk_test_no")
+    end)
+
+    it("begins the message with the command as it was typed", function()
+      for arguments, name in pairs {
+        ["list"] = "list", ["get mch_1"] = "get", ["create a"] = "create",
+        ["update mch_1 --name a"] = "update", ["delete mch_1 --yes"] = "delete",
+        ["secret mch_1"] = "secret", ["rotate mch_1 --yes --previous-token-ttl 0"] = "rotate",
+        ["scope add mch_1 mch_2"] = "scope add", ["scope remove mch_1 mch_2"] = "scope remove",
+        ["scope list mch_1"] = "scope list",
+      } do
+        local pattern = "^clerk%-machines " .. name .. ": %d+ %l"
+        assert_refused(1, pattern, arguments, "CLERK_SECRET_KEY=sk_test_no")
+        pattern = "^clerk%-machines " .. name .. ": base_url .*%(see clerk%-machines " .. name
+          .. " %-%-help%)\n$"
+        assert_refused(2, pattern, arguments .. " --base-url x")
+        pattern = "^clerk%-machines " .. name .. ": unknown option '%-%-nonsense'"
+        assert_refused(2, pattern, arguments .. " --nonsense")
+      end
+      for _, name in ipairs { "list", "scope", "scope add" } do
+        assert_refused(1, "^clerk%-machines " .. name .. ": cannot write",
+          name .. " --help >/dev/full")
+      end
+      assert_refused(2, "^clerk%-machines: unknown option '%-%-nonsense'", "--nonsense list")
+      assert_refused(2, "^clerk%-machines scope: unknown command 'ad'", "scope ad mch_1 mch_2")
     end)
 
     it("says when the key is of another kind", function()
@@ -558,15 +584,20 @@ describe("clerk-machines", function()
       end
     end)
 
-    it("adds a hint on a terminal", function()
+    it("adds a hint, on a terminal and piped", function()
+      local HINT = "`clerk-machines list` shows the machines that exist.\n"
       local text, status = on_terminal "get mch_1"
       assert.equal(1, status)
-      assert.matches("%)\nclerk%-machines list shows the machines that there are%.\n$",
-        pty.visible(text))
+      assert.equal(HINT, pty.visible(text):match "\n(.*)$")
+      assert.equal(HINT, assert_refused(1, "machine_not_found", "get mch_1"))
+      assert.equal("Is it the secret key of the right instance?\n",
+        assert_refused(1, "clerk_key_invalid", "list", "CLERK_SECRET_KEY=sk_test_no"))
+      fault '{"operation": "get", "status": 429, "retry_after": 40}'
+      assert.equal("Try again in 40 s.\n", assert_refused(1, "429 too_many_requests", "get mch_1"))
     end)
 
     it("exits with 1 when there is no answer", function()
-      assert_refused(1, "get tls_failed: ", "get mch_1 --base-url " .. url:gsub("http", "https"))
+      assert_refused(1, "get: tls_failed: ", "get mch_1 --base-url " .. url:gsub("http", "https"))
     end)
 
     it("exits with 2 when it was called wrongly, and names the help", function()
@@ -584,7 +615,7 @@ describe("clerk-machines", function()
         ["rotate mch_1 --yes"] = "missing option '%-%-previous%-token%-ttl'",
         ["rotate mch_1 --previous-token-ttl 9h"] = "'9h' is no duration from 0 s to 8 h",
         ["scope"] = "a command is required %(see clerk%-machines scope %-%-help%)",
-        ["scope add mch_1"] = "missing argument 'other%-machine%-id'",
+        ["scope add mch_1"] = "missing argument 'other%-machine%-id' %(see .* scope add %-%-help%)",
         ["list --base-url http://example.com"] = "base_url must be https",
         ["list --ca-file /nowhere"] = "ca_file cannot be read: No such file",
       }

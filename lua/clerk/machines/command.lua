@@ -60,19 +60,24 @@ local function printing(show)
   end
 end
 
+--- What each parser's command is called: "clerk-machines scope add".
+local paths = {}
+
 local function add_help(parser)
   parser:add_help { action = printing(function()
+    terminal.name = paths[parser]
     return parser:get_help()
   end) }
 end
 
-local function add_command(parser, path, name, row)
-  path = path .. " " .. name
+local function add_command(parser, name, row)
+  local path = paths[parser] .. " " .. name
   local subparser = parser:command(name):summary(row.summary):description(row.summary)
+  paths[subparser] = path
   add_help(subparser)
   if row.commands then
     for _, each in ipairs(row.commands) do
-      add_command(subparser, path, each.name, each)
+      add_command(subparser, each.name, each)
     end
     return
   end
@@ -80,6 +85,7 @@ local function add_command(parser, path, name, row)
   subparser:usage(("Usage: %s%s [options]"):format(path, usage)):epilog(row.epilog)
   subparser:action(function(parsed)
     parsed.run = row.run
+    terminal.name = path
   end)
   note_options(subparser)
   row.declare(subparser)
@@ -95,47 +101,45 @@ local function new_parser()
   local argparse = failure.require("argparse",
     "install argparse (Debian: lua-argparse, LuaRocks: argparse)")
   local parser = argparse(terminal.PROGRAM, "Work with Clerk machines."):epilog(EPILOG)
+  paths[parser] = terminal.PROGRAM
   add_help(parser)
   add_version(parser)
   for _, name in ipairs(COMMANDS) do
-    add_command(parser, terminal.PROGRAM, name, require("clerk.machines.command." .. name))
+    add_command(parser, name, require("clerk.machines.command." .. name))
   end
-  function parser.error(_, problem)
-    failure.raise(problem, failure.MISUSED)
+  function parser.error(at, problem)
+    terminal.name = paths[at]
+    failure.raise(problem:gsub("\n", ". "), failure.MISUSED)
   end
   return parser
 end
 
 -- ---------------------------------------------------------------- problems
 
---- Where help is found: with the command, if one was named.
-local function help_for(arguments)
-  for _, name in ipairs(COMMANDS) do
-    if arguments[1] == name then
-      return ("%s %s --help"):format(terminal.PROGRAM, name)
-    end
-  end
-  return terminal.PROGRAM .. " --help"
-end
-
-local function misused(problem, arguments)
-  terminal.complain(("%s (see %s)"):format(problem:gsub("\n", ". "), help_for(arguments)))
+local function misused(problem)
+  terminal.complain(("%s (see %s --help)"):format(problem, terminal.name))
   return failure.MISUSED
 end
 
 --- What may help, by an error's code.
 local HINTS = {
   authentication_invalid = "Is it the secret key of the right instance?",
-  machine_not_found = "clerk-machines list shows the machines that there are.",
+  machine_not_found = "`clerk-machines list` shows the machines that exist.",
 }
 HINTS.clerk_key_invalid = HINTS.authentication_invalid
 
-local function refused(err, arguments)
+--- An error of the API or of the transport in one line. It begins with its type and operation, for
+--- which the command's name stands.
+local function line_of(err)
+  local line = tostring(err):gsub("^%a+: ", ""):gsub("^" .. (err.operation or "") .. ":? ", "")
+  return line .. (err.maybe_applied and " (it may have taken effect)" or "")
+end
+
+local function refused(err)
   if err.type == "ArgumentError" then
-    return misused(err.message, arguments)
+    return misused(err.message)
   end
-  local line = tostring(err):gsub("^%a+: ", "")
-  terminal.complain(line .. (err.maybe_applied and " (may have been done all the same)" or ""))
+  terminal.complain(line_of(err))
   local hint = HINTS[err.code] or err.retry_after and ("Try again in %d s."):format(err.retry_after)
   if hint then
     terminal.hint(hint)
@@ -150,18 +154,18 @@ local function interrupted()
   return 130
 end
 
-local function settle(problem, arguments)
+local function settle(problem)
   terminal.show_status(nil)
   local machines = package.loaded["clerk.machines"]
   if failure.is_failure(problem) then
     if problem.message and problem.status == failure.MISUSED then
-      return misused(problem.message, arguments)
+      return misused(problem.message)
     elseif problem.message then
       terminal.complain(problem.message)
     end
     return problem.status
   elseif type(machines) == "table" and machines.is_error(problem) then
-    return refused(problem, arguments)
+    return refused(problem)
   elseif type(problem) == "string" and problem:find("interrupted!$") then
     return interrupted()
   end
@@ -171,7 +175,7 @@ end
 -- ---------------------------------------------------------------- main
 
 local function run(arguments)
-  local parser = new_parser()
+  local parser = new_parser() -- which notes the options that take a value
   local parsed = parser:parse(with_values_joined(arguments))
   parsed.run(parsed)
 end
@@ -185,7 +189,7 @@ function command.main(arguments)
   if ok then
     return failure.SUCCEEDED
   end
-  return settle(problem, arguments)
+  return settle(problem)
 end
 
 return command

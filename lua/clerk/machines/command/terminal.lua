@@ -8,6 +8,7 @@ local text = require "clerk.machines.command.text"
 
 local terminal = {
   PROGRAM = "clerk-machines",
+  name = "clerk-machines", -- of the command, as far as it is known: "clerk-machines scope add"
   STDIN = 0,
   STDOUT = 1,
   STDERR = 2,
@@ -152,14 +153,20 @@ end
 --- Prints a problem on standard error, in one line.
 ---@param problem string
 function terminal.complain(problem)
-  terminal.note(terminal.PROGRAM .. ": " .. problem)
+  terminal.note(terminal.name .. ": " .. problem)
 end
 
---- Prints what may help the person at the terminal, if there is one.
+--- Prints what may help after a problem.
 ---@param line string
 function terminal.hint(line)
+  write_error(terminal.faint(text.clean(line), terminal.STDERR), "\n")
+end
+
+--- Tells a person at the terminal, if there is one, why nothing is printed.
+---@param line string
+function terminal.remark(line)
   if terminal.is(terminal.STDERR) then
-    write_error(terminal.faint(text.clean(line), terminal.STDERR), "\n")
+    terminal.hint(line)
   end
 end
 
