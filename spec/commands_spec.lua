@@ -228,7 +228,22 @@ describe("clerk-machines", function()
       assert.matches("  %?%[31mred%?%?m%?\n$", on_terminal "list")
       assert.matches("\t%?%[31mred%?%?m%?\n$", succeed "list")
       local json = on_terminal "list --json"
-      assert.truthy(json:find([["\u001b[31mred\u0007\u009bm]], 1, true))
+      assert.truthy(json:find([["\u001b[31mred\u0007\u009bm\u202e"]], 1, true))
+    end)
+
+    it("passes no mark of direction and no separator of lines on", function()
+      local marks = "\216\156\226\128\142\226\128\168\226\128\170\226\129\166"
+      local machine = create("a" .. marks .. "b\194\160c\195\188")
+      assert.matches("\ta%?%?%?%?%?b\194\160c\195\188\n$", succeed "list")
+      assert.matches("\nName +a%?%?%?%?%?b\194\160c\195\188\n", succeed("get " .. machine.id))
+      local json = succeed("get --json " .. machine.id)
+      assert.truthy(json:find([["a\u061c\u200e\u2028\u202a\u2066b]], 1, true))
+      assert.equal(machine.name, read_json(json).name)
+    end)
+
+    it("replaces what is not UTF-8 in its own arguments", function()
+      local _, _, errors = run "list --nonsense-$(printf '\\233')"
+      assert.matches("unknown option '%-%-nonsense%-%?'", errors)
     end)
 
     it("has colours, but not with NO_COLOR or on a dumb terminal", function()

@@ -1,5 +1,7 @@
 --- Error objects: tables with a metatable, raised by `error`.
 
+local core = require "clerk.machines.core"
+
 ---@class clerk.machines.Error
 ---@field type "ClerkErrors"|"SDKError"|"TransportError"|"ArgumentError"
 ---@field message string of the first API error, else a sentence
@@ -22,9 +24,9 @@ local Error = { __name = "clerk.machines.Error" }
 
 local errors = {}
 
---- Control bytes would break a line of a log, or worse, a terminal.
+--- What would break a line of a log, or worse, a terminal, is replaced.
 local function one_line(text)
-  return (text:gsub("%c+", " "))
+  return core.clean(text, " ")
 end
 
 function Error:__tostring()
