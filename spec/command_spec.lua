@@ -110,6 +110,19 @@ describe("clerk-machines", function()
       end
     end)
 
+    it("and leaves no file behind for a CA that it could not tell of", function()
+      local note = [[LUA_INIT="local tmpname = os.tmpname
+        function os.tmpname()
+          local name = tmpname()
+          assert(io.open('%s/name', 'w')):write(name)
+          return name
+        end"]]
+      assert.equal(1, (run("emulate --tls >/dev/full", note:format(scratch))))
+      local name = shell("cat " .. scratch .. "/name")
+      assert.matches("^/", name)
+      assert.is_nil(io.open(name))
+    end)
+
     it("because standard output is closed, and whatever else is", function()
       for _, arguments in ipairs(printing) do
         for _, closed in ipairs { ">&-", "<&- >&-" } do
