@@ -1,4 +1,4 @@
---- The command line, `clerk-machines COMMAND …`: finds the command, runs it, and tells what went
+--- The command line, `clerk-machines COMMAND …`: finds the command, runs it, and reports what went
 --- wrong in one line. Each command is a module below command/ with `summary`, `epilog` (examples),
 --- `declare` (its arguments) and `run`, or with `commands` of its own.
 
@@ -18,8 +18,8 @@ Environment:
    CLERK_API_URL         Where the API is, if not https://api.clerk.com.
    NO_COLOR              No colours.
 
-Exit status: 0 when it is done, 1 when the API refused or could not be reached,
-2 when the command was called wrongly.]]
+Exit status: 0 when it is done, 1 when it failed (the API refused or could not
+be reached, or the output could not be written), 2 when it was called wrongly.]]
 
 local command = {}
 
