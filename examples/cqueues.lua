@@ -38,7 +38,7 @@ local function attach(client, loop)
   end
 end
 
-local client = machines.new { base_url = os.getenv "CLERK_API_URL" }
+local client = machines.new()
 local loop = cqueues.new()
 local await = attach(client, loop)
 

@@ -6,8 +6,8 @@
 **     $(pkg-config --cflags --libs libcurl libcjson) -lm -pthread
 **   CLERK_SECRET_KEY=sk_test_… ./get_machine mch_…
 **
-** (The sources but those for Lua and the version.) CLERK_API_URL may name another base URL, such as
-** the one that `bin/clerk-machines emulate` prints. Exit status: 0 done, 1 failed, 2 misused.
+** (The sources but those for Lua and the version.) CLERK_API_URL may name another API, such as the
+** one that `bin/clerk-machines emulate` prints. Exit status: 0 done, 1 failed, 2 misused.
 */
 #include <cjson/cJSON.h>
 #include <inttypes.h>
@@ -212,9 +212,25 @@ static int call(connections *kept, const clerk_request *request, const clerk_ope
   return result;
 }
 
+/* An empty variable counts as unset. */
+static const char *environment(const char *name, const char *otherwise) {
+  const char *value = getenv(name);
+  return value && *value ? value : otherwise;
+}
+
+/* In Clerk's tools CLERK_API_URL is the root of a host: then "/v1" is added. False: it is too long. */
+static bool choose_base_url(char *base_url, size_t size) {
+  const char *api_url = environment("CLERK_API_URL", "https://api.clerk.com");
+  const char *host = strstr(api_url, "://");
+  size_t length = host ? (size_t)(host + 3 - api_url) + strcspn(host + 3, "/") : strlen(api_url);
+  bool is_root = strspn(api_url + length, "/") == strlen(api_url + length);
+  if (is_root) return snprintf(base_url, size, "%.*s/v1", (int)length, api_url) < (int)size;
+  return snprintf(base_url, size, "%s", api_url) < (int)size;
+}
+
 int main(int argc, char **argv) {
-  const char *key = getenv("CLERK_SECRET_KEY");
-  const char *base_url = getenv("CLERK_API_URL");
+  const char *key = environment("CLERK_SECRET_KEY", NULL);
+  char base_url[1024];
   const clerk_operation *operation = clerk_find_operation("get");
   const clerk_curl_options options = {.max_connections = 1};
   clerk_request request = {0};
@@ -222,7 +238,7 @@ int main(int argc, char **argv) {
   clerk_problem problem;
   if (argc != 2) return refuse("usage: get_machine MACHINE_ID");
   if (!key) return refuse("CLERK_SECRET_KEY is not set");
-  if (!base_url) base_url = "https://api.clerk.com/v1";
+  if (!choose_base_url(base_url, sizeof base_url)) return refuse("CLERK_API_URL is too long");
   clerk_status status = build_request(&request, operation, argv[1], base_url, key, &problem);
   if (status == CLERK_OK && !(kept.loop = clerk_loop_new())) status = CLERK_NO_MEMORY;
   if (status == CLERK_OK) status = clerk_curl_init(&kept.curl, kept.loop, &options, &problem);

@@ -25,7 +25,7 @@ local function attach(client)
   return step
 end
 
-local client = machines.new { base_url = os.getenv "CLERK_API_URL" }
+local client = machines.new()
 local step = attach(client)
 
 -- The loop's own work, which does not keep it from ending.

@@ -3,7 +3,7 @@
 
 local machines = require "clerk.machines"
 
-local client = machines.new { base_url = os.getenv "CLERK_API_URL" }
+local client = machines.new()
 local ticks = 0
 
 local function visit(name)

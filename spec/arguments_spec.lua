@@ -1,6 +1,7 @@
 local core = require "clerk.machines.core"
 local machines = require "clerk.machines"
 local fake = require "support.fake"
+local posix = require "support.posix"
 
 local unpack = table.unpack or unpack
 local null = machines.null
@@ -605,6 +606,131 @@ describe("the options of machines.new", function()
   end)
 end)
 
+describe("an unknown name", function()
+  local function message_of(f, ...)
+    local _, err = pcall(f, ...)
+    assert.is_true(machines.is_error(err), err)
+    return err.message
+  end
+
+  local suggestions = {
+    timeout = "timeout_ms", timeoutMs = "timeout_ms", TIMEOUT_MS = "timeout_ms",
+    tiemout_ms = "timeout_ms", deadline = "deadline_ms", secretKey = "secret_key",
+    retry = "retries", header = "headers", connect_timeout = "connect_timeout_ms",
+    max_conections = "max_connections", on_events = "on_event", allow_htp = "allow_http",
+    timeout_mss = "timeout_ms",
+  }
+  for name, nearest in pairs(suggestions) do
+    it("of an option comes with the nearest one: " .. name, function()
+      assert.equal(('unknown option "%s"; did you mean "%s"?'):format(name, nearest),
+        message_of(machines.new, { secret_key = "k", [name] = 1 }))
+    end)
+  end
+
+  it("of an option within another is shown whole, and so is the nearest one", function()
+    local wrong = {
+      { { retires = {} }, "retires", "retries" },
+      { { retries = { stratgy = "none" } }, "retries.stratgy", "retries.strategy" },
+      { { retries = { backoff = { max_intervall = 1 } } }, "retries.backoff.max_intervall",
+        "retries.backoff.max_interval" },
+    }
+    for _, case in ipairs(wrong) do
+      local expected = ('unknown option "%s"; did you mean "%s"?'):format(case[2], case[3])
+      case[1].secret_key = "k"
+      assert.equal(expected, message_of(machines.new, case[1]))
+      case[1].secret_key = nil
+      local client = fake.client { fake.ok }
+      assert.equal(expected, message_of(client.list, client, {}, case[1]))
+    end
+  end)
+
+  it("of a parameter comes with the nearest one of that operation", function()
+    local client = fake.client { fake.ok }
+    assert.equal('unknown parameter "nmae" of create; did you mean "name"?',
+      message_of(client.create, client, { nmae = "a" }))
+    assert.equal('unknown parameter "default_ttl" of update; did you mean "default_token_ttl"?',
+      message_of(client.update, client, "mch_1", { default_ttl = 60 }))
+    assert.equal('unknown parameter "to_machine" of create_scope; did you mean "to_machine_id"?',
+      message_of(client.create_scope, client, "mch_1", { to_machine = "mch_2" }))
+  end)
+
+  it("comes without one where none is near", function()
+    for _, name in ipairs { "x", "", "foo", "api_key", "verbose", ("timeout_ms"):rep(9) } do
+      assert.equal(('unknown option "%s"'):format(name),
+        message_of(machines.new, { secret_key = "k", [name] = 1 }))
+    end
+    local client = fake.client { fake.ok }
+    assert.equal('unknown parameter "machine_id" of update',
+      message_of(client.update, client, "mch_1", { machine_id = "mch_2" }))
+  end)
+
+  it("that is an option of machines.new tells a call so", function()
+    local client = fake.client { fake.ok }
+    for _, name in ipairs { "secret_key", "proxy", "max_connections" } do
+      assert.equal(('option "%s" can only be given to machines.new'):format(name),
+        message_of(client.get, client, "mch_1", { [name] = 1 }))
+    end
+  end)
+end)
+
+describe("of several problems", function()
+  local in_order = {
+    { "secret_key", "" }, { "base_url", "x" }, { "timeout_ms", 0 }, { "connect_timeout_ms", 0 },
+    { "deadline_ms", 0 }, { "retries", 1 }, { "headers", 1 }, { "api_version", 1 },
+    { "user_agent", 1 }, { "max_connections", 0 }, { "max_response_bytes", 0 }, { "ca_file", 1 },
+    { "proxy", 1 }, { "transport", 1 }, { "on_event", 1 }, { "allow_http", 1 },
+    { "check_bounds", 1 },
+  }
+
+  local function refused_first(name, options)
+    local err = refused(name, function() machines.new(options) end)
+    assert.equal(name, err.message:match "^[%w_]+")
+  end
+
+  it("the first in the order of the documentation is reported", function()
+    for first = 1, #in_order do
+      local given = { secret_key = "k" }
+      for i = #in_order, first, -1 do given[in_order[i][1]] = in_order[i][2] end
+      refused_first(in_order[first][1], given)
+    end
+  end)
+
+  it("a missing key comes first", function()
+    local getenv = os.getenv
+    finally(function() os.getenv = getenv end) -- luacheck: ignore 122
+    os.getenv = function() end -- luacheck: ignore 122
+    refused_first("secret_key", { timeout_ms = 0, base_url = "x" })
+  end)
+
+  it("an option that the transport cannot honour has its place", function()
+    local transport = fake.new { fake.ok }
+    refused_first("user_agent", { secret_key = "k", transport = transport, proxy = "http://a.test",
+      ca_file = "/x", user_agent = 1 })
+    refused_first("ca_file", { secret_key = "k", transport = transport, proxy = "http://a.test",
+      ca_file = "/x", on_event = 1 })
+  end)
+
+  it("the first unknown name in the alphabet is reported before everything else", function()
+    local unknown = { zebra = 1, apple = 1, mango = 1 }
+    local given = copy(unknown)
+    given.secret_key = ""
+    refused('unknown option "apple"', function() machines.new(given) end)
+    local client = fake.client { fake.ok }
+    refused('unknown parameter "apple" of create', function() client:create(unknown) end)
+    refused('unknown option "apple"', function() client:list({}, unknown) end)
+  end)
+
+  it("the first header in the alphabet is reported", function()
+    for _ = 1, 20 do
+      refused("x-a", function()
+        machines.new { secret_key = "k", headers = {
+          ["x-e"] = "\n", ["x-a"] = "\n", ["x-d"] = "\n", ["x-b"] = "\n", ["x-c"] = "\0",
+        } }
+      end)
+    end
+  end)
+end)
+
 describe("the options of a call", function()
   describe_options(call_options, function(option, value)
     call_refused(option, "list", function(client) client:list(nil, { [option] = value }) end)
@@ -727,6 +853,90 @@ describe("base_url", function()
     for _, url in ipairs { "http://a.test", "http://10.0.0.1:8080/v1", "https://a.test" } do
       accept(url, { allow_http = true })
     end
+  end)
+end)
+
+describe("the environment", function()
+  local VARIABLES = { "CLERK_API_URL", "CLERK_SECRET_KEY" }
+  local before = {}
+
+  before_each(function()
+    for _, name in ipairs(VARIABLES) do
+      before[name] = os.getenv(name)
+      posix.setenv(name, nil)
+    end
+  end)
+
+  after_each(function()
+    for _, name in ipairs(VARIABLES) do posix.setenv(name, before[name]) end
+  end)
+
+  --- The only request of a client that is made with these options.
+  local function request_with(options, of_call)
+    local transport = fake.new { fake.ok }
+    options.secret_key = options.secret_key or "k"
+    options.transport = transport
+    machines.new(options):list(nil, of_call)
+    return transport.requests[1]
+  end
+
+  local urls = {
+    ["https://api.clerk.com"] = "https://api.clerk.com/v1/machines",
+    ["https://api.clerk.com/"] = "https://api.clerk.com/v1/machines",
+    ["https://api.clerk.com//"] = "https://api.clerk.com/v1/machines",
+    ["http://127.0.0.1:8080"] = "http://127.0.0.1:8080/v1/machines",
+    ["http://[::1]:8080/"] = "http://[::1]:8080/v1/machines",
+    ["https://api.clerk.com/v1"] = "https://api.clerk.com/v1/machines",
+    ["https://api.clerk.com/v1/"] = "https://api.clerk.com/v1/machines",
+    ["https://a.test/clerk/v2"] = "https://a.test/clerk/v2/machines",
+    [""] = "https://api.clerk.com/v1/machines",
+  }
+  for value, url in pairs(urls) do
+    it(("names the API, as the root of a host or with a path: %q"):format(value), function()
+      posix.setenv("CLERK_API_URL", value)
+      assert.equal(url, request_with({}).url)
+    end)
+  end
+
+  it("names no API where a base_url is given, to which no path is added", function()
+    for _, value in ipairs { "https://a.test", "nonsense" } do
+      posix.setenv("CLERK_API_URL", value)
+      assert.equal("https://b.test/machines", request_with({ base_url = "https://b.test" }).url)
+    end
+    posix.setenv("CLERK_API_URL", "https://a.test")
+    assert.equal("https://b.test/machines", request_with({}, { base_url = "https://b.test" }).url)
+    assert.equal("https://a.test/v1/machines", request_with({}, { timeout_ms = 1 }).url)
+  end)
+
+  it("is named where its value is refused, which is not shown", function()
+    for _, value in ipairs { "api.clerk.com", "http://api.clerk.com", "https://" .. secret .. "@a",
+      "https://a.test/?" .. secret, "https://a.test\n", "https://", " ", "/v1" } do
+      posix.setenv("CLERK_API_URL", value)
+      new_refused("base_url (from CLERK_API_URL) must", {})
+    end
+    posix.setenv("CLERK_API_URL", nil)
+    posix.setenv("CLERK_SECRET_KEY", secret .. "\n")
+    refused("secret_key (from CLERK_SECRET_KEY) must not", function() machines.new() end)
+  end)
+
+  it("is not named where an option that is given is refused", function()
+    posix.setenv("CLERK_API_URL", "https://a.test")
+    local err = new_refused("base_url", { base_url = "x" })
+    assert.falsy(err.message:find("CLERK_API_URL", 1, true))
+  end)
+
+  it("allows plain http where allow_http does", function()
+    posix.setenv("CLERK_API_URL", "http://a.test")
+    assert.equal("http://a.test/v1/machines", request_with({ allow_http = true }).url)
+  end)
+
+  it("has the key, unless it is empty", function()
+    posix.setenv("CLERK_SECRET_KEY", "sk_test_environment")
+    local transport = fake.new { fake.ok }
+    machines.new({ transport = transport }):list()
+    assert.equal("Bearer sk_test_environment", transport.requests[1].headers.authorization)
+    posix.setenv("CLERK_SECRET_KEY", "")
+    refused("secret_key is missing", function() machines.new() end)
   end)
 end)
 

@@ -109,9 +109,20 @@ describe("examples/get_machine.c", function()
     assert.matches("^get_machine: base_url must be https", errors)
   end)
 
+  it("takes the root of a host for the API's address, as all of Clerk's tools do", function()
+    local root = url:match "^(.*)/v1$"
+    for _, address in ipairs { root, root .. "/", url .. "/" } do
+      local status, output = get(machine_id, "CLERK_API_URL=" .. address)
+      assert.same({ 0, machine_id .. " worker\n" }, { status, output })
+    end
+  end)
+
   it("asks for a key, and for an ID", function()
-    local status, _, errors = run("env -u CLERK_SECRET_KEY " .. program .. " mch_1")
-    assert.same({ 2, "get_machine: CLERK_SECRET_KEY is not set\n" }, { status, errors })
+    local status, _, errors
+    for _, variable in ipairs { "-u CLERK_SECRET_KEY", "CLERK_SECRET_KEY=" } do
+      status, _, errors = run(("env %s %s mch_1"):format(variable, program))
+      assert.same({ 2, "get_machine: CLERK_SECRET_KEY is not set\n" }, { status, errors })
+    end
     status, _, errors = run("env CLERK_SECRET_KEY=k " .. program)
     assert.same({ 2, "get_machine: usage: get_machine MACHINE_ID\n" }, { status, errors })
   end)

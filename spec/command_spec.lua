@@ -29,7 +29,7 @@ describe("clerk-machines", function()
   end
 
   local function assert_one_line(errors, pattern)
-    assert.matches("^clerk%-machines: [^\n]+\n$", errors)
+    assert.matches("^clerk%-machines[%l ]*: [^\n]+\n$", errors)
     assert.matches(pattern, errors)
   end
 
@@ -96,6 +96,43 @@ describe("clerk-machines", function()
       assert.equal("", output)
       assert_one_line(errors, pattern)
     end
+  end)
+
+  describe("fails with a message when it cannot print", function()
+    local printing = { "--help", "-h", "--version", "list --help", "scope --help",
+      "scope add --help", "emulate" }
+
+    it("to a device that is full", function()
+      for _, arguments in ipairs(printing) do
+        local status, _, errors = run(arguments .. " >/dev/full")
+        assert.equal(1, status, arguments)
+        assert_one_line(errors, "cannot write to standard output: No space left on device")
+      end
+    end)
+
+    it("and leaves no file behind for a CA that it could not tell of", function()
+      local note = [[LUA_INIT="local tmpname = os.tmpname
+        function os.tmpname()
+          local name = tmpname()
+          assert(io.open('%s/name', 'w')):write(name)
+          return name
+        end"]]
+      assert.equal(1, (run("emulate --tls >/dev/full", note:format(scratch))))
+      local name = shell("cat " .. scratch .. "/name")
+      assert.matches("^/", name)
+      assert.is_nil(io.open(name))
+    end)
+
+    it("because standard output is closed, and whatever else is", function()
+      for _, arguments in ipairs(printing) do
+        for _, closed in ipairs { ">&-", "<&- >&-" } do
+          local status, _, errors = run(arguments .. " " .. closed)
+          assert.equal(1, status, arguments)
+          assert_one_line(errors, "cannot write to standard output: Bad file descriptor")
+        end
+        assert.equal(1, (run(arguments .. " <&- >&- 2>&-")))
+      end
+    end)
   end)
 
   describe("finds its Lua and its modules", function()

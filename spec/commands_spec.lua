@@ -1,6 +1,7 @@
 -- The commands, used as a person uses them: in a terminal, and piped to other programs.
 
 local core = require "clerk.machines.core"
+local files = require "support.files"
 local machines = require "clerk.machines"
 local process = require "support.process"
 local pty = require "support.pty"
@@ -71,12 +72,14 @@ describe("clerk-machines", function()
     return read_json(succeed(arguments .. " --json"))
   end
 
+  --- Of a command that says one line, and perhaps a hint after it, which is returned.
   local function assert_refused(status, pattern, arguments, variables)
     local actual, output, errors = run(arguments, variables)
     assert.equal(status, actual, errors)
     assert.equal("", output)
-    assert.matches("^clerk%-machines: [^\n]+\n$", errors)
-    assert.matches(pattern, errors)
+    local line, hint = errors:match "^(clerk%-machines[%l ]*: [^\n]+\n)([^\n]*\n?)$"
+    assert.matches(pattern, line or errors)
+    return hint
   end
 
   local function on_terminal(arguments, options)
@@ -124,6 +127,38 @@ describe("clerk-machines", function()
       assert.equal("b one\na one\nc two\n", names "list --order-by created_at")
     end)
 
+    it("takes a value that begins with a dash, like every option of every command", function()
+      local machine = create "-x"
+      assert.matches("\t%-x\n$", succeed "list --query -x")
+      assert.matches("\t%-x\n$", succeed "list --query=-x")
+      assert.equal("", succeed "list --query --json")
+      assert.equal("", succeed "list --query --")
+      for _, name in ipairs { "--reveal", "-y" } do
+        local output = succeed(("update --name %s %s"):format(name, machine.id))
+        assert.truthy(output:find(name .. "\n", 1, true))
+      end
+      for option, problem in pairs {
+        ["create a --default-token-ttl -5"] = "'%-5' is no duration",
+        ["create a --scope -1"] = "422 form_param_value_invalid",
+        ["rotate mch_1 --previous-token-ttl -y"] = "'%-y' is no duration",
+        ["list --base-url -1"] = "base_url must be an absolute URL",
+        ["list --ca-file -1"] = "ca_file cannot be read",
+        ["list --secret-key-file --json"] = "cannot read the secret key: %-%-json: No such file",
+      } do
+        local status, _, errors = run(option)
+        assert.not_equal(0, status)
+        assert.matches(problem, errors)
+      end
+    end)
+
+    it("takes what follows -- for an argument, and a flag for a flag", function()
+      assert.matches("\nName +%-%-query\n", succeed "create -- --query")
+      assert.matches("\nName +%-%-json\n", succeed "create --default-token-ttl 60 -- --json")
+      assert.equal("--", read_json(succeed "create --json -- --").name)
+      assert_refused(2, "option '%-%-query' requires an argument", "list --query")
+      assert_refused(2, "unknown option '%-x'", "list --json -x")
+    end)
+
     it("writes the same JSON on a terminal", function()
       create("a", { scoped_machines = { create("b").id } })
       assert.equal(succeed "list --json", on_terminal "list --json")
@@ -140,7 +175,8 @@ describe("clerk-machines", function()
       create("a")
       local status, _, errors = process.run(command "list" .. " >/dev/full")
       assert.equal(1, status)
-      assert.equal("clerk-machines: cannot write: No space left on device\n", errors)
+      assert.equal("clerk-machines list: cannot write to standard output: "
+        .. "No space left on device\n", errors)
     end)
   end)
 
@@ -192,7 +228,22 @@ describe("clerk-machines", function()
       assert.matches("  %?%[31mred%?%?m%?\n$", on_terminal "list")
       assert.matches("\t%?%[31mred%?%?m%?\n$", succeed "list")
       local json = on_terminal "list --json"
-      assert.truthy(json:find([["\u001b[31mred\u0007\u009bm]], 1, true))
+      assert.truthy(json:find([["\u001b[31mred\u0007\u009bm\u202e"]], 1, true))
+    end)
+
+    it("passes no mark of direction and no separator of lines on", function()
+      local marks = "\216\156\226\128\142\226\128\168\226\128\170\226\129\166"
+      local machine = create("a" .. marks .. "b\194\160c\195\188")
+      assert.matches("\ta%?%?%?%?%?b\194\160c\195\188\n$", succeed "list")
+      assert.matches("\nName +a%?%?%?%?%?b\194\160c\195\188\n", succeed("get " .. machine.id))
+      local json = succeed("get --json " .. machine.id)
+      assert.truthy(json:find([["a\u061c\u200e\u2028\u202a\u2066b]], 1, true))
+      assert.equal(machine.name, read_json(json).name)
+    end)
+
+    it("replaces what is not UTF-8 in its own arguments", function()
+      local _, _, errors = run "list --nonsense-$(printf '\\233')"
+      assert.matches("unknown option '%-%-nonsense%-%?'", errors)
     end)
 
     it("has colours, but not with NO_COLOR or on a dumb terminal", function()
@@ -234,6 +285,22 @@ describe("clerk-machines", function()
       for i, machine in ipairs(list.data) do
         assert.equal("machine " .. i, machine.name)
       end
+    end)
+
+    -- Whoever shares a pipe may have made it one that does not block.
+    local NOT_BLOCKING = [[luajit -e 'local ffi = require "ffi"
+      ffi.cdef "int fcntl(int, int, int);"
+      assert(ffi.C.fcntl(1, %d, %d) >= 0)']]
+    local F_SETFL, O_NONBLOCK, F_SETPIPE_SZ = 4, 2048, 1031
+
+    it("loses no row where writing does not block and the reader is slow", function()
+      local script = ("{ %s; %s; %s; echo $? >%s; } | { sleep 0.5; cat; }"):format(
+        NOT_BLOCKING:format(F_SETPIPE_SZ, 4096), NOT_BLOCKING:format(F_SETFL, O_NONBLOCK),
+        command("list --json", variables), scratch)
+      local _, output, errors = process.run(script)
+      assert.equal("", errors)
+      assert.equal("0\n", files.read(scratch))
+      assert.equal(COUNT, #read_json(output).data)
     end)
 
     it("ends quietly when its reader has gone", function()
@@ -381,12 +448,23 @@ describe("clerk-machines", function()
 
     it("say that a change may have been made", function()
       fault '{"operation": "create", "drop": true, "applied": true}'
-      local pattern = "create connection_lost: .*%(may have been done all the same%)\n$"
+      local pattern = "^clerk%-machines create: connection_lost: .*%(it may have taken effect%)\n$"
       assert_refused(1, pattern, "create a")
     end)
   end)
 
   describe("secret and rotate", function()
+    it("show no key to the API when standard output is closed, but fail", function()
+      local machine = create "a"
+      for _, closed in ipairs { ">&-", "<&- >&-" } do
+        local status, _, errors = process.run(command("secret " .. machine.id) .. " " .. closed)
+        assert.equal(1, status)
+        assert.matches("cannot write to standard output: Bad file descriptor\n$", errors)
+      end
+      assert.equal(machine.secret_key .. "\n",
+        select(2, process.run(command("secret " .. machine.id) .. " <&- 2>&-")))
+    end)
+
     it("show the key on request, alone in its line", function()
       local machine = create "a"
       assert.equal(machine.secret_key .. "\n", succeed("secret " .. machine.id))
@@ -468,7 +546,7 @@ describe("clerk-machines", function()
       for _, keys in ipairs { "n\n", "\n", "yep\n", "\4" } do
         local status, text = ask("delete " .. machine.id, keys)
         assert.equal(1, status)
-        assert.matches("\nclerk%-machines: nothing was changed\n$", text)
+        assert.matches("\nclerk%-machines delete: nothing was changed\n$", text)
       end
       assert.is_true(exists(machine.id))
     end)
@@ -517,20 +595,59 @@ describe("clerk-machines", function()
   describe("when something is wrong", function()
     it("exits with 1 and tells the API's error with its trace", function()
       for _, arguments in ipairs { "get mch_1", "delete mch_1 --yes", "secret mch_1" } do
-        assert_refused(1, " 404 machine_not_found: Machine not found %(trace %x+%)\n$", arguments)
+        assert_refused(1, ": 404 machine_not_found: .*%(trace %x+%)\n$", arguments)
       end
-      assert_refused(1, "list 401 clerk_key_invalid: ", "list", "CLERK_SECRET_KEY=sk_test_no")
+      assert_refused(1, ": 401 clerk_key_invalid: ", "list", "CLERK_SECRET_KEY=sk_test_no")
     end)
 
-    it("adds a hint on a terminal", function()
+    it("begins the message with the command as it was typed", function()
+      for arguments, name in pairs {
+        ["list"] = "list", ["get mch_1"] = "get", ["create a"] = "create",
+        ["update mch_1 --name a"] = "update", ["delete mch_1 --yes"] = "delete",
+        ["secret mch_1"] = "secret", ["rotate mch_1 --yes --previous-token-ttl 0"] = "rotate",
+        ["scope add mch_1 mch_2"] = "scope add", ["scope remove mch_1 mch_2"] = "scope remove",
+        ["scope list mch_1"] = "scope list",
+      } do
+        local pattern = "^clerk%-machines " .. name .. ": %d+ %l"
+        assert_refused(1, pattern, arguments, "CLERK_SECRET_KEY=sk_test_no")
+        pattern = "^clerk%-machines " .. name .. ": base_url .*%(see clerk%-machines " .. name
+          .. " %-%-help%)\n$"
+        assert_refused(2, pattern, arguments .. " --base-url x")
+        pattern = "^clerk%-machines " .. name .. ": unknown option '%-%-nonsense'"
+        assert_refused(2, pattern, arguments .. " --nonsense")
+      end
+      for _, name in ipairs { "list", "scope", "scope add" } do
+        assert_refused(1, "^clerk%-machines " .. name .. ": cannot write",
+          name .. " --help >/dev/full")
+      end
+      assert_refused(2, "^clerk%-machines: unknown option '%-%-nonsense'", "--nonsense list")
+      assert_refused(2, "^clerk%-machines scope: unknown command 'ad'", "scope ad mch_1 mch_2")
+    end)
+
+    it("says when the key is of another kind", function()
+      for key, kind in pairs {
+        pk_test_0123456789 = "a publishable key", ak_0123456789 = "a machine's secret key",
+      } do
+        local _, _, errors = run("list", "CLERK_SECRET_KEY=" .. key)
+        assert.truthy(errors:find("secret_key is " .. kind, 1, true))
+        assert.falsy(errors:find(key, 1, true))
+      end
+    end)
+
+    it("adds a hint, on a terminal and piped", function()
+      local HINT = "`clerk-machines list` shows the machines that exist.\n"
       local text, status = on_terminal "get mch_1"
       assert.equal(1, status)
-      assert.matches("%)\nclerk%-machines list shows the machines that there are%.\n$",
-        pty.visible(text))
+      assert.equal(HINT, pty.visible(text):match "\n(.*)$")
+      assert.equal(HINT, assert_refused(1, "machine_not_found", "get mch_1"))
+      assert.equal("Is it the secret key of the right instance?\n",
+        assert_refused(1, "clerk_key_invalid", "list", "CLERK_SECRET_KEY=sk_test_no"))
+      fault '{"operation": "get", "status": 429, "retry_after": 40}'
+      assert.equal("Try again in 40 s.\n", assert_refused(1, "429 too_many_requests", "get mch_1"))
     end)
 
     it("exits with 1 when there is no answer", function()
-      assert_refused(1, "get tls_failed: ", "get mch_1 --base-url " .. url:gsub("http", "https"))
+      assert_refused(1, "get: tls_failed: ", "get mch_1 --base-url " .. url:gsub("http", "https"))
     end)
 
     it("exits with 2 when it was called wrongly, and names the help", function()
@@ -548,7 +665,7 @@ describe("clerk-machines", function()
         ["rotate mch_1 --yes"] = "missing option '%-%-previous%-token%-ttl'",
         ["rotate mch_1 --previous-token-ttl 9h"] = "'9h' is no duration from 0 s to 8 h",
         ["scope"] = "a command is required %(see clerk%-machines scope %-%-help%)",
-        ["scope add mch_1"] = "missing argument 'other%-machine%-id'",
+        ["scope add mch_1"] = "missing argument 'other%-machine%-id' %(see .* scope add %-%-help%)",
         ["list --base-url http://example.com"] = "base_url must be https",
         ["list --ca-file /nowhere"] = "ca_file cannot be read: No such file",
       }
@@ -565,10 +682,12 @@ describe("clerk-machines", function()
       file:close()
     end
 
-    it("from a file, with or without an end of line, before the environment", function()
-      for _, ending in ipairs { "", "\n", "\r\n" } do
-        write_key(KEY .. ending)
-        succeed("list --secret-key-file " .. scratch, "CLERK_SECRET_KEY=sk_test_wrong")
+    it("from a file, before the environment, whatever the editor added", function()
+      for _, start in ipairs { "", "\239\187\191" } do
+        for _, ending in ipairs { "", "\n", "\r\n", "\r\n\r\n", " \n" } do
+          write_key(start .. KEY .. ending)
+          succeed("list --secret-key-file " .. scratch, "CLERK_SECRET_KEY=sk_test_wrong")
+        end
       end
     end)
 
@@ -582,6 +701,25 @@ describe("clerk-machines", function()
       local _, _, errors = run("list --secret-key-file " .. scratch)
       assert.matches("secret_key must not contain control bytes", errors)
       assert.falsy(errors:find("MARKED", 1, true))
+    end)
+  end)
+
+  describe("finds the API", function()
+    it("by CLERK_API_URL, with or without the API's path", function()
+      create "a"
+      for _, root in ipairs { url, url .. "/", url:match "^(.*)/v1$", url:match "^(.*/)v1$" } do
+        assert.matches("\ta\n$", succeed("list", "CLERK_API_URL=" .. root))
+      end
+    end)
+
+    it("by --base-url, before the environment", function()
+      create "a"
+      assert.matches("\ta\n$", succeed("list --base-url " .. url, "CLERK_API_URL=nonsense"))
+    end)
+
+    it("or names the variable that is wrong", function()
+      assert_refused(2, "base_url %(from CLERK_API_URL%) must be https", "list",
+        "CLERK_API_URL=http://example.com")
     end)
   end)
 

@@ -38,6 +38,46 @@ local function api_errors(fields)
     .. '"code":"machine_not_found"}]' .. (fields or "") .. "}"
 end
 
+describe("A 401", function()
+  local KINDS = { pk_live_ = "a publishable key", ak_ = "a machine's secret key" }
+  local ANSWERS = {
+    fake.answer(401, '{"errors":[{"message":"Invalid secret key","code":"clerk_key_invalid"}]}'),
+    fake.answer(401, "<html>"),
+  }
+
+  local function refused_with(key, answer)
+    local client = fake.client({ answer }, { secret_key = key })
+    local _, err = pcall(client.get, client, "mch_1")
+    assert.falsy(holds(err, key))
+    return tostring(err)
+  end
+
+  for prefix, kind in pairs(KINDS) do
+    it("for a key that begins with " .. prefix .. " says what key that is, and hides it", function()
+      local words = ("(secret_key is %s, not the instance's secret key)"):format(kind)
+      for _, answer in ipairs(ANSWERS) do
+        assert.truthy(refused_with(prefix .. "0123456789", answer):find(words, 1, true))
+      end
+    end)
+  end
+
+  it("looks at the key of the last attempt", function()
+    local keys = { "pk_test_0123", "sk_test_0123" }
+    local client = fake.client({ fake.answer(503), ANSWERS[1] }, {
+      secret_key = function() return table.remove(keys, 1) end,
+    })
+    local _, err = pcall(client.get, client, "mch_1")
+    assert.equal("Invalid secret key", err.message)
+  end)
+
+  it("says nothing of other keys, and neither does another status", function()
+    for _, key in ipairs { "sk_test_0123", "pk", "xpk_0123", "0123456789" } do
+      assert.falsy(refused_with(key, ANSWERS[1]):find("publishable", 1, true))
+    end
+    assert.falsy(refused_with("pk_test_0123", fake.answer(403)):find("publishable", 1, true))
+  end)
+end)
+
 describe("ClerkErrors", function()
   local body = '{"errors":['
     .. '{"message":"is too long","long_message":"The name is too long.",'
@@ -350,6 +390,37 @@ describe("the text of an error", function()
     check_line(tostring(get(fake.failure("timeout", true, "first\r\nsecond\0"))), { "first" })
   end)
 
+  local HARMFUL = { -- C1, marks of direction, separators of lines
+    "\194\128", "\194\155", "\194\159", "\216\156", "\226\128\142", "\226\128\143",
+    "\226\128\168", "\226\128\169", "\226\128\170", "\226\128\174", "\226\129\166",
+    "\226\129\169",
+  }
+  local HARMLESS = "\194\160\195\188\216\167\226\128\148\226\128\166\240\159\145\141"
+
+  it("is cleaned of characters that a terminal or a log may obey", function()
+    for _, character in ipairs(HARMFUL) do
+      local text = "a" .. character .. "b" .. HARMLESS
+      local body = ('{"errors":[{"message":"%s","code":"%s"}],"clerk_trace_id":"%s"}')
+        :format(text, text, text)
+      local shown = {
+        tostring(get(fake.answer(422, body))),
+        tostring(get(fake.failure("timeout", true, text))),
+        tostring(get(fake.answer(502, "", { ["cf-ray"] = text }))),
+      }
+      for _, line in ipairs(shown) do
+        assert.is_nil(line:find(character, 1, true))
+        assert.truthy(line:find("a b" .. HARMLESS, 1, true))
+      end
+    end
+  end)
+
+  it("is UTF-8 whatever the server sent", function()
+    for _, bytes in ipairs { "\155", "\255", "\195", "\237\160\128", "\192\128", "\240\159\145" } do
+      local line = tostring(get(fake.answer(502, "", { ["cf-ray"] = "x" .. bytes .. "y" })))
+      assert.matches("%(trace x +y%)$", line)
+    end
+  end)
+
   it("serves where Lua wants a string", function()
     local err = get(fake.answer(404, api_errors()))
     assert.equal(tostring(err), ("%s"):format(tostring(err)))
@@ -619,6 +690,8 @@ describe("a result", function()
       assert.is_string(text)
       assert.is_nil(text:find("%c"))
     end
+    assert.equal("machine a b (c d)",
+      tostring(got('{"id":"a\\u009bb","name":"c\\u202ed","object":"machine"}', "get", "m")))
   end)
 
   it("may be changed by its owner", function()

@@ -519,20 +519,20 @@ describe("Pagination refuses", function()
     check("order_by must be one of", { order_by = "" })
     check("order_by must be a string", { order_by = true })
     check("query must be a string", { query = 1 })
-    check("^per_page", { per_page = 10 })
+    check('^unknown parameter "per_page" of list', { per_page = 10 })
     check("^params must be a table", "10")
     check("^params must be a table", false)
   end)
 
   it("options that a call does not have", function()
-    check("^secret_key is no option", nil, { secret_key = "sk" })
+    check('^option "secret_key" can only be given to machines.new', nil, { secret_key = "sk" })
     check("^options must be a table", nil, "10")
     check("^deadline_ms must be", nil, { deadline_ms = 0 })
   end)
 
   it("concurrency in each and pages, and a value outside 1 to 100 in collect", function()
     METHODS = { "each", "pages" }
-    check("^concurrency is no option", nil, { concurrency = 1 })
+    check('^unknown option "concurrency"', nil, { concurrency = 1 })
     METHODS = { "collect" }
     for _, concurrency in ipairs { 0, 101, 1.5, "2", 0 / 0, math.huge, false } do
       check("^concurrency must be an integer from 1 to 100", nil, { concurrency = concurrency })

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "descriptors.h"
 #include "easy.h"
 
 /* How long one step may work, so that a host that draws or serves beside it is not held up. */
@@ -191,6 +192,7 @@ clerk_status clerk_curl_init(clerk_curl *curl, clerk_loop *loop, const clerk_cur
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, init_libcurl);
   if (!libcurl_is_ready) return CLERK_NO_MEMORY;
+  clerk_guard_standard_descriptors();
   leave_to_parent(loop);
   join_loop(curl, loop);
   curl->timer_ms = -1;
@@ -289,6 +291,7 @@ static clerk_status lack_descriptor(clerk_loop *loop, clerk_transfer *transfer) 
 clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
                               const clerk_curl_request *request) {
   if (!curl->loop) return CLERK_REFUSED;
+  clerk_guard_standard_descriptors(); /* the host may have closed them since */
   leave_to_parent(curl->loop);
   if (!clerk_poller_open(&curl->loop->poller)) return lack_descriptor(curl->loop, transfer);
   if (!open_multi(curl) || !open_share(curl)) return CLERK_NO_MEMORY;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "guess.h"
 #include "lua_binding.h"
 
 static const char *type_name(lua_State *L, int index) {
@@ -92,24 +93,42 @@ static clerk_status read_path(lua_State *L, const clerk_operation *operation, in
   return status;
 }
 
+static bool is_param(const clerk_parameter *parameter) {
+  return parameter->place != CLERK_PATH;
+}
+
+static bool is_known(const clerk_operation *operation, clerk_text name) {
+  int i = strlen(name.bytes) == name.length ? clerk_find_parameter(operation, name.bytes) : -1;
+  return i >= 0 && is_param(&operation->parameters[i]);
+}
+
+static clerk_status refuse_unknown(const clerk_operation *operation, clerk_text name,
+                                   clerk_problem *problem) {
+  clerk_guess guess = {.given = name};
+  for (const clerk_parameter *each = operation->parameters; each->name; each++)
+    if (is_param(each)) clerk_guess_consider(&guess, each->name);
+  snprintf(problem->message, sizeof problem->message, "unknown parameter \"%.64s\" of %s%s%s%s",
+           name.bytes, operation->name, guess.name ? "; did you mean \"" : "",
+           guess.name ? guess.name : "", guess.name ? "\"?" : "");
+  return CLERK_REFUSED;
+}
+
+/* Of several unknown names the first in the alphabet is refused: a table has no order. */
 static clerk_status check_names(lua_State *L, const clerk_operation *operation, int params,
                                 clerk_problem *problem) {
+  clerk_text unknown = {0};
   for (lua_pushnil(L); lua_next(L, params); lua_pop(L, 1)) {
-    size_t length = 0;
-    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &length) : NULL;
-    bool is_whole = name && strlen(name) == length;
-    int i = is_whole ? clerk_find_parameter(operation, name) : -1;
-    if (i >= 0 && operation->parameters[i].place != CLERK_PATH) continue;
-    if (name)
-      snprintf(problem->message, sizeof problem->message, "%.64s is no parameter of %s", name,
-               operation->name);
-    else
+    if (lua_type(L, -2) != LUA_TSTRING) {
       snprintf(problem->message, sizeof problem->message,
                "params must hold parameters by name, got a key that is a %s", luaL_typename(L, -2));
-    lua_pop(L, 2);
-    return CLERK_REFUSED;
+      lua_pop(L, 2);
+      return CLERK_REFUSED;
+    }
+    clerk_text name = clerk_lua_text(L, -2);
+    bool is_first = !unknown.bytes || strcmp(name.bytes, unknown.bytes) < 0;
+    if (is_first && !is_known(operation, name)) unknown = name;
   }
-  return CLERK_OK;
+  return unknown.bytes ? refuse_unknown(operation, unknown, problem) : CLERK_OK;
 }
 
 /* Values stay anchored by the caller's table, which nothing changes until the request is built. */

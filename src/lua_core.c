@@ -1,5 +1,7 @@
 /* The module clerk.machines.core: the core and its transport for lua/clerk/machines. */
+#include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -8,7 +10,10 @@
 #include <sys/random.h>
 #endif
 
+#include "descriptors.h"
+#include "guess.h"
 #include "lua_binding.h"
+#include "utf8.h"
 
 /* ------------------------------------------------------------------ shared by the binding */
 
@@ -190,6 +195,19 @@ static int core_is_retry_status(lua_State *L) {
   return 1;
 }
 
+/* core.nearest(name, names) -> which of the names was probably meant, or nil */
+static int core_nearest(lua_State *L) {
+  clerk_guess guess = {.given = clerk_lua_text(L, 1)};
+  luaL_checktype(L, 2, LUA_TTABLE);
+  for (int i = 1; i <= (int)lua_rawlen(L, 2); i++) {
+    lua_rawgeti(L, 2, i);
+    clerk_guess_consider(&guess, clerk_lua_text(L, -1).bytes); /* kept alive by the table */
+    lua_pop(L, 1);
+  }
+  lua_pushstring(L, guess.name);
+  return 1;
+}
+
 /* ------------------------------------------------------------------ coroutines */
 
 /* core.is_yieldable() -> whether the caller can yield: not below a C function such as string.gsub.
@@ -243,6 +261,50 @@ static int core_random(lua_State *L) {
   return 1;
 }
 
+/* ------------------------------------------------------------------ output */
+
+/* core.clean(text, replacement) -> the text with a replacement for each character that is not
+** harmless (see clerk_utf8_is_harmless), and for each byte that is not UTF-8 */
+static int core_clean(lua_State *L) {
+  clerk_text text = clerk_lua_text(L, 1), replacement = clerk_lua_text(L, 2);
+  const char *end = text.bytes + text.length;
+  luaL_Buffer cleaned;
+  luaL_buffinit(L, &cleaned);
+  for (const char *at = text.bytes; at < end;) {
+    size_t length = clerk_utf8_sequence(at, end);
+    bool is_harmless = clerk_utf8_is_harmless(at, end);
+    clerk_text added = is_harmless ? (clerk_text){at, length} : replacement;
+    luaL_addlstring(&cleaned, added.bytes, added.length);
+    at += length > 0 ? length : 1;
+  }
+  luaL_pushresult(&cleaned);
+  return 1;
+}
+
+/* core.guard_descriptors(): see clerk_guard_standard_descriptors */
+static int core_guard_descriptors(lua_State *L) {
+  (void)L;
+  clerk_guard_standard_descriptors();
+  return 0;
+}
+
+/* core.write(fd, text, from) -> the position after what was written | nil, problem, errno. Waits
+** while the descriptor takes nothing, but may return early, so that a signal gets its turn. */
+static int core_write(lua_State *L) {
+  int fd = (int)luaL_checkinteger(L, 1);
+  clerk_text text = clerk_lua_text(L, 2);
+  size_t start = (size_t)luaL_checkinteger(L, 3) - 1;
+  luaL_argcheck(L, start <= text.length, 3, "a position in the text expected");
+  ssize_t written = write(fd, text.bytes + start, text.length - start);
+  bool is_full = written < 0 && errno == EAGAIN;
+  bool is_interrupted = written < 0 && errno == EINTR;
+  if (is_full) poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1);
+  if (is_full || is_interrupted) written = 0;
+  if (written < 0) return luaL_fileresult(L, 0, NULL);
+  clerk_lua_push_integer(L, (int64_t)start + written + 1);
+  return 1;
+}
+
 /* ------------------------------------------------------------------ the module */
 
 static const luaL_Reg functions[] = {{"settings", clerk_lua_settings},
@@ -253,11 +315,15 @@ static const luaL_Reg functions[] = {{"settings", clerk_lua_settings},
                                      {"check_secret_key", core_check_secret_key},
                                      {"is_retry_status", core_is_retry_status},
                                      {"is_yieldable", core_is_yieldable},
+                                     {"nearest", core_nearest},
                                      {"now", core_now},
                                      {"now_us", core_now_us},
                                      {"process_id", core_process_id},
                                      {"sleep", core_sleep},
                                      {"random", core_random},
+                                     {"guard_descriptors", core_guard_descriptors},
+                                     {"clean", core_clean},
+                                     {"write", core_write},
                                      {NULL, NULL}};
 
 int luaopen_clerk_machines_core(lua_State *L) {

@@ -34,6 +34,26 @@ size_t clerk_utf8_sequence(const char *at, const char *end) {
   return length < 2 || second_byte_fits(bytes[0], bytes[1]) ? length : 0;
 }
 
+static unsigned read_code_point(const char *at, size_t length) {
+  static const unsigned first_bits[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
+  unsigned code_point = (unsigned char)at[0] & first_bits[length];
+  for (size_t i = 1; i < length; i++) code_point = code_point << 6 | ((unsigned char)at[i] & 0x3F);
+  return code_point;
+}
+
+static bool is_harmful(unsigned code_point) {
+  static const unsigned ranges[][2] = {{0, 0x1F},        {0x7F, 0x9F},     {0x61C, 0x61C},
+                                       {0x200E, 0x200F}, {0x2028, 0x202E}, {0x2066, 0x2069}};
+  for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+    if (code_point >= ranges[i][0] && code_point <= ranges[i][1]) return true;
+  return false;
+}
+
+bool clerk_utf8_is_harmless(const char *at, const char *end) {
+  size_t length = clerk_utf8_sequence(at, end);
+  return length > 0 && !is_harmful(read_code_point(at, length));
+}
+
 bool clerk_utf8_count(clerk_text text, size_t *characters) {
   const char *end = text.bytes + text.length;
   *characters = 0;

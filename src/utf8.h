@@ -10,6 +10,12 @@
 /* The length of the well-formed sequence at `at` (1 to 4), or 0 when there is none before `end`. */
 size_t clerk_utf8_sequence(const char *at, const char *end);
 
+/*
+** Whether a character begins at `at` that terminals and logs take for text and nothing more: not a
+** control character (C0, DEL, C1), a mark that turns the direction of text, a separator of lines.
+*/
+bool clerk_utf8_is_harmless(const char *at, const char *end);
+
 /* Counts the characters (code points); false when the text is not well-formed. */
 bool clerk_utf8_count(clerk_text text, size_t *characters);
 

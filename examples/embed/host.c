@@ -13,8 +13,8 @@
 **   cc -o host examples/embed/host.c $(pkg-config --cflags --libs clerk-machines) \
 **     $(pkg-config --cflags lua5.4) -l:liblua5.4.a -lm -ldl
 **
-** CLERK_API_URL may name another base URL, such as what `bin/clerk-machines emulate` prints. Exit
-** status: 0 done, 1 failed, 2 misused.
+** CLERK_API_URL may name another API, such as what `bin/clerk-machines emulate` prints. Exit status:
+** 0 done, 1 failed, 2 misused.
 */
 #include <lauxlib.h>
 #include <lua.h>

@@ -3,7 +3,7 @@
 
 local machines = require "clerk.machines"
 
-local client = machines.new { base_url = os.getenv "CLERK_API_URL" }
+local client = machines.new()
 
 local function come_and_go(name)
   local machine = client:create { name = name }

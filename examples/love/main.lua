@@ -9,7 +9,7 @@
 
 local machines = require "clerk.machines"
 
-local client = machines.new { base_url = os.getenv "CLERK_API_URL" }
+local client = machines.new()
 local visits = {}
 local frame, longest = 0, 0
 

@@ -35,7 +35,6 @@ function directory.start(options)
   dictionary = assert(ngx.shared[options.dictionary], "no such lua_shared_dict")
   local problem
   client, problem = machines.new {
-    base_url = os.getenv "CLERK_API_URL",
     deadline_ms = settings.deadline_ms,
     user_agent = "machines-directory",
   }

@@ -5,11 +5,11 @@ local options = require "clerk.machines.options"
 local groups = {}
 
 local function note(rows)
-  for name, row in pairs(rows) do
+  for _, row in ipairs(rows) do
     if row.members then
-      groups[name] = {}
-      for member in pairs(row.members) do table.insert(groups[name], member) end
-      table.sort(groups[name])
+      groups[row.name] = {}
+      for i, member in ipairs(row.members) do groups[row.name][i] = member.name end
+      table.sort(groups[row.name])
       note(row.members)
     end
   end

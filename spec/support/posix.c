@@ -25,6 +25,11 @@ static int posix_wait(lua_State *L) {
   return 1;
 }
 
+static int posix_close(lua_State *L) {
+  close((int)luaL_checkinteger(L, 1));
+  return 0;
+}
+
 static int posix_setenv(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   const char *value = luaL_optstring(L, 2, NULL);
@@ -64,6 +69,7 @@ static int posix_limit_descriptors(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"allocated", posix_allocated},
+    {"close", posix_close},
     {"fork", posix_fork},
     {"exit", posix_exit},
     {"wait", posix_wait},

@@ -4,6 +4,7 @@
 --   fork()                 --> pid of the child, 0 in the child
 --   exit(status)           leaves at once: nothing is collected or flushed
 --   wait(pid)              --> exit status of the child, or minus the signal that ended it
+--   close(fd)
 --   setenv(name, value)    nil unsets
 --   is_readable(fd, ms)    --> whether a descriptor is, or within so many ms
 --   limit_descriptors(n)   --> how many descriptors this process could have before (RLIMIT_NOFILE)

@@ -1,7 +1,8 @@
---- The command line, `clerk-machines COMMAND …`: finds the command, runs it, and tells what went
+--- The command line, `clerk-machines COMMAND …`: finds the command, runs it, and reports what went
 --- wrong in one line. Each command is a module below command/ with `summary`, `epilog` (examples),
 --- `declare` (its arguments) and `run`, or with `commands` of its own.
 
+local core = require "clerk.machines.core"
 local failure = require "clerk.machines.command.failure"
 local terminal = require "clerk.machines.command.terminal"
 
@@ -13,45 +14,70 @@ local EPILOG = [[
 `clerk-machines <command> --help` tells more, with examples.
 
 Environment:
-   CLERK_SECRET_KEY      Secret key of the instance whose machines these are.
-   CLERK_API_URL         Where the API is, if not at Clerk: an emulator.
+   CLERK_SECRET_KEY      Secret key of the instance that the machines belong to.
+   CLERK_API_URL         Where the API is, if not https://api.clerk.com.
    NO_COLOR              No colours.
 
-Exit status: 0 when it is done, 1 when the API refused or could not be reached,
-2 when the command was called wrongly.]]
+Exit status: 0 when it is done, 1 when it failed (the API refused or could not
+be reached, or the output could not be written), 2 when it was called wrongly.]]
 
 local command = {}
 
 -- ---------------------------------------------------------------- arguments
 
-local function need_core()
-  local lua = jit and "luajit" or "lua5.4"
-  local remedy = "build it: cmake -S . -B build/%s -DLUA=%s && cmake --build build/%s"
-  return failure.require("clerk.machines.core", remedy:format(lua, lua, lua))
+--- The options of all commands that take a value.
+local takes_value = {}
+
+local function note_options(parser)
+  local declare = parser.option
+  function parser.option(self, name, ...)
+    if name then -- a flag has none at first
+      takes_value[name] = true
+    end
+    return declare(self, name, ...)
+  end
 end
 
---- A value that begins with "-" would be taken for an option.
-local function with_orders_joined(arguments)
+--- Whatever follows an option that takes a value is that value, also when it begins with "-".
+local function with_values_joined(arguments)
   local joined, i = {}, 1
-  while arguments[i] do
-    local following = arguments[i + 1]
-    if arguments[i] == "--order-by" and following and following:find("^%-%a") then
-      joined[#joined + 1] = arguments[i] .. "=" .. following
-      i = i + 1
-    else
-      joined[#joined + 1] = arguments[i]
-    end
-    i = i + 1
+  while arguments[i] and arguments[i] ~= "--" do
+    local has_value = takes_value[arguments[i]] and arguments[i + 1]
+    joined[#joined + 1] = has_value and arguments[i] .. "=" .. arguments[i + 1] or arguments[i]
+    i = i + (has_value and 2 or 1)
+  end
+  for rest = i, #arguments do
+    joined[#joined + 1] = arguments[rest]
   end
   return joined
 end
 
-local function add_command(parser, path, name, row)
-  path = path .. " " .. name
+--- A flag that prints something and ends the command: argparse would not notice that it cannot.
+local function printing(show)
+  return function()
+    terminal.print(show() .. "\n")
+    failure.raise(nil, failure.SUCCEEDED)
+  end
+end
+
+--- What each parser's command is called: "clerk-machines scope add".
+local paths = {}
+
+local function add_help(parser)
+  parser:add_help { action = printing(function()
+    terminal.name = paths[parser]
+    return parser:get_help()
+  end) }
+end
+
+local function add_command(parser, name, row)
+  local path = paths[parser] .. " " .. name
   local subparser = parser:command(name):summary(row.summary):description(row.summary)
+  paths[subparser] = path
+  add_help(subparser)
   if row.commands then
     for _, each in ipairs(row.commands) do
-      add_command(subparser, path, each.name, each)
+      add_command(subparser, each.name, each)
     end
     return
   end
@@ -59,53 +85,61 @@ local function add_command(parser, path, name, row)
   subparser:usage(("Usage: %s%s [options]"):format(path, usage)):epilog(row.epilog)
   subparser:action(function(parsed)
     parsed.run = row.run
+    terminal.name = path
   end)
+  note_options(subparser)
   row.declare(subparser)
+end
+
+local function add_version(parser)
+  parser:flag("--version", "Show the version and exit."):action(printing(function()
+    return ("%s %s"):format(terminal.PROGRAM, core.version)
+  end))
 end
 
 local function new_parser()
   local argparse = failure.require("argparse",
     "install argparse (Debian: lua-argparse, LuaRocks: argparse)")
-  local parser = argparse(terminal.PROGRAM, "Work with Clerk machines.")
-  parser:require_command(false)
-  parser:epilog(EPILOG)
-  parser:flag("--version", "Show the version and exit.")
+  local parser = argparse(terminal.PROGRAM, "Work with Clerk machines."):epilog(EPILOG)
+  paths[parser] = terminal.PROGRAM
+  add_help(parser)
+  add_version(parser)
   for _, name in ipairs(COMMANDS) do
-    add_command(parser, terminal.PROGRAM, name, require("clerk.machines.command." .. name))
+    add_command(parser, name, require("clerk.machines.command." .. name))
+  end
+  function parser.error(at, problem)
+    terminal.name = paths[at]
+    failure.raise(problem:gsub("\n", ". "), failure.MISUSED)
   end
   return parser
 end
 
 -- ---------------------------------------------------------------- problems
 
---- Where help is found: with the command, if one was named.
-local function help_for(arguments)
-  for _, name in ipairs(COMMANDS) do
-    if arguments[1] == name then
-      return ("%s %s --help"):format(terminal.PROGRAM, name)
-    end
-  end
-  return terminal.PROGRAM .. " --help"
-end
-
-local function misused(problem, arguments)
-  terminal.complain(("%s (see %s)"):format(problem:gsub("\n", ". "), help_for(arguments)))
+local function misused(problem)
+  terminal.complain(("%s (see %s --help)"):format(problem, terminal.name))
   return failure.MISUSED
 end
 
 --- What may help, by an error's code.
 local HINTS = {
   authentication_invalid = "Is it the secret key of the right instance?",
-  machine_not_found = "clerk-machines list shows the machines that there are.",
+  machine_not_found = "`clerk-machines list` shows the machines that exist.",
 }
 HINTS.clerk_key_invalid = HINTS.authentication_invalid
 
-local function refused(err, arguments)
+--- An error of the API or of the transport in one line. It begins with its type and operation, for
+--- which the command's name stands.
+local function line_of(err)
+  local line = tostring(err):gsub("^%a+: ", ""):gsub("^" .. (err.operation or "") .. ":? ", "")
+  return line .. (err.maybe_applied and " (it may have taken effect)" or "")
+end
+
+local function refused(err)
   if err.type == "ArgumentError" then
-    return misused(err.message, arguments)
+    return misused(err.message)
   end
-  local line = tostring(err):gsub("^%a+: ", "")
-  terminal.complain(line .. (err.maybe_applied and " (may have been done all the same)" or ""))
+  terminal.complain(line_of(err))
   local hint = HINTS[err.code] or err.retry_after and ("Try again in %d s."):format(err.retry_after)
   if hint then
     terminal.hint(hint)
@@ -120,18 +154,18 @@ local function interrupted()
   return 130
 end
 
-local function settle(problem, arguments)
+local function settle(problem)
   terminal.show_status(nil)
   local machines = package.loaded["clerk.machines"]
   if failure.is_failure(problem) then
     if problem.message and problem.status == failure.MISUSED then
-      return misused(problem.message, arguments)
+      return misused(problem.message)
     elseif problem.message then
       terminal.complain(problem.message)
     end
     return problem.status
   elseif type(machines) == "table" and machines.is_error(problem) then
-    return refused(problem, arguments)
+    return refused(problem)
   elseif type(problem) == "string" and problem:find("interrupted!$") then
     return interrupted()
   end
@@ -141,28 +175,21 @@ end
 -- ---------------------------------------------------------------- main
 
 local function run(arguments)
-  local core = need_core()
-  local ok, parsed = new_parser():pparse(with_orders_joined(arguments))
-  if not ok then
-    failure.raise(parsed, failure.MISUSED)
-  elseif parsed.version then
-    terminal.print(("%s %s\n"):format(terminal.PROGRAM, core.version))
-  elseif parsed.run then
-    parsed.run(parsed)
-  else
-    failure.raise("a command is required", failure.MISUSED)
-  end
+  local parser = new_parser() -- which notes the options that take a value
+  local parsed = parser:parse(with_values_joined(arguments))
+  parsed.run(parsed)
 end
 
 ---Runs a command line.
 ---@param arguments string[]
 ---@return integer status to exit with: 0, 1 when it failed, 2 when it was called wrongly
 function command.main(arguments)
+  core.guard_descriptors()
   local ok, problem = pcall(run, arguments)
   if ok then
     return failure.SUCCEEDED
   end
-  return settle(problem, arguments)
+  return settle(problem)
 end
 
 return command

@@ -1,5 +1,7 @@
 --- Error objects: tables with a metatable, raised by `error`.
 
+local core = require "clerk.machines.core"
+
 ---@class clerk.machines.Error
 ---@field type "ClerkErrors"|"SDKError"|"TransportError"|"ArgumentError"
 ---@field message string of the first API error, else a sentence
@@ -22,9 +24,9 @@ local Error = { __name = "clerk.machines.Error" }
 
 local errors = {}
 
---- Control bytes would break a line of a log, or worse, a terminal.
+--- What would break a line of a log, or worse, a terminal, is replaced.
 local function one_line(text)
-  return (text:gsub("%c+", " "))
+  return core.clean(text, " ")
 end
 
 function Error:__tostring()
@@ -148,6 +150,16 @@ local function add_api_errors(err, value)
   err.code = string_or_nil(first.code) or "unknown"
 end
 
+--- Keys of Clerk's that are not an instance's secret key, by how they begin.
+local OTHER_KEYS = { pk_ = "a publishable key", ak_ = "a machine's secret key" }
+
+local function explain_key(err, key)
+  local kind = err.status == 401 and OTHER_KEYS[key:sub(1, 3)]
+  if kind then
+    err.message = ("%s (secret_key is %s, not the instance's secret key)"):format(err.message, kind)
+  end
+end
+
 --- A success that cannot be read may hold the new key of a machine all the same.
 local function add_body(err, body, answers_secret)
   if answers_secret and err.status < 300 then
@@ -166,6 +178,7 @@ local function add_response(err, verdict, response, attempt)
   if err.type == "ClerkErrors" then
     add_api_errors(err, value)
   end
+  explain_key(err, attempt.keys[#attempt.keys])
   add_body(err, without_keys(response.body or "", attempt.keys), attempt.operation.answers_secret)
 end
 

@@ -1,4 +1,5 @@
---- Options: one table of all, of which some may also be given with a call.
+--- Options: one table of all, of which some may also be given with a call. Of several problems the
+--- first in the order of the table is reported.
 ---
 --- Checks return the value to use, or nil and the problem: a sentence that names the option.
 --- Tables of the caller's are read raw, so that what was checked is what is used.
@@ -16,8 +17,28 @@ local function unexpected(name, expected, value)
   return nil, ("%s must be %s, got %s"):format(name, expected, got)
 end
 
+--- A key of a caller's table, without its metamethods.
+local function shown(key)
+  local is_plain = type(key) == "string" or type(key) == "number"
+  return is_plain and tostring(key) or type(key)
+end
+
+--- The keys of a caller's table, which has no order, in one that is always the same.
+local function sorted_keys(given)
+  local keys = {}
+  for key in next, given do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys, function(a, b)
+    return shown(a) < shown(b)
+  end)
+  return keys
+end
+
 -- ---------------------------------------------------------------- kinds of values
--- Each takes the option's row, the value and its full name.
+-- Each takes the option's row, the value, its full name, and what it depends on: whether these are
+-- the options of machines.new (`is_new`), whether http is allowed (`allow_http`) and whether the
+-- transport is the caller's (`has_transport`).
 
 local kinds = {}
 
@@ -65,11 +86,12 @@ function kinds.one_of(row, value, name)
   return unexpected(name, '"' .. table.concat(row.values, '" or "') .. '"', value)
 end
 
-function kinds.url(_, value, name)
+function kinds.url(_, value, name, context)
   if type(value) ~= "string" then
     return unexpected(name, "a string", value)
   end
-  return value
+  local ok, problem = core.check_base_url(value, context.allow_http)
+  return ok and value, problem
 end
 
 function kinds.secret_key(_, value, name)
@@ -103,7 +125,8 @@ function kinds.headers(_, value, name)
     return unexpected(name, "a table", value)
   end
   local headers = {}
-  for header, text in next, value do
+  for _, header in ipairs(sorted_keys(value)) do
+    local text = rawget(value, header)
     if type(header) ~= "string" then
       return unexpected("a name in " .. name, "a string", header)
     elseif type(text) ~= "string" then
@@ -138,34 +161,76 @@ end
 
 -- ---------------------------------------------------------------- tables of options
 
-local function check(rows, given, prefix)
-  for name in next, given do
-    if not rows[name] then
-      return nil, ("%s%s is no option"):format(prefix, tostring(name))
+local function is_name_of(rows, key)
+  return type(key) == "string" and rows[key] ~= nil
+end
+
+local function names_of(rows)
+  local names = {}
+  for i, row in ipairs(rows) do
+    names[i] = row.name
+  end
+  return names
+end
+
+local function unknown(rows, key, prefix)
+  if prefix == "" and is_name_of(options.rows, key) then
+    return ('option "%s" can only be given to machines.new'):format(key)
+  end
+  local nearest = type(key) == "string" and core.nearest(key, names_of(rows))
+  local hint = nearest and ('; did you mean "%s%s"?'):format(prefix, nearest) or ""
+  return ('unknown option "%s%s"%s'):format(prefix, shown(key), hint)
+end
+
+--- The value of an option, and the variable that it comes from, if it does.
+local function value_of(row, given, context)
+  local value = rawget(given, row.name)
+  local variable = value == nil and context.is_new and row.variable
+  local found = variable and os.getenv(variable) or ""
+  if found == "" then
+    return value
+  end
+  return row.adapt and row.adapt(found) or found, variable
+end
+
+local function check_row(row, given, prefix, context)
+  local value, variable = value_of(row, given, context)
+  local problem
+  if value ~= nil then
+    value, problem = kinds[row.kind](row, value, prefix .. row.name, context)
+  end
+  if problem and variable then
+    problem = problem:gsub(row.name, "%0 (from " .. variable .. ")", 1)
+  end
+  return value, problem or row.refuse and row.refuse(value, context)
+end
+
+local function check(rows, given, prefix, context)
+  for _, key in ipairs(sorted_keys(given)) do
+    if not is_name_of(rows, key) then
+      return nil, unknown(rows, key, prefix)
     end
   end
   local checked = {}
-  for name, row in pairs(rows) do
-    if rawget(given, name) ~= nil then
-      local value, problem = kinds[row.kind](row, rawget(given, name), prefix .. name)
-      if problem then
-        return nil, problem
-      end
-      checked[name] = value
+  for _, row in ipairs(rows) do
+    local value, problem = check_row(row, given, prefix, context)
+    if problem then
+      return nil, problem
     end
+    checked[row.name] = value
   end
   return checked
 end
 
 --- A group of options below one name: what is given of it replaces single members.
-function kinds.group(row, value, name)
+function kinds.group(row, value, name, context)
   if value == false and row.off then
     return row.off
   end
   if type(value) ~= "table" then
     return unexpected(name, row.off and "a table or false" or "a table", value)
   end
-  return check(row.members, value, name .. ".")
+  return check(row.members, value, name .. ".", context)
 end
 
 --- Lays changes over a base, groups and headers member by member; neither table is changed.
@@ -184,77 +249,143 @@ local function merge(base, changes, rows)
   return merged
 end
 
-local function ms(min)
-  return { kind = "number", min = min, max = LARGEST }
+-- ---------------------------------------------------------------- the table
+
+--- An array of rows that are found by their names as well.
+local function table_of(rows)
+  for _, row in ipairs(rows) do
+    rows[row.name] = row
+  end
+  return rows
 end
 
-local retries = {
-  strategy = { kind = "one_of", values = { "backoff", "none" } },
-  backoff = {
+local function ms(name)
+  return { name = name, kind = "number", min = 0, max = LARGEST }
+end
+
+local retries = table_of {
+  { name = "strategy", kind = "one_of", values = { "backoff", "none" } },
+  {
+    name = "backoff",
     kind = "group",
-    members = {
-      initial_interval = ms(0),
-      max_interval = ms(0),
-      exponent = { kind = "number", min = 1, max = 1000 },
-      max_elapsed_time = ms(0),
+    members = table_of {
+      ms "initial_interval",
+      ms "max_interval",
+      { name = "exponent", kind = "number", min = 1, max = 1000 },
+      ms "max_elapsed_time",
     },
   },
-  retry_connection_errors = { kind = "boolean" },
-  status_codes = { kind = "status_codes" },
-  repeat_unsafe = { kind = "boolean" },
+  { name = "retry_connection_errors", kind = "boolean" },
+  { name = "status_codes", kind = "status_codes" },
+  { name = "repeat_unsafe", kind = "boolean" },
 }
 
---- Every option, with its kind, bounds and default; `per_call`: may also be given with a call.
-local rows = {
-  secret_key = { kind = "secret_key" },
-  base_url = { kind = "url", default = "https://api.clerk.com/v1", per_call = true },
-  timeout_ms = { kind = "integer", min = 1, max = LARGEST, default = 10000, per_call = true },
-  connect_timeout_ms = { kind = "integer", min = 1, max = LARGEST, default = 5000 },
-  deadline_ms = { kind = "integer", min = 1, max = LARGEST, per_call = true },
-  retries = {
+local retries_by_default = {
+  strategy = "backoff",
+  backoff = {
+    initial_interval = 500,
+    max_interval = 60000,
+    exponent = 1.5,
+    max_elapsed_time = 60000,
+  },
+  retry_connection_errors = true,
+  status_codes = { "5XX", 429 },
+  repeat_unsafe = false,
+}
+
+local function refuse_no_key(key)
+  if key == nil then
+    return "secret_key is missing: give it or set CLERK_SECRET_KEY"
+      .. (phases.is_nginx and " (and say `env CLERK_SECRET_KEY;` in nginx.conf)" or "")
+  end
+end
+
+--- Refuses what libcurl can do, but neither cosockets nor a transport of the caller's.
+local function libcurl_only(name, remedy)
+  return function(value, context)
+    if value ~= nil and context.has_transport then
+      return name .. " has no effect with a transport of your own"
+    elseif value ~= nil and phases.is_nginx then
+      return ("%s cannot be used in nginx: %s"):format(name, remedy)
+    end
+  end
+end
+
+--- In all of Clerk's tools the variable is the root of a host, without the API's path.
+local function add_path(api_url)
+  return (api_url:gsub("^(%a+://[^/]+)/*$", "%1/v1"))
+end
+
+--- Every option, with its kind, bounds and default; `per_call`: may also be given with a call;
+--- `variable`: of the environment, which is used when machines.new is not given the option and the
+--- variable is not empty, as what `adapt` makes of it; `refuse(value, context)` returns a problem
+--- that is not the value's alone.
+local rows = table_of {
+  {
+    name = "secret_key",
+    kind = "secret_key",
+    variable = "CLERK_SECRET_KEY",
+    refuse = refuse_no_key,
+  },
+  {
+    name = "base_url",
+    kind = "url",
+    variable = "CLERK_API_URL",
+    adapt = add_path,
+    default = "https://api.clerk.com/v1",
+    per_call = true,
+  },
+  {
+    name = "timeout_ms",
+    kind = "integer", min = 1, max = LARGEST,
+    default = 10000,
+    per_call = true,
+  },
+  { name = "connect_timeout_ms", kind = "integer", min = 1, max = LARGEST, default = 5000 },
+  { name = "deadline_ms", kind = "integer", min = 1, max = LARGEST, per_call = true },
+  {
+    name = "retries",
     kind = "group",
     members = retries,
     off = { strategy = "none" },
+    default = retries_by_default,
     per_call = true,
-    default = {
-      strategy = "backoff",
-      backoff = {
-        initial_interval = 500,
-        max_interval = 60000,
-        exponent = 1.5,
-        max_elapsed_time = 60000,
-      },
-      retry_connection_errors = true,
-      status_codes = { "5XX", 429 },
-      repeat_unsafe = false,
-    },
   },
-  headers = { kind = "headers", default = {}, per_call = true },
-  api_version = { kind = "string", default = "2026-05-12" },
-  user_agent = { kind = "string" },
-  max_connections = { kind = "integer", min = 1, max = 10000, default = 32 },
-  max_response_bytes = { kind = "integer", min = 1, max = LARGEST_EXACT, default = 64 * 2 ^ 20 },
-  ca_file = { kind = "string" },
-  proxy = { kind = "string" },
-  transport = { kind = "transport" },
-  on_event = { kind = "function" },
-  allow_http = { kind = "boolean", default = false },
-  check_bounds = { kind = "boolean", default = true },
+  { name = "headers", kind = "headers", default = {}, per_call = true },
+  { name = "api_version", kind = "string", default = "2026-05-12" },
+  { name = "user_agent", kind = "string" },
+  { name = "max_connections", kind = "integer", min = 1, max = 10000, default = 32 },
+  {
+    name = "max_response_bytes",
+    kind = "integer", min = 1, max = LARGEST_EXACT,
+    default = 64 * 2 ^ 20,
+  },
+  {
+    name = "ca_file",
+    kind = "string",
+    refuse = libcurl_only("ca_file", "name the file by lua_ssl_trusted_certificate there"),
+  },
+  { name = "proxy", kind = "string", refuse = libcurl_only("proxy", "it connects directly") },
+  { name = "transport", kind = "transport" },
+  { name = "on_event", kind = "function" },
+  { name = "allow_http", kind = "boolean", default = false },
+  { name = "check_bounds", kind = "boolean", default = true },
 }
 
 local defaults, per_call = {}, {}
-for name, row in pairs(rows) do
+for _, row in ipairs(rows) do
   if row.kind == "integer" and row.default then
     row.default = math.floor(row.default)
   end
-  defaults[name] = row.default
-  per_call[name] = row.per_call and row or nil
+  defaults[row.name] = row.default
+  per_call[#per_call + 1] = row.per_call and row or nil
 end
+table_of(per_call)
 
 --- The names of all options and whether they may also be given with a call.
 options.names = {}
-for name, row in pairs(rows) do
-  options.names[name] = row.per_call or false
+for _, row in ipairs(rows) do
+  options.names[row.name] = row.per_call or false
 end
 
 options.rows = rows
@@ -270,40 +401,12 @@ local function resolve(allowed, given, base)
   if type(given) ~= "table" then
     return unexpected("options", "a table", given)
   end
-  local checked, problem = check(allowed, given, "")
-  if not checked then
-    return nil, problem
-  end
-  local settings = merge(base, checked, rows)
-  local ok, url_problem = core.check_base_url(settings.base_url, settings.allow_http)
-  return ok and settings, url_problem
-end
-
---- What libcurl can do and cosockets cannot.
-local NOT_IN_NGINX = {
-  ca_file = "ca_file cannot be used in nginx: name the file by lua_ssl_trusted_certificate there",
-  proxy = "proxy cannot be used in nginx: it connects directly",
-}
-
-local function check_combination(settings)
-  if not settings.secret_key then
-    return "secret_key is missing: give it or set CLERK_SECRET_KEY"
-      .. (phases.is_nginx and " (and say `env CLERK_SECRET_KEY;` in nginx.conf)" or "")
-  end
-  for name, problem in pairs(NOT_IN_NGINX) do
-    if settings.transport and settings[name] then
-      return name .. " has no effect with a transport of your own"
-    elseif phases.is_nginx and settings[name] then
-      return problem
-    end
-  end
-end
-
-local function with_environment(given)
-  if type(given) ~= "table" or rawget(given, "secret_key") ~= nil then
-    return given
-  end
-  return merge(given, { secret_key = os.getenv("CLERK_SECRET_KEY") }, {})
+  local checked, problem = check(allowed, given, "", {
+    is_new = allowed == rows,
+    allow_http = base.allow_http or rawget(given, "allow_http") == true,
+    has_transport = rawget(given, "transport") ~= nil,
+  })
+  return checked and merge(base, checked, rows), problem
 end
 
 --- With `prepared`, what the core makes of the settings.
@@ -320,9 +423,8 @@ function options.for_client(given)
   if given == nil then
     given = {}
   end
-  local settings, problem = resolve(rows, with_environment(given), defaults)
-  problem = problem or check_combination(settings)
-  if problem then
+  local settings, problem = resolve(rows, given, defaults)
+  if not settings then
     return nil, problem
   end
   settings.user_agent = full_user_agent(settings.user_agent)

@@ -3,9 +3,10 @@
 local core = require "clerk.machines.core"
 
 local Result = core.result
+local clean = core.clean -- not the module: Lua's registry keeps `Result` for good
 
 local function text(value)
-  return type(value) == "string" and (value:gsub("%c+", " ")) or "?"
+  return type(value) == "string" and clean(value, " ") or "?"
 end
 
 local shown = {

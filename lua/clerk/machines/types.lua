@@ -97,7 +97,7 @@
 
 --- What may be given with a call.
 ---@class clerk.machines.CallOptions
----@field base_url? string
+---@field base_url? string by default $CLERK_API_URL, with /v1 when it has no path
 ---@field timeout_ms? integer of one attempt
 ---@field deadline_ms? integer of the whole call
 ---@field retries? clerk.machines.Retries|false

@@ -28,20 +28,17 @@ local function read_key_file(path)
   if not key then
     failure.raise("cannot read the secret key: " .. problem, failure.MISUSED)
   end
-  return (key:gsub("\r?\n$", ""))
+  return key:gsub("^\239\187\191", ""):match("^%s*(.-)%s*$") -- a BOM, and what editors add
 end
 
-local function given(variable)
-  local value = os.getenv(variable)
-  return value ~= "" and value or nil
-end
-
+--- Nil when the environment has the key, which the library finds there.
 local function secret_key(arguments)
   if arguments.secret_key_file then
     return read_key_file(arguments.secret_key_file)
+  elseif (os.getenv("CLERK_SECRET_KEY") or "") == "" then
+    failure.raise("there is no secret key: set CLERK_SECRET_KEY or give --secret-key-file",
+      failure.MISUSED)
   end
-  return given("CLERK_SECRET_KEY") or failure.raise(
-    "there is no secret key: set CLERK_SECRET_KEY or give --secret-key-file", failure.MISUSED)
 end
 
 local function listener(arguments)
@@ -60,7 +57,7 @@ local RETRIES = { backoff = { max_elapsed_time = 20000 } }
 function connection.open(arguments)
   return machines.new {
     secret_key = secret_key(arguments),
-    base_url = arguments.base_url or given("CLERK_API_URL"),
+    base_url = arguments.base_url,
     ca_file = arguments.ca_file,
     retries = RETRIES,
     on_event = listener(arguments),

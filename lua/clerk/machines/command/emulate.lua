@@ -71,9 +71,14 @@ function emulate.run(arguments)
   if not server then
     failure.raise(problem)
   end
-  announce(server)
-  server:run(signal.SIGINT, signal.SIGTERM)
+  local ok, unwritten = pcall(announce, server)
+  if ok then
+    server:run(signal.SIGINT, signal.SIGTERM)
+  end
   server:close()
+  if not ok then
+    error(unwritten, 0)
+  end
 end
 
 return emulate

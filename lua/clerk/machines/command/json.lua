@@ -3,6 +3,7 @@
 local core = require "clerk.machines.core"
 local emulator_json = require "clerk.machines.emulator.json"
 local secrets = require "clerk.machines.command.secrets"
+local text = require "clerk.machines.command.text"
 
 local json = {}
 
@@ -10,11 +11,14 @@ local LARGEST_EXACT = 2 ^ 53
 
 local write
 
--- Terminals may obey the control characters C1 as well.
+local function escape(character)
+  local code_point = text.harmful_code_point(character)
+  return code_point and ("\\u%04x"):format(code_point)
+end
+
+-- JSON itself asks for C0 only.
 local function string_text(value)
-  return (emulator_json.encode(value):gsub("\194([\128-\159])", function(byte)
-    return ("\\u%04x"):format(byte:byte())
-  end))
+  return (emulator_json.encode(value):gsub("[\127\194-\244][\128-\191]*", escape))
 end
 
 local function float_text(value)

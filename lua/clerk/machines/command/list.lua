@@ -60,7 +60,8 @@ local function print_table(pages, query)
     printed:add(page.data)
   end
   if is_empty then
-    terminal.hint(query and ("No machine matches '%s'."):format(query) or "There are no machines.")
+    terminal.remark(query and ("No machine matches '%s'."):format(query)
+      or "There are no machines.")
   end
 end
 

@@ -89,7 +89,7 @@ function list.run(arguments)
   elseif #scoped > 0 then
     columns.new(columns.OF_SCOPED_MACHINES):add(scoped)
   else
-    terminal.hint(text.of(machine.id) .. " may call no machine.")
+    terminal.remark(text.of(machine.id) .. " may call no machine.")
   end
 end
 

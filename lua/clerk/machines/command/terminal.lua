@@ -1,11 +1,14 @@
 --- The terminal: whether there is one, how wide it is, its colours, a line that comes and goes, and
---- questions. Everything that is printed goes through here, so that nothing runs into that line.
+--- questions. All output goes through here, so that nothing runs into that line and no failure to
+--- write goes unnoticed.
 
+local core = require "clerk.machines.core"
 local failure = require "clerk.machines.command.failure"
 local text = require "clerk.machines.command.text"
 
 local terminal = {
   PROGRAM = "clerk-machines",
+  name = "clerk-machines", -- of the command, as far as it is known: "clerk-machines scope add"
   STDIN = 0,
   STDOUT = 1,
   STDERR = 2,
@@ -66,18 +69,34 @@ end
 terminal.bold = style(1)
 terminal.faint = style(2)
 
+-- ---------------------------------------------------------------- writing
+
+--- Writes everything, or returns nil, the problem and its number. Lua's own files lose what a pipe
+--- that does not block cannot take at once.
+local function write(descriptor, written)
+  local at, problem, code = 1, nil, nil
+  while at and at <= #written do
+    at, problem, code = core.write(descriptor, written, at)
+  end
+  return at, problem, code
+end
+
+--- If standard error fails, nothing is left to complain to.
+local function write_error(...)
+  write(terminal.STDERR, table.concat { ... })
+end
+
 -- ---------------------------------------------------------------- the line that comes and goes
 
 local status
 
 local function erase()
-  io.stderr:write("\r\27[K")
+  write_error("\r\27[K")
 end
 
 local function draw()
-  io.stderr:write(terminal.faint(text.fit(status, math.max(1, terminal.width() - 1)),
-    terminal.STDERR))
-  io.stderr:flush()
+  local line = text.fit(status, math.max(1, terminal.width() - 1))
+  write_error(terminal.faint(line, terminal.STDERR))
 end
 
 --- Shows a line below everything else, until it is changed or, by nil, removed. Only where standard
@@ -98,37 +117,31 @@ end
 
 -- ---------------------------------------------------------------- printing
 
-local function check_written(ok, problem, code)
-  if ok then
-    return
-  end
-  local is_reader_gone = code == BROKEN_PIPE
-  failure.raise(not is_reader_gone and "cannot write: " .. problem or nil)
-end
-
 --- Runs without the status line on the screen.
-local function above_status(write, ...)
+local function above_status(f, ...)
   if not status then
-    return write(...)
+    return f(...)
   end
   erase()
-  write(...)
+  f(...)
   draw()
 end
 
-local function write_and_flush(written)
-  check_written(io.stdout:write(written))
-  check_written(io.stdout:flush())
+local function write_output(written)
+  local ok, problem, code = write(terminal.STDOUT, written)
+  if not ok then
+    failure.raise(code ~= BROKEN_PIPE and "cannot write to standard output: " .. problem or nil)
+  end
 end
 
 --- Prints on standard output, at once.
 ---@param written string
 function terminal.print(written)
-  above_status(write_and_flush, written)
+  above_status(write_output, written)
 end
 
 local function write_line(line)
-  io.stderr:write(text.clean(line), "\n")
+  write_error(text.clean(line), "\n")
 end
 
 --- Prints a line on standard error.
@@ -140,14 +153,20 @@ end
 --- Prints a problem on standard error, in one line.
 ---@param problem string
 function terminal.complain(problem)
-  terminal.note(terminal.PROGRAM .. ": " .. problem)
+  terminal.note(terminal.name .. ": " .. problem)
 end
 
---- Prints what may help the person at the terminal, if there is one.
+--- Prints what may help after a problem.
 ---@param line string
 function terminal.hint(line)
+  write_error(terminal.faint(text.clean(line), terminal.STDERR), "\n")
+end
+
+--- Tells a person at the terminal, if there is one, why nothing is printed.
+---@param line string
+function terminal.remark(line)
   if terminal.is(terminal.STDERR) then
-    io.stderr:write(terminal.faint(text.clean(line), terminal.STDERR), "\n")
+    terminal.hint(line)
   end
 end
 
@@ -167,8 +186,7 @@ local READ_LINE = [[IFS= read -r line || echo >&2; printf %s "$line"]]
 ---@param question string
 ---@return boolean
 function terminal.ask(question)
-  io.stderr:write(text.clean(question), " [y/N] ")
-  io.stderr:flush()
+  write_error(text.clean(question), " [y/N] ")
   local pipe = io.popen(READ_LINE, "r")
   local answer = pipe:read("*a"):lower()
   pipe:close()

@@ -1,4 +1,6 @@
---- Text of others on a terminal: harmless, and as wide as it will be.
+--- Foreign text on a terminal: harmless, and as wide as it will be.
+
+local core = require "clerk.machines.core"
 
 local text = {}
 
@@ -51,18 +53,21 @@ end
 
 local CHARACTER = "[^\128-\191][\128-\191]*"
 
---- Replaces what a terminal might obey: control characters, C1 too, and those that turn the
---- direction of what follows.
+--- Replaces what a terminal might obey.
 ---@param value string
 ---@return string
 function text.clean(value)
-  return (value:gsub("%c", REPLACEMENT)
-    :gsub("\194[\128-\159]", REPLACEMENT)
-    :gsub("\226\128[\168-\174]", REPLACEMENT)
-    :gsub("\226\129[\166-\169]", REPLACEMENT))
+  return core.clean(value, REPLACEMENT)
 end
 
---- A string of the API's, harmless, or "-" for what is none.
+--- The code point of a character of UTF-8, where it is harmful on a terminal.
+---@param character string
+---@return integer|nil
+function text.harmful_code_point(character)
+  return text.clean(character) ~= character and code_point_of(character) or nil
+end
+
+--- A string of the API's, harmless; "-" for a value of another type.
 ---@param value any
 ---@return string
 function text.of(value)

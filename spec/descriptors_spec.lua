@@ -1,0 +1,73 @@
+-- Programs whose standard input, output or error is closed: no connection takes their place.
+
+local files = require "support.files"
+local process = require "support.process"
+local server = require "support.server"
+
+local LUA = rawget(_G, "jit") and "luajit" or "lua5.4"
+local WORDS = "words of the program"
+
+-- Closes these descriptors by itself after it has made its client.
+local PROGRAM = [[
+local posix = require "support.posix"
+local url, listing = ...
+local client = require "clerk.machines".new { secret_key = "sk_test_1234", base_url = url }
+for i = 3, select("#", ...) do posix.close(tonumber((select(i, ...)))) end
+client:get "mch_1"
+os.execute("ls -l /proc/$PPID/fd >" .. listing)
+io.stdout:write "]] .. WORDS .. [[\n"
+io.stdout:flush()
+io.stderr:write "]] .. WORDS .. [[\n"
+client:get "mch_1"
+]]
+
+describe("Where a program's standard descriptors are closed, no connection takes", function()
+  local web, program, listing
+
+  before_each(function()
+    web = server.start [[connection:answer_all(200, '{"id":"mch_1"}')]]
+    program, listing = os.tmpname(), os.tmpname()
+    files.write(program, PROGRAM)
+  end)
+
+  after_each(function()
+    server.stop_all()
+    os.remove(program)
+    os.remove(listing)
+  end)
+
+  --- What the descriptors 0, 1 and 2 of the program were while it had a connection.
+  local function targets_of(url, arguments)
+    local status = process.run(("%s %s %s %s %s"):format(LUA, program, url, listing, arguments))
+    assert.equal(0, status)
+    assert.equal(2, #web:requests())
+    assert.falsy(web:everything():find(WORDS, 1, true))
+    local text, targets = files.read(listing), {}
+    assert.matches(" socket:", text)
+    for fd = 0, 2 do targets[fd] = text:match((" %d %%-> (%%S+)"):format(fd)) end
+    return targets
+  end
+
+  for _, closed in ipairs { "0<&-", "1>&-", "0<&- 1>&-", "0<&- 1>&- 2>&-", "1>&- 2>&-" } do
+    it("their numbers: " .. closed, function()
+      local targets = targets_of(web:url "/v1", closed)
+      for fd in closed:gmatch "%d" do assert.equal("/dev/null", targets[tonumber(fd)]) end
+    end)
+  end
+
+  it("their numbers though a name has to be resolved", function()
+    local url = web:url("/v1"):gsub("127%.0%.0%.1", "localhost")
+    local targets = targets_of(url, "<&- >&- 2>&-")
+    for fd = 0, 2 do assert.equal("/dev/null", targets[fd]) end
+  end)
+
+  it("their numbers though they are closed later than the client is made", function()
+    local targets = targets_of(web:url "/v1", "0 1 2")
+    for fd = 0, 2 do assert.equal("/dev/null", targets[fd]) end
+  end)
+
+  it("the numbers of those that are open", function()
+    local targets = targets_of(web:url "/v1", "<" .. program .. " >&-")
+    assert.equal(program, targets[0])
+  end)
+end)
