@@ -10,7 +10,7 @@ set_target_properties(clerk_core clerk_curl core PROPERTIES INTERPROCEDURAL_OPTI
 # All modules but the tools: what scripts require, and what that requires.
 set(lua_root "${CMAKE_CURRENT_SOURCE_DIR}/lua")
 file(GLOB_RECURSE lua_files RELATIVE "${lua_root}" CONFIGURE_DEPENDS "${lua_root}/*.lua")
-list(FILTER lua_files EXCLUDE REGEX "/(command|types|emulator)\\.lua$|/(command|emulator)/")
+list(FILTER lua_files EXCLUDE REGEX "/types\\.lua$|/(cli|emulator)/")
 set(lua_paths "${lua_files}")
 list(TRANSFORM lua_paths PREPEND "${lua_root}/")
 
@@ -21,9 +21,9 @@ add_custom_command(OUTPUT "${lua_sources}" VERBATIM
     -P "${writer}"
   DEPENDS ${lua_paths} "${writer}")
 
-add_library(clerk_machines STATIC src/lua_embed.c "${lua_sources}"
+add_library(clerk_machines STATIC src/lua/embed.c "${lua_sources}"
   $<TARGET_OBJECTS:core> $<TARGET_OBJECTS:clerk_curl> $<TARGET_OBJECTS:clerk_core>)
-target_include_directories(clerk_machines PRIVATE src)
+target_include_directories(clerk_machines PRIVATE src/lua)
 target_include_directories(clerk_machines SYSTEM PRIVATE ${LUA_HEADERS_INCLUDE_DIRS})
 target_link_libraries(clerk_machines PRIVATE PkgConfig::CURL PkgConfig::CJSON Threads::Threads m)
 set_target_properties(clerk_machines PROPERTIES INTERPROCEDURAL_OPTIMIZATION OFF
@@ -32,7 +32,7 @@ set_target_properties(clerk_core PROPERTIES EXPORT_NAME core)
 
 set(headers "${CMAKE_INSTALL_INCLUDEDIR}/clerk-machines")
 set(package "${CMAKE_INSTALL_LIBDIR}/cmake/clerk-machines")
-install(FILES src/clerk.h src/clerk_lua.h DESTINATION "${headers}")
+install(FILES src/core/clerk.h src/lua/clerk_lua.h DESTINATION "${headers}")
 install(TARGETS clerk_machines clerk_core EXPORT clerk-machines
   ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" INCLUDES DESTINATION "${headers}")
 install(EXPORT clerk-machines NAMESPACE clerk:: FILE clerk-machines-targets.cmake

@@ -1,4 +1,4 @@
-# Writes Lua modules as a C file, for src/lua_embed.h:
+# Writes Lua modules as a C file, for src/lua/embed.h:
 #
 #   cmake -DROOT=lua "-DFILES=clerk/machines/init.lua;…" -DOUTPUT=sources.c -P lua_sources.cmake
 
@@ -15,5 +15,5 @@ foreach(file IN LISTS FILES)
   string(APPEND rows "    {\"${module}\", \"@${file}\", ${text}, sizeof ${text}},\n")
 endforeach()
 
-file(WRITE "${OUTPUT}" "#include \"lua_embed.h\"\n\n${texts}"
+file(WRITE "${OUTPUT}" "#include \"embed.h\"\n\n${texts}"
   "const clerk_lua_source clerk_lua_sources[] = {\n${rows}    {0}};\n")

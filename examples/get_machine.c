@@ -2,11 +2,12 @@
 ** Gets a machine, without Lua: the core builds the request, judges the answers and tells what to
 ** try again; the libcurl transport moves the bytes; cJSON reads the body. From the checkout:
 **
-**   cc -Isrc -o get_machine examples/get_machine.c src/[!lv]*.c \
+**   cc -Isrc/core -Isrc/curl -o get_machine examples/get_machine.c \
+**     src/core/[!v]*.c src/curl/[a-z]*.c \
 **     $(pkg-config --cflags --libs libcurl libcjson) -lm -pthread
 **   CLERK_SECRET_KEY=sk_test_… ./get_machine mch_…
 **
-** (The sources but those for Lua and the version.) CLERK_API_URL may name another API, such as the
+** (All sources except those for Lua and the version.) CLERK_API_URL may name another API, such as the
 ** one that `bin/clerk-machines emulate` prints. Exit status: 0 done, 1 failed, 2 misused.
 */
 #include <cjson/cJSON.h>

@@ -779,8 +779,8 @@ get attempt 2: 200 in N ms, N bytes
   end)
 end)
 
-describe("clerk.machines.command.text", function()
-  local text = require "clerk.machines.command.text"
+describe("clerk.machines.cli.text", function()
+  local text = require "clerk.machines.cli.text"
 
   it("knows how many columns characters take", function()
     local widths = {
@@ -802,8 +802,8 @@ describe("clerk.machines.command.text", function()
   end)
 end)
 
-describe("clerk.machines.command.units", function()
-  local units = require "clerk.machines.command.units"
+describe("clerk.machines.cli.units", function()
+  local units = require "clerk.machines.cli.units"
 
   it("writes durations without loss, and reads what people write", function()
     local written = {

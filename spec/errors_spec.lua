@@ -277,7 +277,8 @@ describe("a TransportError", function()
 
   it("has every code that a failure may have", function()
     for _, code in ipairs { "dns_failed", "connect_failed", "connection_lost", "timeout",
-      "rate_limited", "tls_failed", "response_too_large", "bad_response", "cancelled", "no_resources" } do
+      "rate_limited", "tls_failed", "response_too_large", "bad_response", "cancelled",
+      "no_resources" } do
       assert.equal(code, get(fake.failure(code, true)).code)
     end
   end)

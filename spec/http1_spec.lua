@@ -1,8 +1,8 @@
 -- The HTTP/1.1 of transports that have only a socket: requests written, answers read from pieces of
 -- any size, hostile ones too, and the same bytes given to libcurl.
 
-local http1 = require "clerk.machines.http1"
-local libcurl = require "clerk.machines.libcurl"
+local http1 = require "clerk.machines.nginx.http1"
+local libcurl = require "clerk.machines.loop.transport"
 local server = require "support.server"
 
 local MAX_BODY = 1000

@@ -113,7 +113,8 @@ describe("A kept connection of HTTP/1.1", function()
   -- The first response, by how its end is told, comes in one write with the beginning of another.
   local framings = {
     ["Content-Length"] = [["Content-Length: 18\r\n\r\n" .. '{"id":"mch_first"}']],
-    ["chunks"] = [["Transfer-Encoding: chunked\r\n\r\n12\r\n" .. '{"id":"mch_first"}\r\n0\r\n\r\n']],
+    ["chunks"] =
+      [["Transfer-Encoding: chunked\r\n\r\n12\r\n" .. '{"id":"mch_first"}\r\n0\r\n\r\n']],
   }
   for scheme, start in pairs { http = server.start, https = start_tls } do
     for framing, response in pairs(framings) do

@@ -493,7 +493,8 @@ describe("The libcurl transport over TLS", function()
   it("refuses a `ca_file` that cannot be read, by name", function()
     local failure = failure_of(machines.new, { secret_key = KEY, ca_file = "/nowhere/ca.pem" })
     assert.equal("ArgumentError", failure.type)
-    assert.matches('ca_file "/nowhere/ca.pem" cannot be read: No such file', failure.message, 1, true)
+    local message = 'ca_file "/nowhere/ca.pem" cannot be read: No such file'
+    assert.matches(message, failure.message, 1, true)
     failure = failure_of(machines.new, { secret_key = KEY, ca_file = "/tmp" })
     assert.matches('ca_file "/tmp" cannot be read: ', failure.message, 1, true)
   end)
@@ -505,7 +506,8 @@ describe("The libcurl transport over TLS", function()
       local path = write_temporary(content)
       local failure = failure_of(machines.new, { secret_key = KEY, ca_file = path })
       assert.equal("ArgumentError", failure.type)
-      assert.equal(('ca_file "%s" holds no certificate in PEM format'):format(path), failure.message)
+      local message = 'ca_file "%s" holds no certificate in PEM format'
+      assert.equal(message:format(path), failure.message)
     end
   end)
 

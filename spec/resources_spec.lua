@@ -1,5 +1,5 @@
--- A process that runs out of file descriptors: calls fail with an error that says so, whichever part
--- needed one.
+-- A process that runs out of file descriptors: calls fail with an error that says so, whichever
+-- part needed one.
 
 local descriptors = require "support.descriptors"
 local machines = require "clerk.machines"
@@ -61,7 +61,9 @@ describe("Without a free file descriptor", function()
       for free = 1, 6 do
         local client = machines.new { secret_key = "sk_test_resources", base_url = url_of(web) }
         local ok, err
-        with_descriptors(free, function() ok, err = pcall(client.create, client, { name = "a" }) end)
+        with_descriptors(free, function()
+          ok, err = pcall(client.create, client, { name = "a" })
+        end)
         if not ok and err.code ~= "dns_failed" then check(err) end
         client:close()
       end
@@ -81,8 +83,9 @@ describe("Without a free file descriptor", function()
   end)
 
   it("a wait of a task does not spin or hang", function()
-    local client = machines.new { secret_key = "sk_test_resources", base_url = "http://127.0.0.1:1/v1",
-      retries = false }
+    local client = machines.new {
+      secret_key = "sk_test_resources", base_url = "http://127.0.0.1:1/v1", retries = false,
+    }
     with_descriptors(0, function()
       local task = client:spawn(function() return pcall(client.get, client, "mch_1") end)
       client:run()

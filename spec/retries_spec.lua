@@ -306,7 +306,8 @@ describe("Retry-After", function()
 
   it("shorter than the backoff does not shorten it, however often it comes", function()
     for _, text in ipairs { "0", "1" } do
-      local growing = waits(begin("GET", { backoff = { initial_interval = 3000 } }), busy(text), 0, 3)
+      local call = begin("GET", { backoff = { initial_interval = 3000 } })
+      local growing = waits(call, busy(text), 0, 3)
       assert.same({ 1500, 2250, 3375 }, growing)
     end
   end)

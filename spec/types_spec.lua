@@ -13,7 +13,7 @@ local read = files.read
 
 local types = read "lua/clerk/machines/types.lua"
 local errors_source = read "lua/clerk/machines/errors.lua"
-local emulator_source = read "lua/clerk/machines/emulator.lua"
+local emulator_source = read "lua/clerk/machines/emulator/init.lua"
 local faults_source = read "lua/clerk/machines/emulator/faults.lua"
 local readme = read "README.md"
 

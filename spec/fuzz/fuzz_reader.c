@@ -17,7 +17,7 @@ static unsigned more_bytes(unsigned char first) {
   return first < 0xE0 ? 1 : first < 0xF0 ? 2 : first < 0xF8 ? 3 : 4;
 }
 
-/* Decodes, and refuses what is not the one way to write it: not as src/utf8.c does. */
+/* Decodes, and refuses what is not the one way to write it: not as src/core/utf8.c does. */
 static bool is_utf8(const char *bytes, size_t length) {
   static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
   const unsigned char *at = (const unsigned char *)bytes;

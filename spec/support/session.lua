@@ -7,7 +7,7 @@
 -- or left to the collector with their client. Prints ten lines, evenly spread: calls, descriptors,
 -- resident memory, what malloc has given away and Lua's memory, in KiB.
 
-local libcurl = require "clerk.machines.libcurl"
+local libcurl = require "clerk.machines.loop.transport"
 local machines = require "clerk.machines"
 local posix = require "support.posix"
 

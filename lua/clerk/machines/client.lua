@@ -4,11 +4,12 @@ local call = require "clerk.machines.call"
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 local options = require "clerk.machines.options"
-local phases = require "clerk.machines.phases"
+local phases = require "clerk.machines.nginx.phases"
 local tasks = require "clerk.machines.scheduler"
 local pages = require "clerk.machines.pages"
 
-local default = require(phases.is_nginx and "clerk.machines.nginx" or "clerk.machines.libcurl")
+local default = require(phases.is_nginx and "clerk.machines.nginx.transport"
+  or "clerk.machines.loop.transport")
 
 ---@class clerk.machines.Client
 local Client = { __name = "clerk.machines.Client" }

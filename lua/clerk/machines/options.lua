@@ -5,7 +5,7 @@
 --- Tables of the caller's are read raw, so that what was checked is what is used.
 
 local core = require "clerk.machines.core"
-local phases = require "clerk.machines.phases"
+local phases = require "clerk.machines.nginx.phases"
 
 local options = {}
 

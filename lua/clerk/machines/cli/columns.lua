@@ -1,0 +1,143 @@
+--- Machines as a table. On a terminal it fits: the name comes last, in whatever room is left, and
+--- where that is little the columns before it make way. Elsewhere it is for other programs: one
+--- line a machine, fields between tabs, no head, times and numbers as such.
+
+local terminal = require "clerk.machines.cli.terminal"
+local text = require "clerk.machines.cli.text"
+local units = require "clerk.machines.cli.units"
+
+local Columns = {}
+Columns.__index = Columns
+
+local columns = {}
+
+local GAP = "  "
+local LEAST_NAME = 16
+
+local function number_of(value)
+  return type(value) == "number" and ("%.0f"):format(value) or "-"
+end
+
+local function count_of(value)
+  return type(value) == "table" and ("%d"):format(#value) or "-"
+end
+
+--- Each has a title, the field that it shows, how on a terminal and how elsewhere. The larger its
+--- `rank`, the sooner it makes way.
+local ID = { title = "ID", field = "id", show = text.of, tell = text.of, rank = 0 }
+local AGE = {
+  title = "AGE", field = "created_at", show = units.age, tell = units.date, rank = 1,
+  least = 6, -- later ones are older
+}
+local TTL = {
+  title = "TTL", field = "default_token_ttl", show = units.duration, tell = number_of, rank = 2,
+}
+local SCOPES = {
+  title = "SCOPES", field = "scoped_machines", show = count_of, tell = count_of, rank = 3,
+}
+local NAME = { title = "NAME", field = "name", show = text.of, tell = text.of }
+local LAST_RANK = 3
+
+columns.OF_MACHINES = { ID, AGE, TTL, SCOPES, NAME }
+columns.OF_SCOPED_MACHINES = { ID, AGE, TTL, NAME }
+
+-- ---------------------------------------------------------------- elsewhere
+
+local function tell(machine, layout)
+  local cells = {}
+  for i, column in ipairs(layout) do
+    cells[i] = column.tell(machine[column.field])
+  end
+  return table.concat(cells, "\t") .. "\n"
+end
+
+-- ---------------------------------------------------------------- on a terminal
+
+--- The column's width: that of its title or of its widest cell, if not more.
+local function widest(column, machines)
+  local width = math.max(text.width(column.title), column.least or 0)
+  for _, machine in ipairs(machines) do
+    width = math.max(width, text.width(column.show(machine[column.field])))
+  end
+  return width
+end
+
+--- What columns up to a rank leave for the name.
+local function room_beside(rank, layout, widths)
+  local room = terminal.width()
+  for i = 1, #layout - 1 do
+    if layout[i].rank <= rank then
+      room = room - widths[i] - #GAP
+    end
+  end
+  return room
+end
+
+--- Decides by the first machines; later ones come into the same columns. Where even the ID leaves
+--- too little, the name gets a line of its own.
+local function arrange(self, machines)
+  local widths = {}
+  for i, column in ipairs(self.layout) do
+    widths[i] = widest(column, machines)
+  end
+  local rank = LAST_RANK
+  while rank > 0 and room_beside(rank, self.layout, widths) < LEAST_NAME do
+    rank = rank - 1
+  end
+  self.rank, self.widths = rank, widths
+  self.room = room_beside(rank, self.layout, widths)
+  self.before_name = GAP
+  if self.room < LEAST_NAME then
+    self.before_name = "\n" .. GAP
+    self.room = math.max(1, terminal.width() - #GAP)
+  end
+end
+
+local function line(self, cell_of)
+  local cells = {}
+  for i = 1, #self.layout - 1 do
+    local column = self.layout[i]
+    if column.rank <= self.rank then
+      cells[#cells + 1] = text.pad(cell_of(column), self.widths[i])
+    end
+  end
+  local name = text.fit(cell_of(self.layout[#self.layout]), self.room)
+  local before = (table.concat(cells, GAP) .. self.before_name):gsub(" +\n", "\n")
+  return before .. name
+end
+
+local function head(self)
+  return terminal.bold(line(self, function(column)
+    return column.title
+  end)) .. "\n"
+end
+
+local function show(machine, self)
+  return line(self, function(column)
+    return column.show(machine[column.field])
+  end) .. "\n"
+end
+
+-- ---------------------------------------------------------------- the interface
+
+---@param layout table one of columns.OF_…
+function columns.new(layout)
+  return setmetatable({ layout = layout }, Columns)
+end
+
+--- Prints more machines; the first call decides on the columns' widths.
+---@param machines clerk.machines.ScopedMachine[]
+function Columns:add(machines)
+  local is_terminal = terminal.is(terminal.STDOUT)
+  local lines = {}
+  if is_terminal and not self.widths then
+    arrange(self, machines)
+    lines[1] = head(self)
+  end
+  for _, machine in ipairs(machines) do
+    lines[#lines + 1] = is_terminal and show(machine, self) or tell(machine, self.layout)
+  end
+  terminal.print(table.concat(lines))
+end
+
+return columns

@@ -1,0 +1,73 @@
+--- What is told of a command while it runs: every attempt and wait when asked to (`--verbose`),
+--- else, on a terminal, the page that a list is at and the wait that it is in.
+
+local terminal = require "clerk.machines.cli.terminal"
+
+local progress = {}
+
+local function outcome(event)
+  return event.status or event.code or "the client pauses"
+end
+
+-- ---------------------------------------------------------------- every attempt
+
+local lines = {}
+
+function lines.attempt(event)
+  return ("attempt %d: %s %s"):format(event.attempt, event.method, event.url)
+end
+
+function lines.answer(event, attempt_ms)
+  local size = event.bytes and (", %d bytes"):format(event.bytes) or ""
+  return ("attempt %d: %s in %d ms%s"):format(event.attempt, outcome(event), attempt_ms, size)
+end
+
+function lines.wait(event)
+  return ("%s: waiting %d ms"):format(outcome(event), event.wait_ms)
+end
+
+--- Tells of every attempt and every wait.
+---@return fun(event: clerk.machines.Event)
+function progress.verbose()
+  local attempt_began = 0
+  return function(event)
+    if event.type == "attempt" then
+      attempt_began = event.elapsed_ms
+    end
+    local line = lines[event.type]
+    if line then
+      terminal.note(event.operation .. " " .. line(event, event.elapsed_ms - attempt_began))
+    end
+  end
+end
+
+-- ---------------------------------------------------------------- where it is
+
+--- Shows the page and the wait in one line, which goes away.
+---@return fun(event: clerk.machines.Event)
+function progress.brief()
+  local page
+  local shown = {
+    attempt = function()
+      return page
+    end,
+    page = function(event)
+      local is_last = event.machines >= (event.total_count or 0)
+      page = not is_last and ("%d of %d machines"):format(event.machines, event.total_count) or nil
+      return page
+    end,
+    wait = function(event)
+      return ("%s: next attempt in %.0f s"):format(outcome(event), math.ceil(event.wait_ms / 1000))
+    end,
+    ["end"] = function()
+      return page
+    end,
+  }
+  return function(event)
+    if shown[event.type] then
+      terminal.show_status(shown[event.type](event))
+    end
+  end
+end
+
+return progress

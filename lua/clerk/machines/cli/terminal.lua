@@ -1,0 +1,196 @@
+--- The terminal: whether there is one, how wide it is, its colours, a line that comes and goes, and
+--- questions. All output goes through here, so that nothing runs into that line and no failure to
+--- write goes unnoticed.
+
+local core = require "clerk.machines.core"
+local failure = require "clerk.machines.cli.failure"
+local text = require "clerk.machines.cli.text"
+
+local terminal = {
+  PROGRAM = "clerk-machines",
+  name = "clerk-machines", -- of the command, as far as it is known: "clerk-machines scope add"
+  STDIN = 0,
+  STDOUT = 1,
+  STDERR = 2,
+}
+
+local DEFAULT_WIDTH = 80
+local BROKEN_PIPE = 32
+
+local known = {}
+
+--- Whether a descriptor is a terminal. Lua cannot tell: a child that inherits it can.
+---@param descriptor integer
+---@return boolean
+function terminal.is(descriptor)
+  if known[descriptor] == nil then
+    local status = os.execute(("test -t %d"):format(descriptor))
+    known[descriptor] = status == true or status == 0
+  end
+  return known[descriptor]
+end
+
+local function positive(value)
+  local number = tonumber(value)
+  return number and number >= 1 and math.floor(number) or nil
+end
+
+local function ask_stty()
+  local pipe = io.popen("stty size 2>/dev/null </dev/tty", "r")
+  local columns = pipe:read("*a"):match("^%d+ (%d+)")
+  pipe:close()
+  return columns
+end
+
+--- Its columns.
+---@return integer
+function terminal.width()
+  known.width = known.width or positive(os.getenv("COLUMNS")) or positive(ask_stty())
+    or DEFAULT_WIDTH
+  return known.width
+end
+
+-- ---------------------------------------------------------------- colours
+
+local function is_plain()
+  return (os.getenv("NO_COLOR") or "") ~= "" or os.getenv("TERM") == "dumb"
+end
+
+local function style(code)
+  return function(value, descriptor)
+    if is_plain() or not terminal.is(descriptor or terminal.STDOUT) then
+      return value
+    end
+    return ("\27[%dm%s\27[0m"):format(code, value)
+  end
+end
+
+---@type fun(value: string, descriptor?: integer): string
+terminal.bold = style(1)
+terminal.faint = style(2)
+
+-- ---------------------------------------------------------------- writing
+
+--- Writes everything, or returns nil, the problem and its number. Lua's own files lose what a pipe
+--- that does not block cannot take at once.
+local function write(descriptor, written)
+  local at, problem, code = 1, nil, nil
+  while at and at <= #written do
+    at, problem, code = core.write(descriptor, written, at)
+  end
+  return at, problem, code
+end
+
+--- If standard error fails, nothing is left to complain to.
+local function write_error(...)
+  write(terminal.STDERR, table.concat { ... })
+end
+
+-- ---------------------------------------------------------------- the line that comes and goes
+
+local status
+
+local function erase()
+  write_error("\r\27[K")
+end
+
+local function draw()
+  local line = text.fit(status, math.max(1, terminal.width() - 1))
+  write_error(terminal.faint(line, terminal.STDERR))
+end
+
+--- Shows a line below everything else, until it is changed or, by nil, removed. Only where standard
+--- error is a terminal that can remove it.
+---@param line string|nil
+function terminal.show_status(line)
+  if status == line then
+    return
+  elseif status then
+    erase()
+  end
+  local is_able = line and terminal.is(terminal.STDERR) and os.getenv("TERM") ~= "dumb"
+  status = is_able and line or nil
+  if status then
+    draw()
+  end
+end
+
+-- ---------------------------------------------------------------- printing
+
+--- Runs without the status line on the screen.
+local function above_status(f, ...)
+  if not status then
+    return f(...)
+  end
+  erase()
+  f(...)
+  draw()
+end
+
+local function write_output(written)
+  local ok, problem, code = write(terminal.STDOUT, written)
+  if not ok then
+    failure.raise(code ~= BROKEN_PIPE and "cannot write to standard output: " .. problem or nil)
+  end
+end
+
+--- Prints on standard output, at once.
+---@param written string
+function terminal.print(written)
+  above_status(write_output, written)
+end
+
+local function write_line(line)
+  write_error(text.clean(line), "\n")
+end
+
+--- Prints a line on standard error.
+---@param line string
+function terminal.note(line)
+  above_status(write_line, line)
+end
+
+--- Prints a problem on standard error, in one line.
+---@param problem string
+function terminal.complain(problem)
+  terminal.note(terminal.name .. ": " .. problem)
+end
+
+--- Prints what may help after a problem.
+---@param line string
+function terminal.hint(line)
+  write_error(terminal.faint(text.clean(line), terminal.STDERR), "\n")
+end
+
+--- Tells a person at the terminal, if there is one, why nothing is printed.
+---@param line string
+function terminal.remark(line)
+  if terminal.is(terminal.STDERR) then
+    terminal.hint(line)
+  end
+end
+
+-- ---------------------------------------------------------------- questions
+
+--- Whether there is somebody to ask.
+---@return boolean
+function terminal.can_ask()
+  return terminal.is(terminal.STDIN) and terminal.is(terminal.STDERR)
+end
+
+-- A child reads, because ^C ends the child in any case, but not a read of LuaJIT's. Without an
+-- answer the cursor is still on the question's line.
+local READ_LINE = [[IFS= read -r line || echo >&2; printf %s "$line"]]
+
+--- Asks a question that only "y" and "yes" affirm.
+---@param question string
+---@return boolean
+function terminal.ask(question)
+  write_error(text.clean(question), " [y/N] ")
+  local pipe = io.popen(READ_LINE, "r")
+  local answer = pipe:read("*a"):lower()
+  pipe:close()
+  return answer == "y" or answer == "yes"
+end
+
+return terminal

@@ -1,0 +1,50 @@
+--- The transport on libcurl: the default outside of nginx. In a task it yields, else it blocks.
+
+local core = require "clerk.machines.core"
+local tasks = require "clerk.machines.loop.tasks"
+
+local Libcurl = {}
+Libcurl.__index = Libcurl
+
+--- libcurl lets requests wait for a connection that others are making, and then for longer than
+--- their timeout. This much later it is the end all the same.
+local GRACE_MS = 50
+
+---@param request clerk.machines.Request
+---@return clerk.machines.Response|nil
+---@return clerk.machines.Failure|nil
+function Libcurl:send(request)
+  local transfer = self.curl:start(request)
+  local ends_at = core.now() + request.timeout_ms + GRACE_MS
+  local ok, is_finished = pcall(tasks.await, transfer, ends_at)
+  if ok and (is_finished or transfer:is_finished()) then
+    return transfer:take()
+  end
+  local sent = transfer:cancel()
+  if not ok then -- a signal or a hook
+    error(is_finished, 0)
+  elseif tasks.is_cancelled() then
+    return nil, { code = "cancelled", message = "the task was cancelled", sent = sent }
+  end
+  return nil, { code = "timeout", message = "no answer within the time allowed", sent = sent }
+end
+
+function Libcurl:close()
+  self.curl:close()
+end
+
+local libcurl = {}
+
+--- Makes a transport with connections of its own.
+---@param options { ca_file: string?, proxy: string?, max_connections: integer }
+---@return clerk.machines.Transport|nil
+---@return string|nil problem what is wrong with ca_file or proxy
+function libcurl.new(options)
+  local curl, problem = core.curl(options)
+  if not curl then
+    return nil, problem
+  end
+  return setmetatable({ curl = curl }, Libcurl)
+end
+
+return libcurl

@@ -1,0 +1,287 @@
+--- HTTP/1.1 over nginx's cosockets, which yield instead of blocking the worker: one exchange of a
+--- request for its answer.
+
+local core = require "clerk.machines.core"
+local errors = require "clerk.machines.errors"
+local http1 = require "clerk.machines.nginx.http1"
+local threads = require "clerk.machines.nginx.threads"
+
+local DEFAULT_PORTS = { http = 80, https = 443 }
+local KEEP_IDLE_MS = 60000
+local PIECE_BYTES = 64 * 1024
+
+--- nginx's resolver does not know it.
+local ADDRESSES = { localhost = { "127.0.0.1", "[::1]" } }
+
+--- No name, so that to connect to it asks the pool and nobody else.
+local NOWHERE = "["
+
+--- An exchange: request, destination, max_connections, connect_ends_at and ends_at (core.now's);
+--- then socket, and sent: whether any byte of the request may have left.
+local Exchange = {}
+Exchange.__index = Exchange
+
+local function is_address(host)
+  return host:find "^%[" or host:find "^[%d.]+$"
+end
+
+local function failure(code, message)
+  return nil, { code = code, message = message }
+end
+
+-- ---------------------------------------------------------------- connecting
+
+local function check_name(self)
+  local destination = self.destination
+  if destination.scheme == "https" and is_address(destination.host) then
+    return failure("tls_failed", ("nginx cannot verify the certificate of an address, as %s is "
+      .. "one: use a name"):format(destination.host))
+  end
+  return true
+end
+
+local function connect_failure(problem, destination)
+  if problem:find("no resolver", 1, true) then
+    errors.refuse(("nginx has no `resolver` to look up %s: add that directive to nginx.conf, such "
+      .. "as `resolver 127.0.0.53;`"):format(destination.host))
+  elseif problem:find "resol" then
+    return failure("dns_failed", problem)
+  elseif problem == "timeout" then
+    return failure("timeout", "no connection within the time allowed")
+  elseif problem:find "too many open files" then
+    return failure("no_resources", ("no connection to %s: %s; nginx's limit is set by "
+      .. "`worker_rlimit_nofile`"):format(destination.authority, problem))
+  end
+  return failure("connect_failed", "no connection to " .. destination.authority .. ": " .. problem)
+end
+
+--- Gives the socket what is left of a time; whether anything is.
+local function arm(self, ends_at)
+  local left = ends_at - core.now()
+  local ms = math.max(1, left)
+  self.socket:settimeouts(ms, ms, ms)
+  return left > 0
+end
+
+--- nginx's resolver has a timeout of its own, which may be longer.
+local function connect_to(self, address, pool)
+  local socket, port = self.socket, self.destination.port
+  if is_address(address) then
+    return socket:connect(address, port, pool)
+  end
+  local outcome, ok, problem = threads.within(self.connect_ends_at - core.now(), socket.connect,
+    socket, address, port, pool)
+  return ok, outcome == "done" and problem or outcome
+end
+
+--- Tries one address after the other; reports what was wrong with the first.
+local function connect_anew(self, pool)
+  local first_problem
+  for i, address in ipairs(self.destination.addresses) do
+    if not arm(self, self.connect_ends_at) and i > 1 then
+      break
+    end
+    local ok, problem = connect_to(self, address, pool)
+    if ok then
+      return true
+    end
+    first_problem = first_problem or problem
+  end
+  return nil, first_problem
+end
+
+--- Lets nginx look at its kept connections. It drops those that the server has closed, and those
+--- with bytes that nobody asked for, which would be taken for the next answer.
+local function drop_unusable()
+  ngx.sleep(0.001)
+end
+
+--- What the pool's name says is alike in all connections of that pool.
+local function connect(self)
+  local destination = self.destination
+  self.socket = ngx.socket.tcp()
+  drop_unusable()
+  local pool = {
+    pool = ("clerk.machines %s://%s:%d verified, %d"):format(destination.scheme, destination.host,
+      destination.port, self.max_connections),
+    pool_size = self.max_connections,
+  }
+  local ok, problem = self.socket:connect(NOWHERE, destination.port, pool)
+  if not ok then
+    ok, problem = connect_anew(self, pool)
+  end
+  if not ok then
+    return connect_failure(problem, destination)
+  end
+  return true
+end
+
+--- Directives that answer what OpenSSL says, by its numbers.
+local REMEDIES = {
+  ["^2:"] = "lua_ssl_trusted_certificate",
+  ["^18:"] = "lua_ssl_trusted_certificate",
+  ["^19:"] = "lua_ssl_trusted_certificate",
+  ["^20:"] = "lua_ssl_trusted_certificate",
+  ["^21:"] = "lua_ssl_trusted_certificate",
+  ["^22:"] = "lua_ssl_verify_depth",
+}
+
+--- "handshake failed" is all that nginx says when the connection was cut, and when the server does
+--- not speak TLS; either may pass. A number in front may be left from an earlier handshake.
+local function handshake_failure(problem, destination)
+  local message = ("no TLS with %s: %s"):format(destination.authority, problem)
+  if problem:find "handshake failed$" or problem:find "closed$" then
+    return failure("connect_failed", message .. " (the connection was cut, or the server does not "
+      .. "speak TLS; nginx's error log says which)")
+  end
+  for pattern, directive in pairs(REMEDIES) do
+    if problem:find(pattern) then
+      message = ("%s (see nginx's directive `%s`)"):format(message, directive)
+    end
+  end
+  return failure("tls_failed", message)
+end
+
+--- A certificate that is refused at once makes the handshake raise an assertion instead.
+local function handshake(self)
+  local destination = self.destination
+  if destination.scheme == "http" or self.socket:getreusedtimes() > 0 then
+    return true
+  end
+  arm(self, self.connect_ends_at)
+  local ok, session, problem = pcall(self.socket.sslhandshake, self.socket, nil, destination.name,
+    true)
+  if not ok then
+    return handshake_failure("its certificate was refused; nginx's error log says why, and "
+      .. "`lua_ssl_trusted_certificate` sets what nginx trusts", destination)
+  elseif problem == "timeout" then
+    return failure("timeout", "no TLS within the time allowed")
+  elseif not session then
+    return handshake_failure(problem, destination)
+  end
+  return true
+end
+
+-- ---------------------------------------------------------------- talking
+
+local function send(self)
+  local request = self.request
+  local bytes = http1.write_request {
+    method = request.method,
+    target = self.destination.target,
+    host = self.destination.authority,
+    headers = request.headers,
+    body = request.body,
+  }
+  arm(self, self.ends_at)
+  self.sent = true
+  local _, problem = self.socket:send(bytes)
+  if problem then
+    return failure("connection_lost", "the request could not be sent: " .. problem)
+  end
+  return true
+end
+
+local function read_failure(problem)
+  if problem == "timeout" then
+    return failure("timeout", "no answer within the time allowed")
+  end
+  return failure("connection_lost", "the answer could not be read: " .. problem)
+end
+
+--- Takes what comes next; whether the answer wants more, or nil and a failure.
+local function receive_piece(self, answer)
+  if not arm(self, self.ends_at) then
+    return read_failure "timeout"
+  end
+  local bytes, problem = self.socket:receiveany(PIECE_BYTES)
+  if bytes then
+    return answer:feed(bytes)
+  elseif problem ~= "closed" then
+    return read_failure(problem)
+  end
+  local ok, flaw = answer:finish()
+  return ok and false, flaw
+end
+
+local function receive(self)
+  local answer = http1.new_answer(self.request)
+  local wants_more, flaw
+  repeat
+    wants_more, flaw = receive_piece(self, answer)
+  until not wants_more
+  if flaw then
+    return nil, flaw
+  end
+  return answer
+end
+
+local function exchange(self)
+  local result, flaw
+  for _, step in ipairs { check_name, connect, handshake, send, receive } do
+    result, flaw = step(self)
+    if not result then
+      return nil, flaw
+    end
+  end
+  return result
+end
+
+-- ---------------------------------------------------------------- the interface
+
+--- Runs it, once.
+---@return clerk.machines.Response|nil
+---@return clerk.machines.Failure|nil
+function Exchange:run()
+  local answer, flaw = exchange(self)
+  if not answer then
+    self:close()
+    flaw.sent = self.sent
+    return nil, flaw
+  end
+  if not answer.is_reusable or not self.socket:setkeepalive(KEEP_IDLE_MS) then
+    self:close()
+  end
+  return { status = answer.status, headers = answer.headers, body = answer.body }
+end
+
+--- Ends it, wherever it is.
+function Exchange:close()
+  if self.socket then
+    self.socket:close()
+  end
+end
+
+local function parse(url)
+  local scheme, authority, target = url:match "^(https?)://([^/]+)(.*)$"
+  local host, port = authority:match "^(.*):(%d+)$"
+  host = (host or authority):lower()
+  local name = host:gsub("%.$", "")
+  return {
+    scheme = scheme,
+    authority = authority,
+    host = host,
+    port = tonumber(port) or DEFAULT_PORTS[scheme],
+    target = target,
+    name = name,
+    addresses = ADDRESSES[name] or { host },
+  }
+end
+
+local cosocket = {}
+
+---@param request clerk.machines.Request
+---@param max_connections integer how many idle ones are kept at most
+function cosocket.new(request, max_connections)
+  return setmetatable({
+    request = request,
+    connect_ends_at = core.now() + request.connect_timeout_ms,
+    ends_at = core.now() + request.timeout_ms,
+    destination = parse(request.url),
+    max_connections = max_connections,
+    socket = false,
+    sent = false,
+  }, Exchange)
+end
+
+return cosocket

@@ -1,0 +1,313 @@
+--- HTTP/1.1 without a socket (RFC 9112): a request as bytes, and an answer from bytes in pieces of
+--- any size. Compressed bodies are refused, so requests ask for plain ones. There is no HEAD.
+
+local HEAD_BYTES = 256 * 1024
+local HEAD_LINE_BYTES = 100 * 1024 - 1 -- as libcurl
+local CHUNK_LINE_BYTES = 4096
+local CHUNK_SIZE_DIGITS = 16
+local EXACT_DIGITS = 12
+local SMALL_BYTES = 4096
+
+local BAD, LARGE, LOST = "bad_response", "response_too_large", "connection_lost"
+local START = "HTTP/1."
+local BODILESS = { [204] = true, [304] = true }
+local IDENTITY = { identity = true, none = true, [""] = true }
+
+--- What a line may be: its limit, what is wrong with one that is longer, and what reads it.
+local lines = {}
+
+local function check(ok, code, message)
+  if not ok then
+    error({ code = code, message = message }, 0)
+  end
+end
+
+--- Small pieces are joined as they come: kept one by one they would take many times their bytes.
+local function append(pieces, piece)
+  while pieces[1] and #piece < SMALL_BYTES and #pieces[#pieces] <= #piece do
+    piece = table.remove(pieces) .. piece
+  end
+  pieces[#pieces + 1] = piece
+end
+
+local function trim(value)
+  local first = value:find "[^ \t]"
+  return first and value:match("^.*[^ \t]", first) or ""
+end
+
+-- ---------------------------------------------------------------- the body
+
+local function complete(self)
+  self.body, self.pieces = table.concat(self.pieces), nil
+  self.is_complete, self.is_reusable = true, self.is_persistent
+end
+
+--- Takes what is left of the body or of a chunk; returns where it has stopped.
+local function take_body(self, bytes, at)
+  local piece = bytes:sub(at, at + math.min(self.left, #bytes) - 1)
+  local coding = self.headers["content-encoding"] or ""
+  self.room, self.left = self.room - #piece, self.left - #piece
+  check(IDENTITY[coding:lower()], BAD, "the answer is compressed, which was not asked for")
+  check(self.room >= 0, LARGE, "the answer is larger than allowed")
+  append(self.pieces, piece)
+  if self.left == 0 and self.is_chunked then
+    self.awaits = lines.chunk_end
+  elseif self.left == 0 then
+    complete(self)
+  end
+  return at + #piece
+end
+
+--- What is more than any limit need not be exact.
+local function to_count(digits, base)
+  digits = digits:match "^0*(.*)$"
+  return #digits <= EXACT_DIGITS and tonumber("0" .. digits, base) or math.huge
+end
+
+local function read_chunk_size(self, line)
+  local digits, rest = line:match "^(%x+)[ \t]*(.?)"
+  local is_size = digits and #digits <= CHUNK_SIZE_DIGITS and (rest == "" or rest == ";")
+  check(is_size, BAD, lines.chunk_size.problem)
+  self.left = to_count(digits, 16)
+  self.awaits = self.left == 0 and lines.field or nil
+end
+
+local function read_chunk_end(self, line)
+  check(line == "", BAD, lines.chunk_end.problem)
+  self.awaits = lines.chunk_size
+end
+
+--- A length that is repeated must be the same each time (RFC 9110, 8.6).
+local function to_length(value)
+  local digits = value:match "^%d+"
+  for element in (value .. ","):gmatch "([^,]*)," do
+    check(trim(element) == digits, BAD, "invalid or differing Content-Length values")
+  end
+  return to_count(digits, 10)
+end
+
+--- A coding and a length together may be an attempt to smuggle an answer (RFC 9112, 6.3).
+local function begin_body(self, length)
+  local coding = self.headers["transfer-encoding"]
+  check(not coding or coding:lower() == "chunked", BAD, "an unknown Transfer-Encoding")
+  check(not coding or not length, BAD, "both a Content-Length and a Transfer-Encoding")
+  check(not length or length <= self.room, LARGE, "the answer is larger than allowed")
+  self.is_chunked, self.is_open = coding ~= nil, not coding and not length
+  self.is_persistent = self.is_persistent and not self.is_open
+  self.left = length or math.huge
+  self.awaits = coding and lines.chunk_size or nil
+end
+
+-- ---------------------------------------------------------------- the head
+
+--- A line that begins with a blank continues the one before (RFC 9112, 5.2).
+local function to_headers(fields)
+  local text = table.concat(fields, "\n"):gsub("\n([ \t])", "%1")
+  local headers = {}
+  for name, value in text:gmatch "([^:\n]*):([^\n]*)" do
+    name = name:lower()
+    headers[name] = headers[name] or {}
+    table.insert(headers[name], trim(value))
+  end
+  for name, values in pairs(headers) do
+    headers[name] = table.concat(values, ", ")
+  end
+  headers[""] = nil
+  return headers
+end
+
+local function end_head(self)
+  self.headers = to_headers(self.fields)
+  local options = "," .. (self.headers.connection or ""):lower() .. ","
+  self.is_persistent = self.is_persistent and not options:find "[, \t]close[, \t]"
+  local value = self.headers["content-length"]
+  local length = value and to_length(value)
+  if not BODILESS[self.status] then
+    begin_body(self, length)
+  end
+  if BODILESS[self.status] or self.left == 0 then
+    complete(self)
+  end
+end
+
+--- A head of 1XX is followed by another one, which takes its place; a trailer ends the answer.
+local function end_fields(self)
+  if self.status < 200 then
+    self.awaits = lines.status
+  elseif self.is_chunked then
+    complete(self)
+  else
+    end_head(self)
+  end
+end
+
+local function read_field(self, line)
+  if line == "" then
+    return end_fields(self)
+  end
+  local is_field = line:find "^[^%s:]*:" or (self.fields[1] and line:find "^[ \t]")
+  check(is_field, BAD, "a line of the answer's head is no header")
+  self.fields[#self.fields + 1] = line
+end
+
+local function read_status(self, line)
+  local minor, status = line:match "^HTTP/1%.([01]) %s*([1-9]%d%d)%f[%D]"
+  check(status, BAD, "the answer is not HTTP/1.1")
+  check(status ~= "101", BAD, "a change of protocol that was not asked for")
+  self.status, self.is_persistent = tonumber(status), minor == "1"
+  self.fields, self.awaits = {}, lines.field
+end
+
+-- ---------------------------------------------------------------- lines
+
+local function kind(limit, code, problem, read)
+  return { limit = limit, code = code, problem = problem, read = read }
+end
+
+lines.status = kind(HEAD_LINE_BYTES, LARGE, "the answer's head is larger than allowed", read_status)
+lines.field = kind(HEAD_LINE_BYTES, LARGE, "the answer's head is larger than allowed", read_field)
+lines.chunk_size = kind(CHUNK_LINE_BYTES, BAD, "a chunk without a size", read_chunk_size)
+lines.chunk_end = kind(#"\r\n", BAD, "a chunk longer than its size", read_chunk_end)
+
+--- Garbage is told by its first bytes: it may have no lines.
+local function check_start(self, piece)
+  local expected = START:sub(self.line_bytes + 1, self.line_bytes + #piece)
+  check(piece:sub(1, #expected) == expected, BAD, "the answer is not HTTP/1.1")
+end
+
+local function check_size(self, piece)
+  local awaits = self.awaits
+  local is_head = awaits == lines.status or awaits == lines.field
+  self.head_room = self.head_room - (is_head and #piece or 0)
+  self.line_bytes = self.line_bytes + #piece
+  check(self.line_bytes <= awaits.limit and self.head_room >= 0, awaits.code, awaits.problem)
+end
+
+--- A CR that ends no line could be taken for one that does (RFC 9112, 2.2).
+local function end_line(self, last_piece)
+  local line = (table.concat(self.line_pieces) .. last_piece):match "^(.-)\r?\n$"
+  self.line_pieces, self.line_bytes = {}, 0
+  check(not line:find "[%z\r]", BAD, "a NUL or a bare CR in a line of the answer")
+  self.awaits.read(self, line)
+end
+
+--- Takes the rest of a line, as far as it is there; returns where it has stopped.
+local function take_line(self, bytes, at)
+  local stop = bytes:find("\n", at, true)
+  local piece = bytes:sub(at, stop or #bytes)
+  if self.awaits == lines.status then
+    check_start(self, piece)
+  end
+  check_size(self, piece)
+  if stop then
+    end_line(self, piece)
+  else
+    append(self.line_pieces, piece)
+  end
+  return at + #piece
+end
+
+-- ---------------------------------------------------------------- the interface
+
+---@class clerk.machines.nginx.http1.Answer
+---@field has_begun boolean whether any byte of it has come
+---@field is_complete boolean then there are status, headers and body
+---@field status integer
+---@field headers table<string, string> names in lower case, repeated ones joined by ", "
+---@field body string
+---@field is_reusable boolean whether the connection can carry another request
+local Answer = {}
+Answer.__index = Answer
+
+local function take(self, bytes)
+  local at = 1
+  while at <= #bytes and not self.is_complete do
+    at = (self.awaits and take_line or take_body)(self, bytes, at)
+  end
+  self.is_reusable = self.is_reusable and at > #bytes
+end
+
+local function take_end(self)
+  if self.is_open and not self.is_complete then
+    complete(self)
+  end
+  local place = self.headers and "within the answer's body" or self.has_begun
+    and "within the answer's head" or "without an answer"
+  check(self.is_complete, LOST, "the connection was closed " .. place)
+end
+
+--- What has failed stays so. Only a want of memory is raised.
+local function advance(self, f, bytes)
+  if not self.failure then
+    local ok, problem = pcall(f, self, bytes)
+    if not ok and type(problem) ~= "table" then
+      error(problem, 0)
+    end
+    self.failure = not ok and problem or nil
+  end
+  if self.failure then
+    return nil, self.failure
+  end
+  return not self.is_complete
+end
+
+--- Takes bytes that have come. Those after the answer's end only spoil the connection.
+---@param bytes string
+---@return boolean|nil wants_more nil: the answer has failed
+---@return { code: clerk.machines.FailureCode, message: string }|nil failure
+function Answer:feed(bytes)
+  self.has_begun = self.has_begun or bytes ~= ""
+  return advance(self, take, bytes)
+end
+
+--- The peer has closed the connection: that ends some answers and fails the others.
+---@return true|nil
+---@return { code: clerk.machines.FailureCode, message: string }|nil failure
+function Answer:finish()
+  local _, failure = advance(self, take_end)
+  return not failure or nil, failure
+end
+
+local http1 = {}
+
+---@param limits { max_response_bytes: number, max_head_bytes: integer? } bytes of body and of heads
+---@return clerk.machines.nginx.http1.Answer
+function http1.new_answer(limits)
+  return setmetatable({
+    has_begun = false,
+    is_complete = false,
+    is_reusable = false,
+    room = limits.max_response_bytes,
+    head_room = limits.max_head_bytes or HEAD_BYTES,
+    awaits = lines.status,
+    line_pieces = {},
+    line_bytes = 0,
+    pieces = {},
+  }, Answer)
+end
+
+local function field(name, value)
+  assert(not name:find "[%c :]" and not value:find "[%z\r\n]", "no header")
+  return name .. ": " .. value .. "\r\n"
+end
+
+--- The bytes of a request. What breaks its lines is an error: the core has let none of it pass.
+---@param request { method: string, target: string, host: string, headers: table, body: string? }
+---@return string bytes
+function http1.write_request(request)
+  local line = request.method .. " " .. request.target .. " HTTP/1.1"
+  assert(line:find "^%u+ /[^%c ]* HTTP/1.1$", "no request line")
+  local parts =
+    { line, "\r\n", field("host", request.host), field("accept-encoding", "identity") }
+  for name, value in pairs(request.headers) do
+    parts[#parts + 1] = field(name, value)
+  end
+  if request.body then
+    parts[#parts + 1] = field("content-length", tostring(#request.body))
+  end
+  parts[#parts + 1] = "\r\n"
+  parts[#parts + 1] = request.body
+  return table.concat(parts)
+end
+
+return http1

@@ -1,0 +1,209 @@
+/* Arguments of an operation: Lua values into the core's. */
+#include <stdio.h>
+#include <string.h>
+
+#include "arguments.h"
+#include "guess.h"
+#include "parts.h"
+#include "support.h"
+
+static const char *type_name(lua_State *L, int index) {
+  return lua_touserdata(L, index) == NULL && lua_islightuserdata(L, index)
+             ? "null"
+             : luaL_typename(L, index);
+}
+
+static clerk_status refuse(lua_State *L, int index, const char *name, const char *expected,
+                           clerk_problem *problem) {
+  snprintf(problem->message, sizeof problem->message, "%s must be %s, got %s", name, expected,
+           type_name(L, index));
+  return CLERK_REFUSED;
+}
+
+static clerk_status read_text(lua_State *L, int index, const char *name, clerk_text *text,
+                              clerk_problem *problem) {
+  if (lua_type(L, index) != LUA_TSTRING) return refuse(L, index, name, "a string", problem);
+  *text = clerk_lua_text(L, index);
+  return CLERK_OK;
+}
+
+static clerk_status read_integer(lua_State *L, int index, const char *name, int64_t *integer,
+                                 clerk_problem *problem) {
+  if (lua_type(L, index) != LUA_TNUMBER) return refuse(L, index, name, "an integer", problem);
+  if (clerk_lua_integer(L, index, integer)) return CLERK_OK;
+  snprintf(problem->message, sizeof problem->message, "%s must be an integer, got %.14g", name,
+           (double)lua_tonumber(L, index));
+  return CLERK_REFUSED;
+}
+
+/* Counts the elements of the table at `index`; false when it is no array without holes. */
+static bool count_elements(lua_State *L, int index, size_t *count) {
+  int64_t largest = 0;
+  *count = 0;
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    int64_t key;
+    if (lua_type(L, -2) != LUA_TNUMBER || !clerk_lua_integer(L, -2, &key) || key < 1) {
+      lua_pop(L, 2);
+      return false;
+    }
+    if (key > largest) largest = key;
+    ++*count;
+  }
+  return (uint64_t)largest == *count;
+}
+
+/* Pushes a userdata that holds the items; their bytes are anchored by the table. */
+static clerk_status read_machine_ids(lua_State *L, int index, const char *name, clerk_value *value,
+                                     clerk_problem *problem) {
+  if (!lua_istable(L, index)) return refuse(L, index, name, "an array of machine IDs", problem);
+  if (!count_elements(L, index, &value->item_count)) {
+    snprintf(problem->message, sizeof problem->message,
+             "%s must be an array of machine IDs without holes", name);
+    return CLERK_REFUSED;
+  }
+  clerk_text *items = lua_newuserdata(L, (value->item_count + 1) * sizeof *items);
+  clerk_status status = CLERK_OK;
+  for (size_t i = 0; status == CLERK_OK && i < value->item_count; i++) {
+    char element[64];
+    snprintf(element, sizeof element, "%s[%zu]", name, i + 1);
+    lua_rawgeti(L, index, (int)(i + 1));
+    status = read_text(L, lua_gettop(L), element, &items[i], problem);
+    lua_pop(L, 1);
+  }
+  value->items = items;
+  return status;
+}
+
+/* Reads the value at `index`; may leave one anchor on the stack. */
+static clerk_status read_value(lua_State *L, int index, const clerk_parameter *parameter,
+                               clerk_value *value, clerk_problem *problem) {
+  value->given = true;
+  switch (parameter->type) {
+    case CLERK_INTEGER: return read_integer(L, index, parameter->name, &value->integer, problem);
+    case CLERK_MACHINE_IDS: return read_machine_ids(L, index, parameter->name, value, problem);
+    default: return read_text(L, index, parameter->name, &value->text, problem);
+  }
+}
+
+static clerk_status read_path(lua_State *L, const clerk_operation *operation, int index,
+                              clerk_value values[], clerk_problem *problem) {
+  clerk_status status = CLERK_OK;
+  for (int i = 0; status == CLERK_OK && operation->parameters[i].place == CLERK_PATH; i++) {
+    if (!operation->parameters[i].name) break;
+    status = read_value(L, index + i, &operation->parameters[i], &values[i], problem);
+  }
+  return status;
+}
+
+static bool is_param(const clerk_parameter *parameter) {
+  return parameter->place != CLERK_PATH;
+}
+
+static bool is_known(const clerk_operation *operation, clerk_text name) {
+  int i = strlen(name.bytes) == name.length ? clerk_find_parameter(operation, name.bytes) : -1;
+  return i >= 0 && is_param(&operation->parameters[i]);
+}
+
+static clerk_status refuse_unknown(const clerk_operation *operation, clerk_text name,
+                                   clerk_problem *problem) {
+  clerk_guess guess = {.given = name};
+  for (const clerk_parameter *each = operation->parameters; each->name; each++)
+    if (is_param(each)) clerk_guess_consider(&guess, each->name);
+  snprintf(problem->message, sizeof problem->message, "unknown parameter \"%.64s\" of %s%s%s%s",
+           name.bytes, operation->name, guess.name ? "; did you mean \"" : "",
+           guess.name ? guess.name : "", guess.name ? "\"?" : "");
+  return CLERK_REFUSED;
+}
+
+/* Of several unknown names the first in the alphabet is refused: a table has no order. */
+static clerk_status check_names(lua_State *L, const clerk_operation *operation, int params,
+                                clerk_problem *problem) {
+  clerk_text unknown = {0};
+  for (lua_pushnil(L); lua_next(L, params); lua_pop(L, 1)) {
+    if (lua_type(L, -2) != LUA_TSTRING) {
+      snprintf(problem->message, sizeof problem->message,
+               "params must hold parameters by name, got a key that is a %s", luaL_typename(L, -2));
+      lua_pop(L, 2);
+      return CLERK_REFUSED;
+    }
+    clerk_text name = clerk_lua_text(L, -2);
+    bool is_first = !unknown.bytes || strcmp(name.bytes, unknown.bytes) < 0;
+    if (is_first && !is_known(operation, name)) unknown = name;
+  }
+  return unknown.bytes ? refuse_unknown(operation, unknown, problem) : CLERK_OK;
+}
+
+/* Values stay anchored by the caller's table, which nothing changes until the request is built. */
+static clerk_status read_params(lua_State *L, const clerk_operation *operation, int params,
+                                clerk_value values[], clerk_problem *problem) {
+  clerk_status status = check_names(L, operation, params, problem);
+  for (int i = 0; status == CLERK_OK && operation->parameters[i].name; i++) {
+    const clerk_parameter *parameter = &operation->parameters[i];
+    if (parameter->place == CLERK_PATH) continue;
+    lua_pushstring(L, parameter->name);
+    lua_rawget(L, params);
+    if (!lua_isnil(L, -1)) status = read_value(L, lua_gettop(L), parameter, &values[i], problem);
+  }
+  return status;
+}
+
+clerk_status clerk_lua_read_arguments(lua_State *L, const clerk_operation *operation, int params,
+                                      clerk_value values[], clerk_problem *problem) {
+  luaL_checkstack(L, 2 * CLERK_PARAMETERS_MAX + 8, "arguments");
+  clerk_status status = read_path(L, operation, params + 1, values, problem);
+  if (status != CLERK_OK) return status;
+  if (lua_istable(L, params)) return read_params(L, operation, params, values, problem);
+  if (lua_isnil(L, params) && !clerk_takes_body(operation)) return CLERK_OK;
+  return refuse(L, params, "params", "a table", problem);
+}
+
+/* ------------------------------------------------------------------ single checks */
+
+static int answer_check(lua_State *L, clerk_status status, const clerk_problem *problem) {
+  if (status != CLERK_OK) return clerk_lua_refuse(L, status, problem);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* core.check_base_url(url, allow_http) -> true | nil, problem */
+static int core_check_base_url(lua_State *L) {
+  clerk_problem problem;
+  clerk_text url = clerk_lua_text(L, 1);
+  return answer_check(L, clerk_check_base_url(url, lua_toboolean(L, 2), &problem), &problem);
+}
+
+/* core.check_header(name, value) -> true | nil, problem */
+static int core_check_header(lua_State *L) {
+  clerk_problem problem;
+  clerk_text name = clerk_lua_text(L, 1), value = clerk_lua_text(L, 2);
+  return answer_check(L, clerk_check_header(name, value, &problem), &problem);
+}
+
+/* core.check_secret_key(key) -> true | nil, problem */
+static int core_check_secret_key(lua_State *L) {
+  clerk_problem problem;
+  return answer_check(L, clerk_check_secret_key(clerk_lua_text(L, 1), &problem), &problem);
+}
+
+/* core.nearest(name, names) -> which of the names was probably meant, or nil */
+static int core_nearest(lua_State *L) {
+  clerk_guess guess = {.given = clerk_lua_text(L, 1)};
+  luaL_checktype(L, 2, LUA_TTABLE);
+  for (int i = 1; i <= (int)lua_rawlen(L, 2); i++) {
+    lua_rawgeti(L, 2, i);
+    clerk_guess_consider(&guess, clerk_lua_text(L, -1).bytes); /* kept alive by the table */
+    lua_pop(L, 1);
+  }
+  lua_pushstring(L, guess.name);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"check_base_url", core_check_base_url},
+                                     {"check_header", core_check_header},
+                                     {"check_secret_key", core_check_secret_key},
+                                     {"nearest", core_nearest},
+                                     {NULL, NULL}};
+
+void clerk_lua_add_checks(lua_State *L) {
+  luaL_setfuncs(L, functions, 0);
+}

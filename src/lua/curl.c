@@ -1,0 +1,280 @@
+/* The libcurl transport for Lua: see lua/clerk/machines/loop/transport.lua. */
+#include "curl.h"
+#include "parts.h"
+#include "support.h"
+
+#define LOOP_TYPE "clerk.machines.loop"
+#define CURL_TYPE "clerk.machines.curl"
+#define TRANSFER_TYPE "clerk.machines.transfer"
+
+/* Room for them at once; an answer may have more. */
+enum { USUAL_HEADERS = 16 };
+
+typedef struct shared_loop {
+  clerk_loop *loop;
+} shared_loop;
+
+/* Finalizers of the host's may still call when the loop has had its own. */
+static clerk_loop *loop_of(lua_State *L, const shared_loop *shared) {
+  if (!shared->loop) luaL_error(L, "the Lua state is being closed");
+  return shared->loop;
+}
+
+static clerk_loop *check_loop(lua_State *L) {
+  return loop_of(L, luaL_checkudata(L, 1, LOOP_TYPE));
+}
+
+static clerk_curl *check_curl(lua_State *L) {
+  return luaL_checkudata(L, 1, CURL_TYPE);
+}
+
+static clerk_transfer *check_transfer(lua_State *L) {
+  return luaL_checkudata(L, 1, TRANSFER_TYPE);
+}
+
+static void check_status(lua_State *L, clerk_status status) {
+  if (status == CLERK_NO_MEMORY) luaL_error(L, "not enough memory");
+  if (status == CLERK_REFUSED) luaL_error(L, "the transport is closed");
+}
+
+static lua_Integer integer_field(lua_State *L, int index, const char *name) {
+  lua_getfield(L, index, name);
+  lua_Integer integer = luaL_checkinteger(L, -1);
+  lua_pop(L, 1);
+  return integer;
+}
+
+/* ------------------------------------------------------------------ the loop */
+
+/* loop:step(ms): see clerk_loop_step */
+static int loop_step(lua_State *L) {
+  clerk_loop_step(check_loop(L), (int)luaL_checkinteger(L, 2));
+  return 0;
+}
+
+/* loop:next_finished() -> the key of a transfer, or nil */
+static int loop_next_finished(lua_State *L) {
+  clerk_transfer *transfer = clerk_loop_next_finished(check_loop(L));
+  if (!transfer) return 0;
+  lua_pushlightuserdata(L, transfer);
+  return 1;
+}
+
+/* loop:descriptor() -> fd or nil, ms until a step is due or nil */
+static int loop_descriptor(lua_State *L) {
+  int wait_ms;
+  int descriptor = clerk_loop_descriptor(check_loop(L), &wait_ms);
+  lua_pushinteger(L, descriptor);
+  lua_pushinteger(L, wait_ms);
+  for (int index = -2; index < 0; index++)
+    if (lua_tointeger(L, index) < 0) {
+      lua_pushnil(L);
+      lua_replace(L, index - 1);
+    }
+  return 2;
+}
+
+static int loop_gc(lua_State *L) {
+  shared_loop *shared = luaL_checkudata(L, 1, LOOP_TYPE);
+  clerk_loop_release(shared->loop);
+  shared->loop = NULL;
+  return 0;
+}
+
+/* ------------------------------------------------------------------ a client's connections */
+
+/* core.curl { ca_file, proxy, max_connections } -> curl | nil, problem */
+static int core_curl(lua_State *L) {
+  clerk_problem problem;
+  clerk_loop *loop = loop_of(L, lua_touserdata(L, lua_upvalueindex(1)));
+  luaL_checktype(L, 1, LUA_TTABLE);
+  clerk_curl_options options = {.ca_file = clerk_lua_field(L, 1, "ca_file"),
+                                .proxy = clerk_lua_field(L, 1, "proxy"),
+                                .max_connections = (long)integer_field(L, 1, "max_connections")};
+  clerk_curl *curl = clerk_lua_new(L, sizeof *curl, CURL_TYPE);
+  clerk_status status = clerk_curl_init(curl, loop, &options, &problem);
+  return status == CLERK_OK ? 1 : clerk_lua_refuse(L, status, &problem);
+}
+
+/* Copies the headers of the request at `index` into the transfer. */
+static void add_headers(lua_State *L, int index, clerk_transfer *transfer) {
+  lua_getfield(L, index, "headers");
+  int headers = lua_gettop(L);
+  luaL_checktype(L, headers, LUA_TTABLE);
+  for (lua_pushnil(L); lua_next(L, headers); lua_pop(L, 1)) {
+    const char *name = clerk_lua_text(L, -2).bytes;
+    check_status(L, clerk_transfer_add_header(transfer, name, clerk_lua_text(L, -1).bytes));
+  }
+  lua_pop(L, 1);
+}
+
+static void add_body(lua_State *L, int index, clerk_transfer *transfer) {
+  lua_getfield(L, index, "body");
+  if (!lua_isnil(L, -1)) check_status(L, clerk_transfer_set_body(transfer, clerk_lua_text(L, -1)));
+  lua_pop(L, 1);
+}
+
+/* curl:start(request) -> transfer */
+static int curl_start(lua_State *L) {
+  clerk_curl *curl = check_curl(L);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  clerk_curl_request request = {
+      .method = clerk_lua_field(L, 2, "method"),
+      .url = clerk_lua_field(L, 2, "url"),
+      .timeout_ms = (long)integer_field(L, 2, "timeout_ms"),
+      .connect_timeout_ms = (long)integer_field(L, 2, "connect_timeout_ms"),
+      .max_response_bytes = (size_t)integer_field(L, 2, "max_response_bytes")};
+  luaL_argcheck(L, request.method && request.url, 2, "a method and an url expected");
+  clerk_transfer *transfer = clerk_lua_new(L, sizeof *transfer, TRANSFER_TYPE);
+  add_headers(L, 2, transfer);
+  add_body(L, 2, transfer);
+  check_status(L, clerk_curl_start(curl, transfer, &request));
+  return 1;
+}
+
+static int curl_close(lua_State *L) {
+  clerk_curl_close(check_curl(L));
+  return 0;
+}
+
+/* ------------------------------------------------------------------ a transfer */
+
+/* transfer:key() -> what loop:next_finished tells of it */
+static int transfer_key(lua_State *L) {
+  lua_pushlightuserdata(L, check_transfer(L));
+  return 1;
+}
+
+/* transfer:is_finished() */
+static int transfer_is_finished(lua_State *L) {
+  lua_pushboolean(L, check_transfer(L)->is_finished);
+  return 1;
+}
+
+/* Adds a header to the table on top of the stack. From the second of a name on its values come in a
+** table, to be joined when all are there: to join each would copy the first ones again and again.
+** Returns whether this was such a one. */
+static bool add_header(lua_State *L, clerk_text name, clerk_text value) {
+  lua_pushlstring(L, name.bytes, name.length);
+  lua_pushvalue(L, -1);
+  lua_rawget(L, -3);
+  bool is_again = !lua_isnil(L, -1);
+  if (lua_type(L, -1) == LUA_TSTRING) {
+    lua_createtable(L, 2, 0);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, 1);
+  }
+  lua_pushlstring(L, value.bytes, value.length);
+  if (is_again)
+    lua_rawseti(L, -2, (int)lua_rawlen(L, -2) + 1);
+  else
+    lua_replace(L, -2);
+  lua_rawset(L, -3);
+  return is_again;
+}
+
+/* Pushes the values in the table on top of the stack as one (RFC 9110, 5.3). */
+static void push_joined(lua_State *L) {
+  luaL_Buffer joined;
+  int values = lua_gettop(L), count = (int)lua_rawlen(L, values);
+  luaL_buffinit(L, &joined);
+  for (int i = 1; i <= count; i++) {
+    if (i > 1) luaL_addlstring(&joined, ", ", 2);
+    lua_rawgeti(L, values, i);
+    luaL_addvalue(&joined);
+  }
+  luaL_pushresult(&joined);
+}
+
+static void join_headers(lua_State *L) {
+  int headers = lua_gettop(L);
+  for (lua_pushnil(L); lua_next(L, headers); lua_settop(L, headers + 1)) {
+    if (!lua_istable(L, -1)) continue;
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    push_joined(L);
+    lua_replace(L, -2);
+    lua_rawset(L, headers);
+  }
+}
+
+static void push_headers(lua_State *L, clerk_transfer *transfer) {
+  clerk_text name, value;
+  size_t position = 0;
+  bool is_any_again = false;
+  lua_createtable(L, 0, USUAL_HEADERS);
+  while (clerk_transfer_next_header(transfer, &position, &name, &value))
+    is_any_again |= add_header(L, name, value);
+  if (is_any_again) join_headers(L);
+}
+
+static int push_response(lua_State *L, clerk_transfer *transfer) {
+  lua_createtable(L, 0, 3);
+  lua_pushinteger(L, transfer->status);
+  lua_setfield(L, -2, "status");
+  push_headers(L, transfer);
+  lua_setfield(L, -2, "headers");
+  lua_pushlstring(L, transfer->body.bytes, transfer->body.length);
+  lua_setfield(L, -2, "body");
+  return 1;
+}
+
+static int push_failure(lua_State *L, const clerk_transfer *transfer) {
+  lua_pushnil(L);
+  lua_createtable(L, 0, 3);
+  lua_pushstring(L, clerk_failure_name(transfer->failure));
+  lua_setfield(L, -2, "code");
+  lua_pushstring(L, transfer->message);
+  lua_setfield(L, -2, "message");
+  lua_pushboolean(L, transfer->sent);
+  lua_setfield(L, -2, "sent");
+  lua_pushboolean(L, transfer->is_final);
+  lua_setfield(L, -2, "final");
+  return 2;
+}
+
+/* transfer:take() -> response | nil, failure: once, after it is finished */
+static int transfer_take(lua_State *L) {
+  clerk_transfer *transfer = check_transfer(L);
+  luaL_argcheck(L, transfer->is_finished, 1, "the transfer is under way");
+  int results = transfer->has_response ? push_response(L, transfer) : push_failure(L, transfer);
+  clerk_transfer_end(transfer);
+  return results;
+}
+
+/* transfer:cancel() -> whether a byte of it may have left; stops it if it is under way, and nothing
+** else can be done with it then */
+static int transfer_cancel(lua_State *L) {
+  clerk_transfer *transfer = check_transfer(L);
+  lua_pushboolean(L, clerk_transfer_has_sent(transfer));
+  clerk_transfer_end(transfer);
+  return 1;
+}
+
+static const luaL_Reg loop_methods[] = {{"step", loop_step},
+                                        {"next_finished", loop_next_finished},
+                                        {"descriptor", loop_descriptor},
+                                        {"__gc", loop_gc},
+                                        {NULL, NULL}};
+
+static const luaL_Reg curl_methods[] = {
+    {"start", curl_start}, {"close", curl_close}, {"__gc", curl_close}, {NULL, NULL}};
+
+static const luaL_Reg transfer_methods[] = {
+    {"key", transfer_key},       {"is_finished", transfer_is_finished},
+    {"cancel", transfer_cancel}, {"take", transfer_take},
+    {"__gc", transfer_cancel},   {NULL, NULL}};
+
+/* Adds `loop`, the one of this Lua state, and `curl` to the module on top of the stack. */
+void clerk_lua_add_curl(lua_State *L) {
+  clerk_lua_register(L, LOOP_TYPE, loop_methods);
+  clerk_lua_register(L, CURL_TYPE, curl_methods);
+  clerk_lua_register(L, TRANSFER_TYPE, transfer_methods);
+  shared_loop *shared = clerk_lua_new(L, sizeof *shared, LOOP_TYPE);
+  shared->loop = clerk_loop_new();
+  if (!shared->loop) luaL_error(L, "not enough memory");
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "loop");
+  lua_pushcclosure(L, core_curl, 1);
+  lua_setfield(L, -2, "curl");
+}

@@ -1,0 +1,185 @@
+/* JSON into Lua values, in the one pass of the core's reader. */
+#include "json.h"
+
+#include <string.h>
+
+#include "parts.h"
+#include "support.h"
+
+/* A table is made with room for as many members as the latest of its depth has, so that a hostile
+** body cannot have much more memory reserved than it fills; the first one, for a machine's. */
+enum { FIRST_MEMBERS = 8, FIRST_ELEMENTS = 4, ROOM_MAX = 512 };
+
+/* A key comes again in every sibling, and often with the same string as its value. So what was read
+** last under a hash of the key is kept, on the Lua stack, and not made anew. */
+enum { KEPT_MAX = 16 };
+
+typedef struct kept_string {
+  clerk_text raw; /* in the document */
+  bool is_on_stack;
+} kept_string;
+
+typedef struct decoder {
+  lua_State *L;
+  clerk_reader *reader;
+  const clerk_lua_decoding *decoding;
+  unsigned deepest;               /* depth so far */
+  int count[CLERK_DEPTH_MAX + 1]; /* elements or members of the latest container of each depth */
+  bool is_object[CLERK_DEPTH_MAX + 1];
+  kept_string kept[2 * KEPT_MAX]; /* keys, then values */
+  int kept_base;                  /* stack index of the first one */
+  int key;                        /* where the latest key is kept */
+} decoder;
+
+static void push_new_string(const decoder *d) {
+  const clerk_text raw = d->reader->string;
+  char local[256];
+  if (!d->reader->escaped) {
+    lua_pushlstring(d->L, raw.bytes, raw.length);
+  } else if (raw.length <= sizeof local) {
+    lua_pushlstring(d->L, local, clerk_reader_unescape(d->reader, local));
+  } else {
+    char *owned = lua_newuserdata(d->L, raw.length);
+    lua_pushlstring(d->L, owned, clerk_reader_unescape(d->reader, owned));
+    lua_remove(d->L, -2);
+  }
+}
+
+static bool is_same_text(clerk_text a, clerk_text b) {
+  return a.bytes && a.length == b.length && memcmp(a.bytes, b.bytes, a.length) == 0;
+}
+
+/* Only a key, or a value that comes twice in a row, is worth its place on the stack. */
+static void push_kept_string(decoder *d, int place) {
+  const clerk_text raw = d->reader->string;
+  kept_string *kept = &d->kept[place];
+  bool is_same = is_same_text(kept->raw, raw);
+  if (is_same && kept->is_on_stack) {
+    lua_pushvalue(d->L, d->kept_base + place);
+    return;
+  }
+  push_new_string(d);
+  *kept = (kept_string){raw, is_same || place < KEPT_MAX};
+  if (!kept->is_on_stack) return;
+  lua_pushvalue(d->L, -1);
+  lua_replace(d->L, d->kept_base + place);
+}
+
+static void push_key(decoder *d) {
+  const clerk_text raw = d->reader->string;
+  size_t first = raw.length > 0 ? (unsigned char)*raw.bytes : 0;
+  d->key = (int)((raw.length + 5 * first) % KEPT_MAX);
+  push_kept_string(d, d->key);
+}
+
+static void push_string(decoder *d) {
+  if (d->reader->depth > 0 && d->is_object[d->reader->depth])
+    push_kept_string(d, KEPT_MAX + d->key);
+  else
+    push_new_string(d);
+}
+
+static int room_for(decoder *d, bool is_object) {
+  unsigned depth = d->reader->depth;
+  if (depth > d->deepest) {
+    d->deepest = depth;
+    return is_object ? FIRST_MEMBERS : FIRST_ELEMENTS;
+  }
+  if (d->is_object[depth] != is_object) return 0;
+  return d->count[depth] < ROOM_MAX ? d->count[depth] : ROOM_MAX;
+}
+
+static void push_container(decoder *d, bool is_object) {
+  int room = room_for(d, is_object);
+  luaL_checkstack(d->L, 4, "JSON");
+  lua_createtable(d->L, is_object ? 0 : room, is_object ? room : 0);
+  d->is_object[d->reader->depth] = is_object;
+  d->count[d->reader->depth] = 0;
+}
+
+/* The object is complete and on top of the stack. */
+static void finish_object(const decoder *d) {
+  if (d->decoding->object_metatable == 0) return;
+  lua_pushvalue(d->L, d->decoding->object_metatable);
+  lua_setmetatable(d->L, -2);
+}
+
+static void push_null(decoder *d) {
+  bool is_member = d->reader->depth > 0 && d->is_object[d->reader->depth];
+  if (is_member && !d->decoding->keep_null)
+    lua_pushnil(d->L);
+  else
+    lua_pushlightuserdata(d->L, NULL);
+}
+
+/* Pushes what the token stands for; false when no value is complete yet. */
+static bool push_token(decoder *d, clerk_token token) {
+  switch (token) {
+    case CLERK_TOKEN_NULL: push_null(d); return true;
+    case CLERK_TOKEN_FALSE: lua_pushboolean(d->L, 0); return true;
+    case CLERK_TOKEN_TRUE: lua_pushboolean(d->L, 1); return true;
+    case CLERK_TOKEN_INTEGER: clerk_lua_push_integer(d->L, d->reader->integer); return true;
+    case CLERK_TOKEN_FLOAT: lua_pushnumber(d->L, d->reader->number); return true;
+    case CLERK_TOKEN_STRING: push_string(d); return true;
+    case CLERK_TOKEN_KEY: push_key(d); return false;
+    case CLERK_TOKEN_ARRAY: push_container(d, false); return false;
+    case CLERK_TOKEN_OBJECT: push_container(d, true); return false;
+    case CLERK_TOKEN_OBJECT_END: finish_object(d); return true;
+    default: return true;
+  }
+}
+
+/* Moves the value on top of the stack into the container that it belongs to, if any. */
+static void store(decoder *d) {
+  unsigned depth = d->reader->depth;
+  if (depth == 0) return;
+  d->count[depth]++;
+  if (d->is_object[depth])
+    lua_rawset(d->L, -3);
+  else
+    lua_rawseti(d->L, -2, d->count[depth]);
+}
+
+bool clerk_lua_decode(lua_State *L, clerk_reader *reader, const clerk_lua_decoding *decoding,
+                      clerk_shape *shape) {
+  int top = lua_gettop(L);
+  decoder d = {.L = L, .reader = reader, .decoding = decoding, .kept_base = top + 1};
+  luaL_checkstack(L, 2 * KEPT_MAX + 4, "JSON");
+  lua_settop(L, top + 2 * KEPT_MAX);
+  for (;;) {
+    clerk_token token = clerk_reader_next(reader);
+    clerk_shape_note(shape, reader, token);
+    if (token == CLERK_TOKEN_END) {
+      lua_replace(L, top + 1);
+      lua_settop(L, top + 1);
+      return true;
+    }
+    if (token == CLERK_TOKEN_BROKEN) {
+      lua_settop(L, top);
+      return false;
+    }
+    if (push_token(&d, token)) store(&d);
+  }
+}
+
+/* core.decode(bytes [, object_metatable [, keep_null]]) -> value | nil, message, offset */
+static int core_decode(lua_State *L) {
+  clerk_reader reader;
+  clerk_shape shape = {0};
+  size_t offset;
+  lua_settop(L, 3);
+  clerk_lua_decoding decoding = {.object_metatable = lua_istable(L, 2) ? 2 : 0,
+                                 .keep_null = lua_toboolean(L, 3)};
+  clerk_reader_init(&reader, clerk_lua_text(L, 1));
+  if (clerk_lua_decode(L, &reader, &decoding, &shape)) return 1;
+  const char *problem = clerk_reader_problem(&reader, &offset);
+  lua_pushnil(L);
+  lua_pushfstring(L, "%s at byte %d", problem, (int)offset);
+  lua_pushinteger(L, (lua_Integer)offset);
+  return 3;
+}
+
+void clerk_lua_add_json(lua_State *L) {
+  lua_pushcfunction(L, core_decode);
+  lua_setfield(L, -2, "decode");
+}

@@ -1,0 +1,82 @@
+/* The core's tables for Lua: operations, and the codes of errors. */
+#include "parts.h"
+#include "support.h"
+
+static void set_bound(lua_State *L, const char *name, int64_t bound) {
+  if (bound == INT64_MIN || bound == INT64_MAX) return;
+  clerk_lua_set_integer(L, name, bound);
+}
+
+static void set_values(lua_State *L, const char *const *values) {
+  if (!values) return;
+  lua_newtable(L);
+  for (int i = 0; values[i]; i++) {
+    lua_pushstring(L, values[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "values");
+}
+
+static void push_parameter(lua_State *L, const clerk_parameter *parameter) {
+  static const char *const places[] = {"path", "query", "body"};
+  static const char *const types[] = {"string", "integer", "machine_id", "machine_ids"};
+  lua_newtable(L);
+  clerk_lua_set_string(L, "name", parameter->name);
+  clerk_lua_set_string(L, "place", places[parameter->place]);
+  clerk_lua_set_string(L, "type", types[parameter->type]);
+  clerk_lua_set_boolean(L, "required", parameter->required);
+  set_bound(L, "min", parameter->min);
+  set_bound(L, "max", parameter->max);
+  set_values(L, parameter->values);
+}
+
+static void push_operation(lua_State *L, const clerk_operation *operation) {
+  lua_newtable(L);
+  clerk_lua_set_string(L, "name", operation->name);
+  clerk_lua_set_string(L, "summary", operation->summary);
+  clerk_lua_set_string(L, "method", operation->method);
+  clerk_lua_set_string(L, "path", operation->path);
+  clerk_lua_set_boolean(L, "answers_secret", operation->answers_secret);
+  lua_newtable(L);
+  for (int i = 0; operation->parameters[i].name; i++) {
+    push_parameter(L, &operation->parameters[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "parameters");
+}
+
+static void push_operations(lua_State *L) {
+  lua_newtable(L);
+  for (int i = 0; clerk_operations[i].name; i++) {
+    push_operation(L, &clerk_operations[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+}
+
+/* ------------------------------------------------------------------ the codes of errors */
+
+static void push_failures(lua_State *L) {
+  lua_newtable(L);
+  for (int i = 0; clerk_failure_name((clerk_failure)i); i++) {
+    lua_pushstring(L, clerk_failure_name((clerk_failure)i));
+    lua_rawseti(L, -2, i + 1);
+  }
+}
+
+/* Those of answers that cannot be used. */
+static void push_judgements(lua_State *L) {
+  lua_newtable(L);
+  for (int i = CLERK_INVALID_JSON; clerk_judgement_name((clerk_judgement)i); i++) {
+    lua_pushstring(L, clerk_judgement_name((clerk_judgement)i));
+    lua_rawseti(L, -2, i - CLERK_INVALID_JSON + 1);
+  }
+}
+
+void clerk_lua_add_tables(lua_State *L) {
+  push_operations(L);
+  lua_setfield(L, -2, "operations");
+  push_failures(L);
+  lua_setfield(L, -2, "failures");
+  push_judgements(L);
+  lua_setfield(L, -2, "judgements");
+}

@@ -1,0 +1,14 @@
+/* What each file of the binding adds to the module on top of the stack. Internal to src/lua. */
+#ifndef CLERK_LUA_PARTS_H
+#define CLERK_LUA_PARTS_H
+
+#include <lua.h>
+
+void clerk_lua_add_tables(lua_State *L); /* operations.c: operations, failures, judgements */
+void clerk_lua_add_checks(lua_State *L); /* arguments.c: check_…, nearest */
+void clerk_lua_add_call(lua_State *L);   /* call.c: settings, call, result, is_retry_status */
+void clerk_lua_add_json(lua_State *L);   /* json.c: decode */
+void clerk_lua_add_curl(lua_State *L);   /* curl.c: loop, curl */
+void clerk_lua_add_system(lua_State *L); /* system.c: now, sleep, random, write, … */
+
+#endif

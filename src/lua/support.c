@@ -1,0 +1,90 @@
+/* Helpers of the binding. */
+#include "support.h"
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#if defined(__APPLE__)
+#include <sys/random.h>
+#endif
+
+void *clerk_lua_new(lua_State *L, size_t size, const char *metatable) {
+  void *memory = lua_newuserdata(L, size);
+  memset(memory, 0, size);
+  luaL_getmetatable(L, metatable);
+  lua_setmetatable(L, -2);
+  return memory;
+}
+
+void clerk_lua_register(lua_State *L, const char *metatable, const luaL_Reg *methods) {
+  luaL_newmetatable(L, metatable);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}
+
+int clerk_lua_refuse(lua_State *L, clerk_status status, const clerk_problem *problem) {
+  if (status == CLERK_NO_MEMORY) return luaL_error(L, "not enough memory");
+  lua_pushnil(L);
+  lua_pushstring(L, problem->message);
+  return 2;
+}
+
+clerk_text clerk_lua_text(lua_State *L, int index) {
+  clerk_text text;
+  if (lua_type(L, index) != LUA_TSTRING) luaL_checktype(L, index, LUA_TSTRING);
+  text.bytes = lua_tolstring(L, index, &text.length);
+  return text;
+}
+
+const char *clerk_lua_field(lua_State *L, int index, const char *name) {
+  lua_getfield(L, index, name);
+  const char *value = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+  lua_pop(L, 1);
+  return value;
+}
+
+bool clerk_lua_integer(lua_State *L, int index, int64_t *integer) {
+  if (lua_type(L, index) != LUA_TNUMBER) return false;
+#if LUA_VERSION_NUM >= 503
+  int is_integer;
+  *integer = lua_tointegerx(L, index, &is_integer);
+  return is_integer;
+#else
+  double number = lua_tonumber(L, index);
+  if (!(number >= -0x1p63 && number < 0x1p63) || floor(number) != number) return false;
+  *integer = (int64_t)number;
+  return true;
+#endif
+}
+
+void clerk_lua_push_integer(lua_State *L, int64_t integer) {
+#if LUA_VERSION_NUM >= 503
+  lua_pushinteger(L, integer);
+#else
+  lua_pushnumber(L, (lua_Number)integer);
+#endif
+}
+
+void clerk_lua_set_string(lua_State *L, const char *name, const char *value) {
+  lua_pushstring(L, value);
+  lua_setfield(L, -2, name);
+}
+
+void clerk_lua_set_integer(lua_State *L, const char *name, int64_t value) {
+  clerk_lua_push_integer(L, value);
+  lua_setfield(L, -2, name);
+}
+
+void clerk_lua_set_boolean(lua_State *L, const char *name, bool value) {
+  lua_pushboolean(L, value);
+  lua_setfield(L, -2, name);
+}
+
+double clerk_lua_random(void) {
+  uint32_t bits = 0;
+  if (getentropy(&bits, sizeof bits) != 0) bits = UINT32_MAX / 2;
+  return bits / 4294967296.0;
+}

@@ -1,0 +1,50 @@
+/*
+** Helpers of the binding, the only part that knows Lua. No other file of the binding is included here.
+**
+** A Lua error is a longjmp. So everything that must be freed belongs to a userdata, which is zeroed
+** and has its metatable before it acquires anything.
+*/
+#ifndef CLERK_LUA_SUPPORT_H
+#define CLERK_LUA_SUPPORT_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "clerk.h"
+
+#if LUA_VERSION_NUM < 502 /* LuaJIT */
+#define luaL_setfuncs(L, functions, upvalues) luaL_register(L, NULL, functions)
+#define lua_rawlen lua_objlen
+#define lua_setuservalue lua_setfenv
+#define lua_getuservalue lua_getfenv
+#endif
+
+/* Pushes a new zeroed userdata that has the metatable of that name. */
+void *clerk_lua_new(lua_State *L, size_t size, const char *metatable);
+
+/* Registers a metatable with these methods and a __gc; its __index is the table itself. */
+void clerk_lua_register(lua_State *L, const char *metatable, const luaL_Reg *methods);
+
+/* Pushes nil and the problem's message, or raises when the status is CLERK_NO_MEMORY. */
+int clerk_lua_refuse(lua_State *L, clerk_status status, const clerk_problem *problem);
+
+/* The string at `index` as text. Raises when it is not a string; does not convert numbers. */
+clerk_text clerk_lua_text(lua_State *L, int index);
+
+/* The string field of the table at `index`, which must keep it alive; NULL when absent. */
+const char *clerk_lua_field(lua_State *L, int index, const char *name);
+
+/* The integer at `index`, also when it is a float with an integral value; false when it is not one. */
+bool clerk_lua_integer(lua_State *L, int index, int64_t *integer);
+
+void clerk_lua_push_integer(lua_State *L, int64_t integer);
+
+/* A number in [0, 1), different in every process, forked ones too. */
+double clerk_lua_random(void);
+
+/* Set a field of the table on top of the stack; a NULL string leaves it absent. */
+void clerk_lua_set_string(lua_State *L, const char *name, const char *value);
+void clerk_lua_set_integer(lua_State *L, const char *name, int64_t value);
+void clerk_lua_set_boolean(lua_State *L, const char *name, bool value);
+
+#endif

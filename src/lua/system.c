@@ -1,0 +1,117 @@
+/* What Lua's own libraries do not offer: a monotonic clock, processes, coroutines, output. */
+#include <errno.h>
+#include <math.h>
+#include <poll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "descriptors.h"
+#include "parts.h"
+#include "support.h"
+#include "utf8.h"
+
+/* ------------------------------------------------------------------ coroutines */
+
+/* core.is_yieldable() -> whether the caller can yield: not below a C function such as string.gsub.
+** nginx's Lua may lack coroutine.isyieldable. */
+static int core_is_yieldable(lua_State *L) {
+  lua_pushboolean(L, lua_isyieldable(L));
+  return 1;
+}
+
+/* ------------------------------------------------------------------ time and chance */
+
+/* core.now() -> ms of a clock that only goes forward */
+static int core_now(lua_State *L) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  clerk_lua_push_integer(L, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+  return 1;
+}
+
+/* core.process_id() -> another one after a fork, in the child */
+static int core_process_id(lua_State *L) {
+  clerk_lua_push_integer(L, getpid());
+  return 1;
+}
+
+/* core.now_us() -> the same clock in microseconds */
+static int core_now_us(lua_State *L) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  clerk_lua_push_integer(L, (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+  return 1;
+}
+
+/* core.sleep(ms): may return early, so that a signal gets its turn */
+static int core_sleep(lua_State *L) {
+  double ms = (double)luaL_checknumber(L, 1);
+  struct timespec wait = {(time_t)(ms / 1000), (long)fmod(ms, 1000) * 1000000};
+  if (ms > 0) nanosleep(&wait, NULL);
+  return 0;
+}
+
+/* core.random() -> a number in [0, 1) */
+static int core_random(lua_State *L) {
+  lua_pushnumber(L, clerk_lua_random());
+  return 1;
+}
+
+/* ------------------------------------------------------------------ output */
+
+/* core.clean(text, replacement) -> the text with a replacement for each character that is not
+** harmless (see clerk_utf8_is_harmless), and for each byte that is not UTF-8 */
+static int core_clean(lua_State *L) {
+  clerk_text text = clerk_lua_text(L, 1), replacement = clerk_lua_text(L, 2);
+  const char *end = text.bytes + text.length;
+  luaL_Buffer cleaned;
+  luaL_buffinit(L, &cleaned);
+  for (const char *at = text.bytes; at < end;) {
+    size_t length = clerk_utf8_sequence(at, end);
+    bool is_harmless = clerk_utf8_is_harmless(at, end);
+    clerk_text added = is_harmless ? (clerk_text){at, length} : replacement;
+    luaL_addlstring(&cleaned, added.bytes, added.length);
+    at += length > 0 ? length : 1;
+  }
+  luaL_pushresult(&cleaned);
+  return 1;
+}
+
+/* core.guard_descriptors(): see clerk_guard_standard_descriptors */
+static int core_guard_descriptors(lua_State *L) {
+  (void)L;
+  clerk_guard_standard_descriptors();
+  return 0;
+}
+
+/* core.write(fd, text, from) -> the position after what was written | nil, problem, errno. Waits
+** while the descriptor takes nothing, but may return early, so that a signal gets its turn. */
+static int core_write(lua_State *L) {
+  int fd = (int)luaL_checkinteger(L, 1);
+  clerk_text text = clerk_lua_text(L, 2);
+  size_t start = (size_t)luaL_checkinteger(L, 3) - 1;
+  luaL_argcheck(L, start <= text.length, 3, "a position in the text expected");
+  ssize_t written = write(fd, text.bytes + start, text.length - start);
+  bool is_full = written < 0 && errno == EAGAIN;
+  bool is_interrupted = written < 0 && errno == EINTR;
+  if (is_full) poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1);
+  if (is_full || is_interrupted) written = 0;
+  if (written < 0) return luaL_fileresult(L, 0, NULL);
+  clerk_lua_push_integer(L, (int64_t)start + written + 1);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"is_yieldable", core_is_yieldable},
+                                     {"now", core_now},
+                                     {"now_us", core_now_us},
+                                     {"process_id", core_process_id},
+                                     {"sleep", core_sleep},
+                                     {"random", core_random},
+                                     {"guard_descriptors", core_guard_descriptors},
+                                     {"clean", core_clean},
+                                     {"write", core_write},
+                                     {NULL, NULL}};
+
+void clerk_lua_add_system(lua_State *L) {
+  luaL_setfuncs(L, functions, 0);
+}
