@@ -134,13 +134,17 @@ static const char *string_of(const cJSON *object, const char *name) {
   return string ? string : "?";
 }
 
+/* NULL when memory runs out, and for what cJSON refuses and the core reads: lone surrogates. */
 static cJSON *read_body(const clerk_transfer *transfer) {
   return cJSON_ParseWithLength(transfer->body.bytes, transfer->body.length);
 }
 
 static int show_machine(const clerk_transfer *transfer) {
   cJSON *machine = read_body(transfer);
-  if (!machine) return give_up_without_memory(); /* that it is JSON has been judged */
+  if (!machine) {
+    fputs("get_machine: cannot read the answer\n", stderr);
+    return FAILED;
+  }
   printf("%s %s\n", string_of(machine, "id"), string_of(machine, "name"));
   cJSON_Delete(machine);
   return DONE;

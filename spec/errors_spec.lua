@@ -587,6 +587,16 @@ describe("a result", function()
     end
   end)
 
+  it("is read although it begins with a byte order mark", function()
+    assert.equal("mch_1", got('\239\187\191{"id":"mch_1"}', "get", "mch_1").id)
+  end)
+
+  it("has U+FFFD for a surrogate without its other half, so that one name hides no page", function()
+    local result = got('{"data":[{"id":"mch_1","name":"a\\ud83d"},{"id":"mch_2","name":"b"}]}', "list")
+    assert.equal("a\239\191\189", result.data[1].name)
+    assert.equal("b", result.data[2].name)
+  end)
+
   it("of a list has data and total_count", function()
     local result = got('{"data":[{"id":"mch_1"},{"id":"mch_2"}],"total_count":12}', "list")
     assert.same({ data = { { id = "mch_1" }, { id = "mch_2" } }, total_count = 12 }, result)

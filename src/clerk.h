@@ -194,9 +194,11 @@ typedef enum clerk_token {
 } clerk_token;
 
 /*
-** Reads one JSON document (RFC 8259, strictly, UTF-8) token by token: no allocation, no recursion,
-** containers nested at most CLERK_DEPTH_MAX deep. A literal without fraction and exponent that fits
-** 64 bits is an integer, every other number a float (infinite when it is too large for a double).
+** Reads one JSON document (RFC 8259, UTF-8) token by token: no allocation, no recursion, containers
+** nested at most CLERK_DEPTH_MAX deep. A literal without fraction and exponent that fits 64 bits is
+** an integer, every other number a float (infinite when it is too large for a double). It is strict,
+** with two exceptions: a byte order mark at the start is skipped, and an escaped surrogate without
+** its other half stands for U+FFFD.
 */
 typedef struct clerk_reader {
   /* of the latest token: */
