@@ -121,8 +121,8 @@ static clerk_attempt judge_answer(const clerk_operation *operation, clerk_transf
                            .sent = transfer->sent,
                            .status = transfer->status};
   if (!attempt.has_response) return attempt;
-  clerk_shape shape = clerk_shape_of(body_of(transfer));
-  attempt.judgement = clerk_judge(operation, attempt.status, &shape);
+  clerk_shape shape = clerk_shape_of(operation, body_of(transfer));
+  attempt.judgement = clerk_judge(&shape, attempt.status);
   copy_header(transfer, "retry-after", retry_after, sizeof retry_after);
   copy_header(transfer, "date", date, sizeof date);
   attempt.has_retry_after = clerk_parse_retry_after(retry_after, date, &attempt.retry_after_s);

@@ -299,15 +299,59 @@ describe("clerk-machines", function()
 
     it("passes on what it has never heard of, whatever it is", function()
       local odd = server.start [[
-        for request in connection:requests() do
-          connection:answer(200, '{"z":[[],{},null,true,0.1,1e300,-5],"id":7,"\\u0001":"\\u00e9"}')
-        end
+        connection:answer_all(200,
+          '{"z":[[],{},null,true,0.1,1e300,-5],"id":"7","name":7,"\\u0001":"\\u00e9"}')
       ]]
       local base = (" --base-url %s/v1"):format(odd:url())
       local compact = succeed("get mch_1 --json" .. base):gsub("\n *", "")
-      assert.equal([[{"\u0001": "é","id": 7,"z": [[],{},null,true,0.1,1e+300,-5]}]], compact)
-      assert.matches("^ID +%-\nName +%-\n", succeed("get mch_1" .. base))
+      local expected = [[{"\u0001": "é","id": "7","name": 7,"z": [[],{},null,true,0.1,1e+300,-5]}]]
+      assert.equal(expected, compact)
+      assert.matches("^ID +7\nName +%-\n", succeed("get mch_1" .. base))
       odd:stop()
+    end)
+  end)
+
+  describe("a success", function()
+    local CHANGES = {
+      { "update mch_1 --name a", "Updated mch_1.\n" },
+      { "delete mch_1 --yes", "Deleted mch_1.\n" },
+      { "scope add mch_1 mch_2", "mch_1 may call mch_2.\n" },
+      { "scope remove mch_1 mch_2", "mch_1 may no longer call mch_2.\n" },
+    }
+    local NO_204 = { "list", "get mch_1", "create a", "secret mch_1",
+      "rotate mch_1 --previous-token-ttl 0 --yes" }
+
+    local function with_answer(status, body, work)
+      local web = server.start("connection:answer_all(tonumber(values.status), values.body)",
+        { values = { status = tostring(status), body = body } })
+      work(" --base-url " .. web:url "/v1")
+      web:stop()
+    end
+
+    it("that lacks what it promises is none", function()
+      for _, body in ipairs { "{}", '{"message":"maintenance"}', '{"errors":[]}',
+        '{"object":"machine","id":"","deleted":false,"secret":""}' } do
+        with_answer(200, body, function(base)
+          for _, arguments in ipairs(NO_204) do
+            assert_refused(1, "unexpected_shape", arguments .. base)
+          end
+          for _, change in ipairs(CHANGES) do
+            assert_refused(1, "unexpected_shape", change[1] .. base)
+          end
+        end)
+      end
+    end)
+
+    it("without content is told by the IDs that were given", function()
+      with_answer(204, nil, function(base)
+        for _, change in ipairs(CHANGES) do
+          assert.equal(change[2], succeed(change[1] .. base))
+        end
+        assert.equal("{}\n", succeed("delete mch_1 --yes --json" .. base))
+        for _, arguments in ipairs(NO_204) do
+          assert_refused(1, "unexpected_shape", arguments .. base)
+        end
+      end)
     end)
   end)
 

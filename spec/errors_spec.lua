@@ -1,3 +1,4 @@
+local core = require "clerk.machines.core"
 local machines = require "clerk.machines"
 local fake = require "support.fake"
 
@@ -139,7 +140,8 @@ describe("an SDKError", function()
     { "an informational status", fake.answer(101, ""), "unexpected_status" },
     { "a success of HTML", fake.answer(200, html), "invalid_json" },
     { "a success of nothing", fake.answer(200, ""), "invalid_json" },
-    { "a success without content", fake.answer(204, ""), "invalid_json" },
+    { "a success without content", fake.answer(204, ""), "unexpected_shape" },
+    { "a success that resets", fake.answer(205, ""), "invalid_json" },
     { "a success cut short", fake.answer(200, '{"id":"mch_1"'), "invalid_json" },
     { "a success with more behind it", fake.answer(200, '{"id":"mch_1"}x'), "invalid_json" },
     { "a success in broken UTF-8", fake.answer(200, '{"id":"\255"}'), "invalid_json" },
@@ -150,6 +152,7 @@ describe("an SDKError", function()
     { "a success of true", fake.answer(201, "true"), "unexpected_shape" },
     { "a success of false", fake.answer(200, "false"), "unexpected_shape" },
     { "a success of null", fake.answer(200, "null"), "unexpected_shape" },
+    { "a success of errors", fake.answer(200, api_errors()), "unexpected_shape" },
     { "a move", fake.answer(301, "", { location = "https://b.test" }), "redirect_refused" },
     { "a redirect", fake.answer(302, html, { location = "/" }), "redirect_refused" },
     { "a redirect of the method", fake.answer(307), "redirect_refused" },
@@ -170,20 +173,9 @@ describe("an SDKError", function()
     end)
   end
 
-  it("meets a list whose data is no array", function()
-    for _, body in ipairs { "{}", '{"data":{}}', '{"data":null}', '{"data":"x"}', '{"data":1}',
-      '{"data":[],"data":{}}', '{"a":{"data":[]}}', '{"a":["data",[]]}', '{"total_count":0}' } do
-      local err = error_of(fake.answer(200, body), "list")
-      assert.equal("unexpected_shape", err.code)
-      assert.equal(body, err.body)
-    end
-  end)
-
-  it("does not meet a list for anything else", function()
-    for _, body in ipairs { '{"data":[]}', '{"data":[1,null,{}]}', '{"data":{},"data":[]}',
-      '{"data":[],"total_count":"many"}', '{"d\\u0061ta":[]}' } do
-      assert.is_table(fake.client({ fake.answer(200, body) }):list().data)
-    end
+  it("names what a success lacks", function()
+    local err = error_of(fake.answer(200, '{"object":"machine","id":"mch_1"}'), "delete", "mch_1")
+    assert.truthy(err.message:find("`deleted` of the answer must be true", 1, true))
   end)
 
   it("tells where broken JSON breaks", function()
@@ -199,6 +191,105 @@ describe("an SDKError", function()
     assert.equal(9, get(fake.answer(503, html, { ["retry-after"] = "9" })).retry_after)
     assert.is_nil(get(fake.answer(503, html)).retry_after)
   end)
+end)
+
+describe("A success of", function()
+  local scope = '"from_machine_id":"mch_1","to_machine_id":"mch_2"'
+
+  --- What each operation must answer: the call, the least that is a success, the members it must
+  --- hold, and whether a 204 is a success too.
+  local operations = {
+    list = { {}, '{"data":[]}', { "data" } },
+    create = { { { name = "a" } }, '{"id":"mch_1","secret_key":"ak_1"}', { "id", "secret_key" } },
+    get = { { "mch_1" }, '{"id":"mch_1"}', { "id" } },
+    update = { { "mch_1", {} }, '{"id":"mch_1"}', { "id" }, true },
+    delete = { { "mch_1" }, '{"deleted":true}', { "deleted" }, true },
+    get_secret_key = { { "mch_1" }, '{"secret":"ak_1"}', { "secret" } },
+    rotate_secret_key = { { "mch_1", { previous_token_ttl = 0 } }, '{"secret":"ak_1"}',
+      { "secret" } },
+    create_scope = { { "mch_1", { to_machine_id = "mch_2" } }, "{" .. scope .. "}",
+      { "from_machine_id", "to_machine_id" }, true },
+    delete_scope = { { "mch_1", "mch_2" }, "{" .. scope .. ',"deleted":true}', { "deleted" },
+      true },
+  }
+
+  --- What is not what a member must be, whichever it is.
+  local WRONG = { "null", "false", "0", "1", "{}", '{"id":"a"}', '""', '{"a":[]}' }
+
+  local function escaped(name)
+    return (name:gsub(".", function(letter) return ("\\u%04X"):format(letter:byte()) end))
+  end
+
+  for _, operation in ipairs(core.operations) do
+    local name = operation.name
+    local call, least, members, may_be_204 = (table.unpack or unpack)(operations[name], 1, 4)
+    local is_change = operation.method ~= "GET"
+
+    local function succeeds(answer)
+      local client = fake.client { answer }
+      return (client[name](client, (table.unpack or unpack)(call)))
+    end
+
+    --- That the answer is refused, and that a change may have been made.
+    local function refuses(body, code, status)
+      local err = error_of(fake.answer(status or 200, body), name, (table.unpack or unpack)(call))
+      assert.equal("SDKError", err.type)
+      assert.equal(code or "unexpected_shape", err.code)
+      assert.equal(is_change or nil, err.maybe_applied)
+      assert.equal(not operation.answers_secret and body or nil, err.body)
+      assert.is_nil(err.errors)
+    end
+
+    it(name .. " holds what it promises", function()
+      succeeds(fake.answer(200, least))
+      succeeds(fake.answer(201, "\239\187\191 " .. least .. "\n"))
+      succeeds(fake.answer(200, (least:gsub("}$", ',"errors":[],"new":{"id":5,"deleted":1}}'))))
+    end)
+
+    it(name .. " is not just any JSON", function()
+      for _, body in ipairs { "{}", "[]", "null", "true", '"mch_1"', '{"message":"maintenance"}',
+        '{"object":"machine","name":"a","deleted":false}', api_errors(), "[" .. least .. "]",
+        '{"a":' .. least .. "}", '{"a":[' .. least .. "]}" } do
+        refuses(body)
+      end
+    end)
+
+    for _, member in ipairs(members) do
+      it(("%s holds %s, and of the right kind"):format(name, member), function()
+        local place = '"' .. member .. '":'
+        local value = least:match(place .. "([^,}]+)")
+        for _, wrong in ipairs(WRONG) do
+          refuses((least:gsub(place .. "[^,}]+", place .. wrong)))
+          refuses((least:gsub("}$", "," .. place .. wrong .. "}")))
+          succeeds(fake.answer(200, (least:gsub("^{", "{" .. place .. wrong .. ","))))
+        end
+        if value ~= "true" then refuses((least:gsub(place .. "[^,}]+", place .. "true"))) end
+        if value ~= "[]" then refuses((least:gsub(place .. "[^,}]+", place .. '["a"]'))) end
+        refuses((least:gsub(member, member:upper())))
+        refuses((least:gsub(member, member .. "\\u0000")))
+        succeeds(fake.answer(200, (least:gsub(member, escaped(member):gsub("%%", "%%%%")))))
+      end)
+    end
+
+    it(name .. (may_be_204 and " may be a 204" or " is not a 204"), function()
+      for _, body in ipairs { "", least, "<html>" } do
+        if may_be_204 then
+          local result = succeeds(fake.answer(204, body))
+          assert.same({}, result)
+          assert.equal(core.result, getmetatable(result))
+          assert.is_string(tostring(result))
+        else
+          refuses(body, "unexpected_shape", 204)
+        end
+      end
+    end)
+
+    it(name .. " is not empty with any other status", function()
+      for _, status in ipairs { 200, 201, 202, 203, 205, 206, 299 } do
+        refuses("", "invalid_json", status)
+      end
+    end)
+  end
 end)
 
 describe("the trace", function()
@@ -569,7 +660,7 @@ describe("a result", function()
 
   if math.type then
     it("has whole numbers as integers", function()
-      local result = got('{"created_at":1700000000123,"big":9007199254740993}', "get", "m")
+      local result = got('{"id":"m","created_at":1700000000123,"big":9007199254740993}', "get", "m")
       assert.equal("integer", math.type(result.created_at))
       assert.equal("9007199254740993", tostring(result.big))
     end)
@@ -581,9 +672,9 @@ describe("a result", function()
     assert.same({ null, 1, null }, result.list)
   end)
 
-  it("may have any members at all", function()
-    for _, body in ipairs { "{}", '{"id":5}', '{"errors":[]}', '{"__tostring":1}' } do
-      assert.is_table(got(body, "get", "m"))
+  it("may have any members beside those that it must have", function()
+    for _, member in ipairs { '"object":5', '"errors":[]', '"__tostring":1', '"deleted":false' } do
+      assert.is_table(got('{"id":"m",' .. member .. "}", "get", "m"))
     end
   end)
 
@@ -592,7 +683,8 @@ describe("a result", function()
   end)
 
   it("has U+FFFD for a surrogate without its other half, so that one name hides no page", function()
-    local result = got('{"data":[{"id":"mch_1","name":"a\\ud83d"},{"id":"mch_2","name":"b"}]}', "list")
+    local result = got('{"data":[{"id":"mch_1","name":"a\\ud83d"},{"id":"mch_2","name":"b"}]}',
+      "list")
     assert.equal("a\239\191\189", result.data[1].name)
     assert.equal("b", result.data[2].name)
   end)
@@ -623,8 +715,9 @@ describe("a result", function()
   end)
 
   it("has a text of one line whatever the server sent", function()
-    for _, body in ipairs { "{}", '{"id":5,"object":[]}', '{"id":"a\\nb","object":"\\u001b"}',
-      '{"id":{},"object":null}', '{"from_machine_id":"m","to_machine_id":"n","object":"x"}' } do
+    for _, body in ipairs { '{"id":"m"}', '{"id":"m","object":[]}',
+      '{"id":"a\\nb","object":"\\u001b"}', '{"id":"m","object":null}', '{"id":"m","name":{}}',
+      '{"id":"m","from_machine_id":"m","to_machine_id":"n","object":"x"}' } do
       local text = tostring(got(body, "get", "m"))
       assert.is_string(text)
       assert.is_nil(text:find("%c"))

@@ -448,7 +448,7 @@ describe("the JSON reader", function()
       { "a high one before a letter", "\\ud800a", lone .. "a" },
       { "a high one before a short escape", "\\ud800\\n", lone .. "\n" },
       { "a high one before another escape", "\\ud800\\u0041", lone .. "A" },
-      { "a high one before the first after the low ones", "\\ud800\\ue000", lone .. utf8_of(0xE000) },
+      { "a high one before U+E000", "\\ud800\\ue000", lone .. utf8_of(0xE000) },
       { "a high one before a backslash", "\\ud800\\\\udc00", lone .. "\\udc00" },
       { "a low one before a raw character", "\\udc00\195\188", lone .. "\195\188" },
     }
@@ -588,7 +588,7 @@ describe("the JSON reader", function()
       assert.equal(4, refused("\239\187\191[a]"))
     end)
 
-    it("refuses a byte order mark elsewhere, a second one, a cut one and those of UTF-16", function()
+    it("refuses a byte order mark that is elsewhere, repeated, cut or of UTF-16", function()
       assert.equal(3, refused("\239\187\191"))
       assert.equal(3, refused("\239\187\191\239\187\191{}"))
       assert.equal(0, refused("\239\187{}"))

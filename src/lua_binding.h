@@ -64,8 +64,8 @@ typedef struct clerk_lua_decoding {
 } clerk_lua_decoding;
 
 /*
-** lua_json.c: reads a document and pushes its value; notes its shape. False, with nothing pushed
-** and the problem in the reader, when it is malformed.
+** lua_json.c: reads a document and pushes its value; notes its shape, when there is one to fill.
+** False, with nothing pushed and the problem in the reader, when it is malformed.
 */
 bool clerk_lua_decode(lua_State *L, clerk_reader *reader, const clerk_lua_decoding *decoding,
                       clerk_shape *shape);

@@ -3,6 +3,7 @@ local failure = require "clerk.machines.command.failure"
 local output = require "clerk.machines.command.output"
 local parameters = require "clerk.machines.command.parameters"
 local record = require "clerk.machines.command.record"
+local text = require "clerk.machines.command.text"
 
 local update = {
   usage = "<machine-id>",
@@ -29,7 +30,10 @@ function update.run(arguments)
     name = arguments.name,
     default_token_ttl = arguments.default_token_ttl,
   })
-  output.print(arguments, machine, record.text)
+  output.print(arguments, machine, function(updated)
+    return updated.id and record.text(updated) -- a 204 says no more than that it is done
+      or "Updated " .. text.of(arguments.machine_id) .. ".\n"
+  end)
 end
 
 return update
