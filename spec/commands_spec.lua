@@ -253,6 +253,28 @@ describe("clerk-machines", function()
       assert.falsy(pty.visible(text):find("of 510", 1, true))
     end)
 
+    it("does not stumble over numbers that are no whole ones, or too large", function()
+      for _, number in ipairs { "1e400", "-1e400", "700.5", "9223372036854775808" } do
+        local web = server.start([[
+          for request in connection:requests() do
+            local rows, offset = {}, request.target:match "offset=(%d+)"
+            for i = offset + 1, 500 do
+              rows[#rows + 1] = ('{"id":"mch_%d","created_at":%d,"default_token_ttl":%s}')
+                :format(i, 1000 - i, values.number)
+            end
+            connection:answer(200, ('{"data":[%s],"total_count":%s}'):format(
+              table.concat(rows, ","), values.number))
+          end
+        ]], { values = { number = number } })
+        for _, arguments in ipairs { "list", "list --json" } do
+          local text, status = on_terminal(arguments .. " --base-url " .. web:url "/v1")
+          assert.equal(0, status)
+          assert.truthy(pty.visible(text):find("mch_500", 1, true))
+        end
+        web:stop()
+      end
+    end)
+
     it("tells the same when only its output goes elsewhere", function()
       local text = on_crowded_terminal("list >" .. scratch)
       assert.matches("500 of 510 machines", text)
