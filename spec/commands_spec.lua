@@ -187,12 +187,14 @@ describe("clerk-machines", function()
       end
     end)
 
-    it("passes no control character of a name on", function()
-      create "\27[31mred\7\194\155m\226\128\174"
-      assert.matches("  %?%[31mred%?%?m%?\n$", on_terminal "list")
-      assert.matches("\t%?%[31mred%?%?m%?\n$", succeed "list")
+    it("passes nothing of a name on that a terminal obeys or that misleads", function()
+      create "\27[31mred\7\194\155m\226\128\174\226\128\168\216\156\243\160\129\129é"
+      assert.matches("  %?%[31mred%?%?m%?%?%?%?é\n$", on_terminal "list")
+      assert.matches("\t%?%[31mred%?%?m%?%?%?%?é\n$", succeed "list")
       local json = on_terminal "list --json"
-      assert.truthy(json:find([["\u001b[31mred\u0007\u009bm]], 1, true))
+      assert.truthy(json:find(
+        [["\u001b[31mred\u0007\u009bm\u202e\u2028\u061c\udb40\udc41é"]], 1, true))
+      assert.equal(client:list().data[1].name, succeed_with_json "list".data[1].name)
     end)
 
     it("has colours, but not with NO_COLOR or on a dumb terminal", function()

@@ -39,6 +39,25 @@ local function api_errors(fields)
     .. '"code":"machine_not_found"}]' .. (fields or "") .. "}"
 end
 
+--- What must not be shown: control characters, separators, marks that turn the direction of text or
+--- cannot be seen, and bytes that are not UTF-8.
+local UNSAFE = { "\0", "\1", "\t", "\n", "\r", "\27", "\31", "\127", "\194\128", "\194\133",
+  "\194\155", "\194\159", "\194\173", "\216\156", "\225\160\142", "\226\128\139", "\226\128\142",
+  "\226\128\143", "\226\128\168", "\226\128\169", "\226\128\170", "\226\128\171", "\226\128\172",
+  "\226\128\173", "\226\128\174", "\226\129\160", "\226\129\166", "\226\129\167", "\226\129\168",
+  "\226\129\169", "\239\187\191", "\239\191\185", "\243\160\129\129",
+  "\128", "\155", "\255", "\192\128", "\194", "\226\128", "\237\160\128", "\240\159\152",
+  "\244\144\128\128", "\194\155\155", "\233" }
+
+local function is_utf8(text)
+  return core.decode('["' .. text:gsub("%c", " ") .. '"]') ~= nil
+end
+
+--- As JSON escapes control characters.
+local function escaped(text)
+  return (text:gsub("%c", function(byte) return ("\\u%04x"):format(byte:byte()) end))
+end
+
 describe("ClerkErrors", function()
   local body = '{"errors":['
     .. '{"message":"is too long","long_message":"The name is too long.",'
@@ -216,7 +235,7 @@ describe("A success of", function()
   --- What is not what a member must be, whichever it is.
   local WRONG = { "null", "false", "0", "1", "{}", '{"id":"a"}', '""', '{"a":[]}' }
 
-  local function escaped(name)
+  local function all_escaped(name)
     return (name:gsub(".", function(letter) return ("\\u%04X"):format(letter:byte()) end))
   end
 
@@ -267,7 +286,7 @@ describe("A success of", function()
         if value ~= "[]" then refuses((least:gsub(place .. "[^,}]+", place .. '["a"]'))) end
         refuses((least:gsub(member, member:upper())))
         refuses((least:gsub(member, member .. "\\u0000")))
-        succeeds(fake.answer(200, (least:gsub(member, escaped(member):gsub("%%", "%%%%")))))
+        succeeds(fake.answer(200, (least:gsub(member, all_escaped(member)))))
       end)
     end
 
@@ -712,6 +731,32 @@ describe("a result", function()
     assert.truthy(tostring(result.data[1]):find("mch_1", 1, true))
     assert.truthy(tostring(result.data[1].scoped_machines[1]):find("mch_2", 1, true))
     assert.is_string(tostring(result))
+  end)
+
+  it("has a text that is cleaned as that of an error is", function()
+    for _, bad in ipairs(UNSAFE) do
+      if is_utf8(bad) then
+        local text = escaped("a" .. bad .. "z")
+        local machine = got(('{"object":"machine","id":"%s","name":"%s"}'):format(text, text),
+          "get", "m")
+        assert.equal("a" .. bad .. "z", machine.name)
+        assert.equal("machine a?z (a?z)", tostring(machine))
+        local scope = got(('{"object":"machine_scope","from_machine_id":"%s","to_machine_id":"%s"}')
+          :format(text, text), "create_scope", "m", { to_machine_id = "n" })
+        assert.equal("machine_scope a?z -> a?z", tostring(scope))
+      end
+    end
+  end)
+
+  it("of a list is decoded and shown whatever its total_count is", function()
+    local deep = ('{"data":[],"total_count":'):rep(400) .. "1" .. ("}"):rep(400)
+    for _, total in ipairs { "1e400", "-1e400", "700.5", "9223372036854775808", "1e-400", "-1",
+      "99999999999999999999", "null", '"many"', "[]", "{}", "true", deep } do
+      local result = got('{"data":[{"id":"m"}],"total_count":' .. total .. "}", "list")
+      assert.equal("m", result.data[1].id)
+      assert.matches("^machines: 1 of [^ ]+$", tostring(result))
+    end
+    assert.equal("machines: 0 of ?", tostring(got('{"data":[]}', "list")))
   end)
 
   it("has a text of one line whatever the server sent", function()

@@ -3,6 +3,7 @@
 local core = require "clerk.machines.core"
 local emulator_json = require "clerk.machines.emulator.json"
 local secrets = require "clerk.machines.command.secrets"
+local unicode = require "clerk.machines.unicode"
 
 local json = {}
 
@@ -10,11 +11,17 @@ local LARGEST_EXACT = 2 ^ 53
 
 local write
 
--- Terminals may obey the control characters C1 as well.
+local function escape(code_point)
+  if code_point < 0x10000 then
+    return ("\\u%04x"):format(code_point)
+  end
+  local high, low = math.floor((code_point - 0x10000) / 0x400), code_point % 0x400
+  return ("\\u%04x\\u%04x"):format(0xD800 + high, 0xDC00 + low)
+end
+
+--- Nothing is lost, and a terminal obeys nothing.
 local function string_text(value)
-  return (emulator_json.encode(value):gsub("\194([\128-\159])", function(byte)
-    return ("\\u%04x"):format(byte:byte())
-  end))
+  return unicode.clean(emulator_json.encode(value), escape)
 end
 
 local function float_text(value)

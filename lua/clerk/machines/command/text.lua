@@ -1,8 +1,8 @@
 --- Text of others on a terminal: harmless, and as wide as it will be.
 
-local text = {}
+local unicode = require "clerk.machines.unicode"
 
-local REPLACEMENT = "?"
+local text = {}
 
 -- The first and last code points of what takes no column of its own (marks that combine, joiners,
 -- selectors), and of what takes two (East Asian scripts, emoji). Roughly Unicode's, by blocks, and
@@ -20,47 +20,17 @@ local WIDE = {
   { 0xFFE0, 0xFFE6 }, { 0x16FE0, 0x1B2FF }, { 0x1F000, 0x1FAFF }, { 0x20000, 0x3FFFD },
 }
 
-local function is_within(ranges, code_point)
-  for _, range in ipairs(ranges) do
-    if code_point >= range[1] and code_point <= range[2] then
-      return true
-    end
-  end
-  return false
-end
-
-local function code_point_of(character)
-  local first = character:byte()
-  if first < 0x80 then
-    return first
-  end
-  local value = first % (first < 0xE0 and 0x20 or first < 0xF0 and 0x10 or 0x08)
-  for i = 2, #character do
-    value = value * 0x40 + character:byte(i) % 0x40
-  end
-  return value
-end
-
 local function columns_of(character)
-  local code_point = code_point_of(character)
-  if is_within(NARROW, code_point) then
+  local code_point = unicode.code_point(character)
+  if unicode.is_within(NARROW, code_point) then
     return 0
   end
-  return is_within(WIDE, code_point) and 2 or 1
+  return unicode.is_within(WIDE, code_point) and 2 or 1
 end
 
 local CHARACTER = "[^\128-\191][\128-\191]*"
 
---- Replaces what a terminal might obey: control characters, C1 too, and those that turn the
---- direction of what follows.
----@param value string
----@return string
-function text.clean(value)
-  return (value:gsub("%c", REPLACEMENT)
-    :gsub("\194[\128-\159]", REPLACEMENT)
-    :gsub("\226\128[\168-\174]", REPLACEMENT)
-    :gsub("\226\129[\166-\169]", REPLACEMENT))
-end
+text.clean = unicode.clean
 
 --- A string of the API's, harmless, or "-" for what is none.
 ---@param value any

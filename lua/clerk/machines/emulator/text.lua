@@ -1,37 +1,16 @@
 --- Text as it travels: UTF-8 and percent-encoding.
 
+local unicode = require "clerk.machines.unicode"
+
 local text = {}
-
--- The well-formed sequences of more than one byte (The Unicode Standard, table 3-7).
-local SEQUENCES = {
-  "^[\194-\223][\128-\191]()",
-  "^\224[\160-\191][\128-\191]()",
-  "^[\225-\236\238\239][\128-\191][\128-\191]()",
-  "^\237[\128-\159][\128-\191]()",
-  "^\240[\144-\191][\128-\191][\128-\191]()",
-  "^[\241-\243][\128-\191][\128-\191][\128-\191]()",
-  "^\244[\128-\143][\128-\191][\128-\191]()",
-}
-
-local function after_sequence(bytes, at)
-  for _, sequence in ipairs(SEQUENCES) do
-    local after = bytes:match(sequence, at)
-    if after then
-      return after
-    end
-  end
-end
 
 ---@param bytes string
 ---@return boolean
 function text.is_utf8(bytes)
-  local at = bytes:find("[\128-\255]")
-  while at do
-    local after = after_sequence(bytes, at)
-    if not after then
+  for character in bytes:gmatch "[\128-\255][\128-\191]*" do
+    if not unicode.code_point(character) then
       return false
     end
-    at = bytes:find("[\128-\255]", after)
   end
   return true
 end
