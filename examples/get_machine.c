@@ -122,8 +122,8 @@ static clerk_attempt judge_answer(const clerk_operation *operation, clerk_transf
                            .sent = transfer->sent,
                            .status = transfer->status};
   if (!attempt.has_response) return attempt;
-  clerk_shape shape = clerk_shape_of(body_of(transfer));
-  attempt.judgement = clerk_judge(operation, attempt.status, &shape);
+  clerk_shape shape = clerk_shape_of(operation, body_of(transfer));
+  attempt.judgement = clerk_judge(&shape, attempt.status);
   copy_header(transfer, "retry-after", retry_after, sizeof retry_after);
   copy_header(transfer, "date", date, sizeof date);
   attempt.has_retry_after = clerk_parse_retry_after(retry_after, date, &attempt.retry_after_s);
@@ -135,13 +135,17 @@ static const char *string_of(const cJSON *object, const char *name) {
   return string ? string : "?";
 }
 
+/* NULL when memory runs out, and for what cJSON refuses and the core reads: lone surrogates. */
 static cJSON *read_body(const clerk_transfer *transfer) {
   return cJSON_ParseWithLength(transfer->body.bytes, transfer->body.length);
 }
 
 static int show_machine(const clerk_transfer *transfer) {
   cJSON *machine = read_body(transfer);
-  if (!machine) return give_up_without_memory(); /* that it is JSON has been judged */
+  if (!machine) {
+    fputs("get_machine: cannot read the answer\n", stderr);
+    return FAILED;
+  }
   printf("%s %s\n", string_of(machine, "id"), string_of(machine, "name"));
   cJSON_Delete(machine);
   return DONE;

@@ -142,7 +142,7 @@ describe("clerk-machines", function()
         ["create a --scope -1"] = "422 form_param_value_invalid",
         ["rotate mch_1 --previous-token-ttl -y"] = "'%-y' is no duration",
         ["list --base-url -1"] = "base_url must be an absolute URL",
-        ["list --ca-file -1"] = "ca_file cannot be read",
+        ["list --ca-file -1"] = 'ca_file "%-1" cannot be read',
         ["list --secret-key-file --json"] = "cannot read the secret key: %-%-json: No such file",
       } do
         local status, _, errors = run(option)
@@ -223,22 +223,14 @@ describe("clerk-machines", function()
       end
     end)
 
-    it("passes no control character of a name on", function()
-      create "\27[31mred\7\194\155m\226\128\174"
-      assert.matches("  %?%[31mred%?%?m%?\n$", on_terminal "list")
-      assert.matches("\t%?%[31mred%?%?m%?\n$", succeed "list")
+    it("passes nothing of a name on that a terminal obeys or that misleads", function()
+      create "\27[31mred\7\194\155m\226\128\174\226\128\168\216\156\243\160\129\129é"
+      assert.matches("  %?%[31mred%?%?m%?%?%?%?é\n$", on_terminal "list")
+      assert.matches("\t%?%[31mred%?%?m%?%?%?%?é\n$", succeed "list")
       local json = on_terminal "list --json"
-      assert.truthy(json:find([["\u001b[31mred\u0007\u009bm\u202e"]], 1, true))
-    end)
-
-    it("passes no mark of direction and no separator of lines on", function()
-      local marks = "\216\156\226\128\142\226\128\168\226\128\170\226\129\166"
-      local machine = create("a" .. marks .. "b\194\160c\195\188")
-      assert.matches("\ta%?%?%?%?%?b\194\160c\195\188\n$", succeed "list")
-      assert.matches("\nName +a%?%?%?%?%?b\194\160c\195\188\n", succeed("get " .. machine.id))
-      local json = succeed("get --json " .. machine.id)
-      assert.truthy(json:find([["a\u061c\u200e\u2028\u202a\u2066b]], 1, true))
-      assert.equal(machine.name, read_json(json).name)
+      assert.truthy(json:find(
+        [["\u001b[31mred\u0007\u009bm\u202e\u2028\u061c\udb40\udc41é"]], 1, true))
+      assert.equal(client:list().data[1].name, succeed_with_json "list".data[1].name)
     end)
 
     it("replaces what is not UTF-8 in its own arguments", function()
@@ -318,6 +310,28 @@ describe("clerk-machines", function()
       assert.matches("500 of 510 machines", text)
       assert.equal(COUNT + 1, select(2, pty.visible(text):gsub("\n", "")))
       assert.falsy(pty.visible(text):find("of 510", 1, true))
+    end)
+
+    it("does not stumble over numbers that are no whole ones, or too large", function()
+      for _, number in ipairs { "1e400", "-1e400", "700.5", "9223372036854775808" } do
+        local web = server.start([[
+          for request in connection:requests() do
+            local rows, offset = {}, request.target:match "offset=(%d+)"
+            for i = offset + 1, 500 do
+              rows[#rows + 1] = ('{"id":"mch_%d","created_at":%d,"default_token_ttl":%s}')
+                :format(i, 1000 - i, values.number)
+            end
+            connection:answer(200, ('{"data":[%s],"total_count":%s}'):format(
+              table.concat(rows, ","), values.number))
+          end
+        ]], { values = { number = number } })
+        for _, arguments in ipairs { "list", "list --json" } do
+          local text, status = on_terminal(arguments .. " --base-url " .. web:url "/v1")
+          assert.equal(0, status)
+          assert.truthy(pty.visible(text):find("mch_500", 1, true))
+        end
+        web:stop()
+      end
     end)
 
     it("tells the same when only its output goes elsewhere", function()
@@ -401,15 +415,59 @@ describe("clerk-machines", function()
 
     it("passes on what it has never heard of, whatever it is", function()
       local odd = server.start [[
-        for request in connection:requests() do
-          connection:answer(200, '{"z":[[],{},null,true,0.1,1e300,-5],"id":7,"\\u0001":"\\u00e9"}')
-        end
+        connection:answer_all(200,
+          '{"z":[[],{},null,true,0.1,1e300,-5],"id":"7","name":7,"\\u0001":"\\u00e9"}')
       ]]
       local base = (" --base-url %s/v1"):format(odd:url())
       local compact = succeed("get mch_1 --json" .. base):gsub("\n *", "")
-      assert.equal([[{"\u0001": "é","id": 7,"z": [[],{},null,true,0.1,1e+300,-5]}]], compact)
-      assert.matches("^ID +%-\nName +%-\n", succeed("get mch_1" .. base))
+      local expected = [[{"\u0001": "é","id": "7","name": 7,"z": [[],{},null,true,0.1,1e+300,-5]}]]
+      assert.equal(expected, compact)
+      assert.matches("^ID +7\nName +%-\n", succeed("get mch_1" .. base))
       odd:stop()
+    end)
+  end)
+
+  describe("a success", function()
+    local CHANGES = {
+      { "update mch_1 --name a", "Updated mch_1.\n" },
+      { "delete mch_1 --yes", "Deleted mch_1.\n" },
+      { "scope add mch_1 mch_2", "mch_1 may call mch_2.\n" },
+      { "scope remove mch_1 mch_2", "mch_1 may no longer call mch_2.\n" },
+    }
+    local NO_204 = { "list", "get mch_1", "create a", "secret mch_1",
+      "rotate mch_1 --previous-token-ttl 0 --yes" }
+
+    local function with_answer(status, body, work)
+      local web = server.start("connection:answer_all(tonumber(values.status), values.body)",
+        { values = { status = tostring(status), body = body } })
+      work(" --base-url " .. web:url "/v1")
+      web:stop()
+    end
+
+    it("that lacks what it promises is none", function()
+      for _, body in ipairs { "{}", '{"message":"maintenance"}', '{"errors":[]}',
+        '{"object":"machine","id":"","deleted":false,"secret":""}' } do
+        with_answer(200, body, function(base)
+          for _, arguments in ipairs(NO_204) do
+            assert_refused(1, "unexpected_shape", arguments .. base)
+          end
+          for _, change in ipairs(CHANGES) do
+            assert_refused(1, "unexpected_shape", change[1] .. base)
+          end
+        end)
+      end
+    end)
+
+    it("without content is told by the IDs that were given", function()
+      with_answer(204, nil, function(base)
+        for _, change in ipairs(CHANGES) do
+          assert.equal(change[2], succeed(change[1] .. base))
+        end
+        assert.equal("{}\n", succeed("delete mch_1 --yes --json" .. base))
+        for _, arguments in ipairs(NO_204) do
+          assert_refused(1, "unexpected_shape", arguments .. base)
+        end
+      end)
     end)
   end)
 
@@ -448,7 +506,8 @@ describe("clerk-machines", function()
 
     it("say that a change may have been made", function()
       fault '{"operation": "create", "drop": true, "applied": true}'
-      local pattern = "^clerk%-machines create: connection_lost: .*%(it may have taken effect%)\n$"
+      local pattern = "^clerk%-machines create: .*%(connection_lost%) "
+        .. "%(it may have taken effect%)\n$"
       assert_refused(1, pattern, "create a")
     end)
   end)
@@ -595,9 +654,10 @@ describe("clerk-machines", function()
   describe("when something is wrong", function()
     it("exits with 1 and tells the API's error with its trace", function()
       for _, arguments in ipairs { "get mch_1", "delete mch_1 --yes", "secret mch_1" } do
-        assert_refused(1, ": 404 machine_not_found: .*%(trace %x+%)\n$", arguments)
+        assert_refused(1, "No machine was .- %(404 machine_not_found; trace %x+%)\n$", arguments)
       end
-      assert_refused(1, ": 401 clerk_key_invalid: ", "list", "CLERK_SECRET_KEY=sk_test_no")
+      assert_refused(1, "list: .*%(401 clerk_key_invalid; trace ", "list",
+        "CLERK_SECRET_KEY=sk_test_no")
     end)
 
     it("begins the message with the command as it was typed", function()
@@ -608,7 +668,7 @@ describe("clerk-machines", function()
         ["scope add mch_1 mch_2"] = "scope add", ["scope remove mch_1 mch_2"] = "scope remove",
         ["scope list mch_1"] = "scope list",
       } do
-        local pattern = "^clerk%-machines " .. name .. ": %d+ %l"
+        local pattern = "^clerk%-machines " .. name .. ": %u.*%(401 "
         assert_refused(1, pattern, arguments, "CLERK_SECRET_KEY=sk_test_no")
         pattern = "^clerk%-machines " .. name .. ": base_url .*%(see clerk%-machines " .. name
           .. " %-%-help%)\n$"
@@ -647,7 +707,8 @@ describe("clerk-machines", function()
     end)
 
     it("exits with 1 when there is no answer", function()
-      assert_refused(1, "get: tls_failed: ", "get mch_1 --base-url " .. url:gsub("http", "https"))
+      local base = url:gsub("http", "https")
+      assert_refused(1, "get: .*%(connect_failed%)", "get mch_1 --base-url " .. base)
     end)
 
     it("exits with 2 when it was called wrongly, and names the help", function()
@@ -667,7 +728,7 @@ describe("clerk-machines", function()
         ["scope"] = "a command is required %(see clerk%-machines scope %-%-help%)",
         ["scope add mch_1"] = "missing argument 'other%-machine%-id' %(see .* scope add %-%-help%)",
         ["list --base-url http://example.com"] = "base_url must be https",
-        ["list --ca-file /nowhere"] = "ca_file cannot be read: No such file",
+        ["list --ca-file /nowhere"] = 'ca_file "/nowhere" cannot be read: No such file',
       }
       for arguments, pattern in pairs(wrong) do
         assert_refused(2, pattern, arguments)
@@ -781,6 +842,14 @@ end)
 
 describe("clerk.machines.cli.text", function()
   local text = require "clerk.machines.cli.text"
+  local locale
+
+  setup(function()
+    locale = os.setlocale(nil, "ctype")
+    assert(os.setlocale("C.UTF-8", "ctype"))
+  end)
+
+  teardown(function() os.setlocale(locale, "ctype") end)
 
   it("knows how many columns characters take", function()
     local widths = {

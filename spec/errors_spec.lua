@@ -1,3 +1,4 @@
+local core = require "clerk.machines.core"
 local machines = require "clerk.machines"
 local fake = require "support.fake"
 
@@ -77,6 +78,25 @@ describe("A 401", function()
     assert.falsy(refused_with("pk_test_0123", fake.answer(403)):find("publishable", 1, true))
   end)
 end)
+
+--- What must not be shown: control characters, separators, marks that turn the direction of text or
+--- cannot be seen, and bytes that are not UTF-8.
+local UNSAFE = { "\0", "\1", "\t", "\n", "\r", "\27", "\31", "\127", "\194\128", "\194\133",
+  "\194\155", "\194\159", "\194\173", "\216\156", "\225\160\142", "\226\128\139", "\226\128\142",
+  "\226\128\143", "\226\128\168", "\226\128\169", "\226\128\170", "\226\128\171", "\226\128\172",
+  "\226\128\173", "\226\128\174", "\226\129\160", "\226\129\166", "\226\129\167", "\226\129\168",
+  "\226\129\169", "\239\187\191", "\239\191\185", "\243\160\129\129",
+  "\128", "\155", "\255", "\192\128", "\194", "\226\128", "\237\160\128", "\240\159\152",
+  "\244\144\128\128", "\233" }
+
+local function is_utf8(text)
+  return core.decode('["' .. text:gsub("%c", " ") .. '"]') ~= nil
+end
+
+--- As JSON escapes control characters.
+local function escaped(text)
+  return (text:gsub("%c", function(byte) return ("\\u%04x"):format(byte:byte()) end))
+end
 
 describe("ClerkErrors", function()
   local body = '{"errors":['
@@ -179,7 +199,8 @@ describe("an SDKError", function()
     { "an informational status", fake.answer(101, ""), "unexpected_status" },
     { "a success of HTML", fake.answer(200, html), "invalid_json" },
     { "a success of nothing", fake.answer(200, ""), "invalid_json" },
-    { "a success without content", fake.answer(204, ""), "invalid_json" },
+    { "a success without content", fake.answer(204, ""), "unexpected_shape" },
+    { "a success that resets", fake.answer(205, ""), "invalid_json" },
     { "a success cut short", fake.answer(200, '{"id":"mch_1"'), "invalid_json" },
     { "a success with more behind it", fake.answer(200, '{"id":"mch_1"}x'), "invalid_json" },
     { "a success in broken UTF-8", fake.answer(200, '{"id":"\255"}'), "invalid_json" },
@@ -190,6 +211,7 @@ describe("an SDKError", function()
     { "a success of true", fake.answer(201, "true"), "unexpected_shape" },
     { "a success of false", fake.answer(200, "false"), "unexpected_shape" },
     { "a success of null", fake.answer(200, "null"), "unexpected_shape" },
+    { "a success of errors", fake.answer(200, api_errors()), "unexpected_shape" },
     { "a move", fake.answer(301, "", { location = "https://b.test" }), "redirect_refused" },
     { "a redirect", fake.answer(302, html, { location = "/" }), "redirect_refused" },
     { "a redirect of the method", fake.answer(307), "redirect_refused" },
@@ -210,20 +232,9 @@ describe("an SDKError", function()
     end)
   end
 
-  it("meets a list whose data is no array", function()
-    for _, body in ipairs { "{}", '{"data":{}}', '{"data":null}', '{"data":"x"}', '{"data":1}',
-      '{"data":[],"data":{}}', '{"a":{"data":[]}}', '{"a":["data",[]]}', '{"total_count":0}' } do
-      local err = error_of(fake.answer(200, body), "list")
-      assert.equal("unexpected_shape", err.code)
-      assert.equal(body, err.body)
-    end
-  end)
-
-  it("does not meet a list for anything else", function()
-    for _, body in ipairs { '{"data":[]}', '{"data":[1,null,{}]}', '{"data":{},"data":[]}',
-      '{"data":[],"total_count":"many"}', '{"d\\u0061ta":[]}' } do
-      assert.is_table(fake.client({ fake.answer(200, body) }):list().data)
-    end
+  it("names what a success lacks", function()
+    local err = error_of(fake.answer(200, '{"object":"machine","id":"mch_1"}'), "delete", "mch_1")
+    assert.truthy(err.message:find("`deleted` of the response must be true", 1, true))
   end)
 
   it("tells where broken JSON breaks", function()
@@ -239,6 +250,105 @@ describe("an SDKError", function()
     assert.equal(9, get(fake.answer(503, html, { ["retry-after"] = "9" })).retry_after)
     assert.is_nil(get(fake.answer(503, html)).retry_after)
   end)
+end)
+
+describe("A success of", function()
+  local scope = '"from_machine_id":"mch_1","to_machine_id":"mch_2"'
+
+  --- What each operation must answer: the call, the least that is a success, the members it must
+  --- hold, and whether a 204 is a success too.
+  local operations = {
+    list = { {}, '{"data":[]}', { "data" } },
+    create = { { { name = "a" } }, '{"id":"mch_1","secret_key":"ak_1"}', { "id", "secret_key" } },
+    get = { { "mch_1" }, '{"id":"mch_1"}', { "id" } },
+    update = { { "mch_1", {} }, '{"id":"mch_1"}', { "id" }, true },
+    delete = { { "mch_1" }, '{"deleted":true}', { "deleted" }, true },
+    get_secret_key = { { "mch_1" }, '{"secret":"ak_1"}', { "secret" } },
+    rotate_secret_key = { { "mch_1", { previous_token_ttl = 0 } }, '{"secret":"ak_1"}',
+      { "secret" } },
+    create_scope = { { "mch_1", { to_machine_id = "mch_2" } }, "{" .. scope .. "}",
+      { "from_machine_id", "to_machine_id" }, true },
+    delete_scope = { { "mch_1", "mch_2" }, "{" .. scope .. ',"deleted":true}', { "deleted" },
+      true },
+  }
+
+  --- What is not what a member must be, whichever it is.
+  local WRONG = { "null", "false", "0", "1", "{}", '{"id":"a"}', '""', '{"a":[]}' }
+
+  local function all_escaped(name)
+    return (name:gsub(".", function(letter) return ("\\u%04X"):format(letter:byte()) end))
+  end
+
+  for _, operation in ipairs(core.operations) do
+    local name = operation.name
+    local call, least, members, may_be_204 = (table.unpack or unpack)(operations[name], 1, 4)
+    local is_change = operation.method ~= "GET"
+
+    local function succeeds(answer)
+      local client = fake.client { answer }
+      return (client[name](client, (table.unpack or unpack)(call)))
+    end
+
+    --- That the answer is refused, and that a change may have been made.
+    local function refuses(body, code, status)
+      local err = error_of(fake.answer(status or 200, body), name, (table.unpack or unpack)(call))
+      assert.equal("SDKError", err.type)
+      assert.equal(code or "unexpected_shape", err.code)
+      assert.equal(is_change or nil, err.maybe_applied)
+      assert.equal(not operation.answers_secret and body or nil, err.body)
+      assert.is_nil(err.errors)
+    end
+
+    it(name .. " holds what it promises", function()
+      succeeds(fake.answer(200, least))
+      succeeds(fake.answer(201, "\239\187\191 " .. least .. "\n"))
+      succeeds(fake.answer(200, (least:gsub("}$", ',"errors":[],"new":{"id":5,"deleted":1}}'))))
+    end)
+
+    it(name .. " is not just any JSON", function()
+      for _, body in ipairs { "{}", "[]", "null", "true", '"mch_1"', '{"message":"maintenance"}',
+        '{"object":"machine","name":"a","deleted":false}', api_errors(), "[" .. least .. "]",
+        '{"a":' .. least .. "}", '{"a":[' .. least .. "]}" } do
+        refuses(body)
+      end
+    end)
+
+    for _, member in ipairs(members) do
+      it(("%s holds %s, and of the right kind"):format(name, member), function()
+        local place = '"' .. member .. '":'
+        local value = least:match(place .. "([^,}]+)")
+        for _, wrong in ipairs(WRONG) do
+          refuses((least:gsub(place .. "[^,}]+", place .. wrong)))
+          refuses((least:gsub("}$", "," .. place .. wrong .. "}")))
+          succeeds(fake.answer(200, (least:gsub("^{", "{" .. place .. wrong .. ","))))
+        end
+        if value ~= "true" then refuses((least:gsub(place .. "[^,}]+", place .. "true"))) end
+        if value ~= "[]" then refuses((least:gsub(place .. "[^,}]+", place .. '["a"]'))) end
+        refuses((least:gsub(member, member:upper())))
+        refuses((least:gsub(member, member .. "\\u0000")))
+        succeeds(fake.answer(200, (least:gsub(member, all_escaped(member)))))
+      end)
+    end
+
+    it(name .. (may_be_204 and " may be a 204" or " is not a 204"), function()
+      for _, body in ipairs { "", least, "<html>" } do
+        if may_be_204 then
+          local result = succeeds(fake.answer(204, body))
+          assert.same({}, result)
+          assert.equal(core.result, getmetatable(result))
+          assert.is_string(tostring(result))
+        else
+          refuses(body, "unexpected_shape", 204)
+        end
+      end
+    end)
+
+    it(name .. " is not empty with any other status", function()
+      for _, status in ipairs { 200, 201, 202, 203, 205, 206, 299 } do
+        refuses("", "invalid_json", status)
+      end
+    end)
+  end
 end)
 
 describe("the trace", function()
@@ -366,9 +476,52 @@ describe("the text of an error", function()
     end
   end
 
-  it("is one line with operation, status, code, message and trace", function()
+  it("is one line with the explanation, and then status, code and trace", function()
     local err = get(fake.answer(404, api_errors ',"clerk_trace_id":"trace_1"'))
-    check_line(tostring(err), { "get", "404", "machine_not_found", "is not there", "trace_1" })
+    assert.equal("ClerkErrors: get: No machine was found. (404 machine_not_found; trace trace_1)",
+      tostring(err))
+  end)
+
+  --- That of a create which the API refuses with these errors.
+  local function refusal(errors)
+    return tostring(error_of(fake.answer(422, '{"errors":[' .. errors .. "]}"), "create",
+      { name = "a" }))
+  end
+
+  it("names the parameter that is wrong", function()
+    assert.equal([[ClerkErrors: create: "mch_x" does not exist (scoped_machines; 422 bad_value)]],
+      refusal [[{"message":"is invalid","long_message":"\"mch_x\" does not exist",
+        "code":"bad_value","meta":{"param_name":"scoped_machines"}}]])
+  end)
+
+  it("has the message where there is no explanation", function()
+    for _, long in ipairs { "", ',"long_message":null', ',"long_message":""', ',"long_message":5',
+      ',"long_message":"is invalid"' } do
+      assert.equal("ClerkErrors: create: is invalid (422 bad_value)",
+        refusal('{"message":"is invalid","code":"bad_value"' .. long .. "}"))
+    end
+  end)
+
+  it("has the explanation where there is no message", function()
+    assert.equal("ClerkErrors: create: It is odd. (422 unknown)",
+      refusal '{"long_message":"It is odd."}')
+  end)
+
+  it("tells how many errors there are, and shows the first", function()
+    local entry = '{"message":"m%d","code":"c%d","meta":{"param_name":"p%d"}}'
+    local entries = {}
+    for i = 1, 3 do entries[i] = entry:format(i, i, i) end
+    assert.equal("ClerkErrors: create: m1 (p1; 422 c1; first of 3 errors)",
+      refusal(table.concat(entries, ",")))
+  end)
+
+  it("does not stumble over what the API should not send", function()
+    for _, odd in ipairs { "[]", "null", "1", '"text"', "{}", '{"meta":5}', '{"meta":"a"}',
+      '{"meta":{"param_name":5}}', '{"meta":[{"param_name":"a"}]}',
+      '{"meta":{"param_name":""}}' } do
+      assert.equal("ClerkErrors: create: the API refused without saying why (422 unknown)",
+        refusal(odd))
+    end
   end)
 
   it("is one line of an answer that is no JSON, without that answer", function()
@@ -383,51 +536,66 @@ describe("the text of an error", function()
     check_line(tostring(err), { "get", "timeout", "no answer after 10000 ms" })
   end)
 
-  it("is cleaned of control bytes", function()
-    local body = '{"errors":[{"message":"a\\nb\\u001b[31m\\u0000\\r\\tc\\u007f","code":"x\\ny"}],'
-      .. '"clerk_trace_id":"t\\n1"}'
-    local err = get(fake.answer(400, body))
-    check_line(tostring(err), { "get", "400", "[31m" })
-    check_line(tostring(get(fake.failure("timeout", true, "first\r\nsecond\0"))), { "first" })
-  end)
-
-  local HARMFUL = { -- C1, marks of direction, separators of lines
-    "\194\128", "\194\155", "\194\159", "\216\156", "\226\128\142", "\226\128\143",
-    "\226\128\168", "\226\128\169", "\226\128\170", "\226\128\174", "\226\129\166",
-    "\226\129\169",
-  }
-  local HARMLESS = "\194\160\195\188\216\167\226\128\148\226\128\166\240\159\145\141"
-
-  it("is cleaned of characters that a terminal or a log may obey", function()
-    for _, character in ipairs(HARMFUL) do
-      local text = "a" .. character .. "b" .. HARMLESS
-      local body = ('{"errors":[{"message":"%s","code":"%s"}],"clerk_trace_id":"%s"}')
-        :format(text, text, text)
-      local shown = {
-        tostring(get(fake.answer(422, body))),
-        tostring(get(fake.failure("timeout", true, text))),
-        tostring(get(fake.answer(502, "", { ["cf-ray"] = text }))),
-      }
-      for _, line in ipairs(shown) do
-        assert.is_nil(line:find(character, 1, true))
-        assert.truthy(line:find("a b" .. HARMLESS, 1, true))
+  it("is cleaned of what a terminal obeys, what ends a line, and what is no UTF-8", function()
+    for _, bad in ipairs(UNSAFE) do
+      local text = "a" .. bad .. "z"
+      local clean = "a" .. ("?"):rep(is_utf8(bad) and 1 or #bad) .. "z"
+      if bad ~= "\0" then -- which ends the message of a failure
+        local failed = get(fake.failure("timeout", true, text))
+        assert.equal(text, failed.message)
+        assert.equal(("TransportError: get: %s (timeout)"):format(clean), tostring(failed))
+      end
+      if is_utf8(bad) then
+        local entry = '{"message":"%s","code":"%s","meta":{"param_name":"%s"}}'
+        local body = '{"errors":[' .. entry:gsub("%%s", escaped(text)) .. '],"clerk_trace_id":"'
+          .. escaped(text) .. '"}'
+        local refused = get(fake.answer(400, body))
+        assert.same({ text, text, text, text, body }, { refused.message, refused.code,
+          refused.errors[1].meta.param_name, refused.clerk_trace_id, refused.body })
+        assert.equal(("ClerkErrors: get: X (X; 400 X; trace X)"):gsub("X", clean),
+          tostring(refused))
       end
     end
   end)
 
-  it("is UTF-8 whatever the server sent", function()
-    for _, bytes in ipairs { "\155", "\255", "\195", "\237\160\128", "\192\128", "\240\159\145" } do
-      local line = tostring(get(fake.answer(502, "", { ["cf-ray"] = "x" .. bytes .. "y" })))
-      assert.matches("%(trace x +y%)$", line)
+  it("keeps what people write", function()
+    for _, good in ipairs { "café", "e\204\129", "東京", "😀", "👩\226\128\141💻",
+      "می\226\128\140خ", "☝\239\184\143", "\194\160", "\239\191\189", " ~" } do
+      assert.truthy(tostring(get(fake.failure("timeout", true, good))):find(good, 1, true))
+    end
+  end)
+
+  it("of an argument is cleaned of the names that it quotes", function()
+    for _, bad in ipairs(UNSAFE) do
+      local client = fake.client { fake.ok }
+      for _, mistake in ipairs {
+        function() machines.new { ["a" .. bad] = 1 } end,
+        function() client:create { name = "a", ["a" .. bad] = 1 } end,
+        function() client:get("m", { ["a" .. bad] = 1 }) end,
+        function() client:get("m", { headers = { ["a" .. bad] = 1 } }) end,
+      } do
+        local err = assert.has_error(mistake)
+        assert.equal("ArgumentError", err.type)
+        assert.is_nil(err.message:find(bad, 1, true))
+        assert.is_nil(tostring(err):find(bad, 1, true))
+      end
     end
   end)
 
   it("serves where Lua wants a string", function()
     local err = get(fake.answer(404, api_errors()))
-    assert.equal(tostring(err), ("%s"):format(tostring(err)))
-    local ok, text = pcall(function() return "failed: " .. tostring(err) end)
-    assert.is_true(ok)
-    assert.equal("failed: " .. tostring(err), text)
+    local text = tostring(err)
+    assert.equal(text, ("%s"):format(text))
+    assert.equal("failed: " .. text, "failed: " .. err)
+    assert.equal(text .. " failed", err .. " failed")
+    assert.equal(text .. text, err .. err)
+    assert.equal("1" .. text .. "2", 1 .. err .. 2)
+    assert.equal("a" .. text .. "b" .. text, "a" .. err .. "b" .. err)
+    for _, other in ipairs { {}, true, print } do
+      assert.has_error(function() return err .. other end)
+      assert.has_error(function() return other .. err end)
+    end
+    assert.has_error(function() return err .. nil end)
   end)
 end)
 
@@ -505,6 +673,47 @@ describe("the secret key", function()
     for name, value in pairs(client) do
       assert.not_equal(key, name)
       assert.not_equal(key, value)
+    end
+  end)
+end)
+
+describe("the password of a proxy", function()
+  --- What a failure's message becomes.
+  local function shown(message)
+    local err = get(fake.failure("connect_failed", false, message))
+    assert.is_false(holds(err, "Hunter"))
+    assert.is_nil(tostring(err):find("Hunter", 1, true))
+    return err.message
+  end
+
+  it("is replaced in what a transport says", function()
+    assert.equal("Could not resolve proxy: http://(hidden)@proxy.test:3128/",
+      shown "Could not resolve proxy: http://user:Hunter2@proxy.test:3128/")
+    assert.equal("cannot read 'htp://(hidden)@127.0.0.1:1' today",
+      shown "cannot read 'htp://user:Hunter2@127.0.0.1:1' today")
+  end)
+
+  it("is replaced however it is written", function()
+    for _, written in ipairs { "http://user:Hunter2@h", "http://user:Hunter2#x@h:1",
+      "http://user:Hun ter@Hunter2@h", "http://us er:'Hunter2'@h", "socks5h://:Hunter2@h",
+      "http://user:Hunter/2?@h", "http://Hunter2@h", "//user:Hunter2@h", "user:Hunter2@h:99999",
+      "http:/user:Hunter2@h", "http//user:Hunter2@h", "HTTPS://user:Hunter\"2@h",
+      "http://user:Hunter2@%68", "https://a@b and https://user:Hunter2@h" } do
+      for _, message in ipairs { "%s", "proxy %s", "proxy: '%s': bad", '"%s" is bad', "(%s)" } do
+        shown((message:gsub("%%s", (written:gsub("%%", "%%%%")))))
+      end
+    end
+  end)
+
+  it("is replaced beside the secret key", function()
+    assert.equal("http://(hidden)@h said (secret key)",
+      shown("http://user:Hunter2@h said " .. fake.secret_key))
+  end)
+
+  it("is not seen in what has none", function()
+    for _, message in ipairs { "mail ops@proxy.test", "https://api.clerk.com/v1: no", "a@b", "@",
+      "50% of http://h:1" } do
+      assert.equal(message, shown(message))
     end
   end)
 end)
@@ -641,7 +850,7 @@ describe("a result", function()
 
   if math.type then
     it("has whole numbers as integers", function()
-      local result = got('{"created_at":1700000000123,"big":9007199254740993}', "get", "m")
+      local result = got('{"id":"m","created_at":1700000000123,"big":9007199254740993}', "get", "m")
       assert.equal("integer", math.type(result.created_at))
       assert.equal("9007199254740993", tostring(result.big))
     end)
@@ -653,10 +862,21 @@ describe("a result", function()
     assert.same({ null, 1, null }, result.list)
   end)
 
-  it("may have any members at all", function()
-    for _, body in ipairs { "{}", '{"id":5}', '{"errors":[]}', '{"__tostring":1}' } do
-      assert.is_table(got(body, "get", "m"))
+  it("may have any members beside those that it must have", function()
+    for _, member in ipairs { '"object":5', '"errors":[]', '"__tostring":1', '"deleted":false' } do
+      assert.is_table(got('{"id":"m",' .. member .. "}", "get", "m"))
     end
+  end)
+
+  it("is read although it begins with a byte order mark", function()
+    assert.equal("mch_1", got('\239\187\191{"id":"mch_1"}', "get", "mch_1").id)
+  end)
+
+  it("has U+FFFD for a surrogate without its other half, so that one name hides no page", function()
+    local result = got('{"data":[{"id":"mch_1","name":"a\\ud83d"},{"id":"mch_2","name":"b"}]}',
+      "list")
+    assert.equal("a\239\191\189", result.data[1].name)
+    assert.equal("b", result.data[2].name)
   end)
 
   it("of a list has data and total_count", function()
@@ -684,14 +904,41 @@ describe("a result", function()
     assert.is_string(tostring(result))
   end)
 
+  it("has a text that is cleaned as that of an error is", function()
+    for _, bad in ipairs(UNSAFE) do
+      if is_utf8(bad) then
+        local text = escaped("a" .. bad .. "z")
+        local machine = got(('{"object":"machine","id":"%s","name":"%s"}'):format(text, text),
+          "get", "m")
+        assert.equal("a" .. bad .. "z", machine.name)
+        assert.equal("machine a?z (a?z)", tostring(machine))
+        local scope = got(('{"object":"machine_scope","from_machine_id":"%s","to_machine_id":"%s"}')
+          :format(text, text), "create_scope", "m", { to_machine_id = "n" })
+        assert.equal("machine_scope a?z -> a?z", tostring(scope))
+      end
+    end
+  end)
+
+  it("of a list is decoded and shown whatever its total_count is", function()
+    local deep = ('{"data":[],"total_count":'):rep(400) .. "1" .. ("}"):rep(400)
+    for _, total in ipairs { "1e400", "-1e400", "700.5", "9223372036854775808", "1e-400", "-1",
+      "99999999999999999999", "null", '"many"', "[]", "{}", "true", deep } do
+      local result = got('{"data":[{"id":"m"}],"total_count":' .. total .. "}", "list")
+      assert.equal("m", result.data[1].id)
+      assert.matches("^machines: 1 of [^ ]+$", tostring(result))
+    end
+    assert.equal("machines: 0 of ?", tostring(got('{"data":[]}', "list")))
+  end)
+
   it("has a text of one line whatever the server sent", function()
-    for _, body in ipairs { "{}", '{"id":5,"object":[]}', '{"id":"a\\nb","object":"\\u001b"}',
-      '{"id":{},"object":null}', '{"from_machine_id":"m","to_machine_id":"n","object":"x"}' } do
+    for _, body in ipairs { '{"id":"m"}', '{"id":"m","object":[]}',
+      '{"id":"a\\nb","object":"\\u001b"}', '{"id":"m","object":null}', '{"id":"m","name":{}}',
+      '{"id":"m","from_machine_id":"m","to_machine_id":"n","object":"x"}' } do
       local text = tostring(got(body, "get", "m"))
       assert.is_string(text)
       assert.is_nil(text:find("%c"))
     end
-    assert.equal("machine a b (c d)",
+    assert.equal("machine a?b (c?d)",
       tostring(got('{"id":"a\\u009bb","name":"c\\u202ed","object":"machine"}', "get", "m")))
   end)
 

@@ -5,6 +5,7 @@ local files = require "support.files"
 local machines = require "clerk.machines"
 local posix = require "support.posix"
 local server = require "support.server"
+local success = require "support.success"
 
 local KEY = "sk_test_marked_key"
 local MACHINE = '{"object":"machine","id":"mch_1"}'
@@ -98,7 +99,7 @@ describe("The libcurl transport", function()
     before_each(function()
       local web = server.start [[
         for request in connection:requests() do
-          connection:answer(200, '{"object":"machine","data":[],"total_count":0}')
+          connection:answer(200, success())
         end
       ]]
       call_all(web)
@@ -153,7 +154,7 @@ describe("The libcurl transport", function()
     it("but none that the server wants to close", function()
       local web = server.start [[
         connection:read_request()
-        connection:answer(200, "{}", "Connection: close")
+        connection:answer(200, success(), "Connection: close")
         connection:hang()
       ]]
       local client = client_of(web)
@@ -165,7 +166,7 @@ describe("The libcurl transport", function()
     it("and sends a POST once when the server has closed one meanwhile", function()
       local web = server.start [[
         connection:read_request()
-        connection:answer(200, "{}")
+        connection:answer(200, success())
       ]]
       local client = client_of(web)
       create(client)
@@ -182,12 +183,12 @@ describe("The libcurl transport", function()
         before_each(function()
           web = server.start([[
             connection:read_request()
-            connection:answer(200, "{}")
+            connection:answer(200, success())
             if connection.number == 1 then
               connection:read_request()
               connection:]] .. ending .. [[()
             else
-              connection:answer_all(200, "{}")
+              connection:answer_all(200, success())
             end
           ]])
           client = client_of(web)
@@ -466,7 +467,7 @@ describe("The libcurl transport", function()
 
     it("and repeats a GET that took too long", function()
       local web = server.start [[
-        if connection.number > 1 then return connection:answer_all(200, "{}") end
+        if connection.number > 1 then return connection:answer_all(200, success()) end
         connection:read_request()
         connection:hang()
       ]]
@@ -583,7 +584,8 @@ describe("The libcurl transport", function()
     end
 
     it("but one of 512 levels can be used", function()
-      assert.is_table(get(client_of(answer_once(200, nested(512)))).a)
+      local deep = nested(512):gsub("^{", '{"id":"mch_1",')
+      assert.is_table(get(client_of(answer_once(200, deep))).a)
       local failure = failure_of(get, client_of(answer_once(404, nested_errors(512))))
       assert.equal("deep", failure.code)
     end)
@@ -625,9 +627,12 @@ describe("The libcurl transport", function()
       return server.start([[
         for _ in connection:requests() do
           shared.is_busy = not shared.is_busy
-          if shared.is_busy then connection:write(values.busy) else connection:answer(200, "{}") end
+          connection:write(shared.is_busy and values.busy or values.good)
         end
-      ]], { values = { busy = table.concat(lines, "\r\n") .. "\r\n\r\n" .. body } })
+      ]], { values = {
+        busy = table.concat(lines, "\r\n") .. "\r\n\r\n" .. body,
+        good = ("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"):format(#success()) .. success(),
+      } })
     end
 
     -- A client that waits in no time, and how long it has waited since it was last asked, in ms.
@@ -798,7 +803,7 @@ describe("The libcurl transport", function()
 
       it(name .. ", and repeats a GET", function()
         local web = server.start([[
-          if connection.number > 1 then return connection:answer_all(200, "{}") end
+          if connection.number > 1 then return connection:answer_all(200, success()) end
         ]] .. script)
         local _, meta = get(client_of(web))
         assert.equal(2, meta.attempts)
@@ -899,7 +904,7 @@ describe("The libcurl transport", function()
     it("by a Refresh header", function()
       local web = server.start([[
         connection:read_request()
-        connection:answer(200, "{}", "Refresh: 0; url=" .. values.location)
+        connection:answer(200, success(), "Refresh: 0; url=" .. values.location)
       ]], { values = { location = elsewhere:url "/" } })
       get(client_of(web))
       assert.equal(0, elsewhere:connections())
@@ -916,6 +921,9 @@ describe("The libcurl transport", function()
       return call(client_of(web, { retries = false }))
     end
 
+    local LENGTH = "Content-Length: " .. #MACHINE
+    local SIZE = ("%x"):format(#MACHINE) -- of a chunk
+
     local function meta_of(...)
       local _, meta = answer_to(get, ...)
       return meta
@@ -925,7 +933,7 @@ describe("The libcurl transport", function()
       local web = server.start [[
         for _ in connection:requests() do
           connection:write("HTTP/1.1 200 OK\r\n", ("a:bc\n"):rep(50000))
-          connection:write "Content-Length: 2\r\n\r\n{}"
+          connection:write("Content-Length: ", #success(), "\r\n\r\n", success())
         end
       ]]
       local client = client_of(web)
@@ -943,7 +951,7 @@ describe("The libcurl transport", function()
 
     it("names in lower case, repeated headers joined", function()
       local meta = meta_of("HTTP/1.1 200 OK", "X-Request-ID: r1", "VARY: a", "Vary:b", "vary:  c ",
-        "Content-Length: 2", "", "{}")
+        LENGTH, "", MACHINE)
       assert.equal(200, meta.status)
       assert.equal("r1", meta.headers["x-request-id"])
       assert.equal("a, b, c", meta.headers.vary)
@@ -951,21 +959,20 @@ describe("The libcurl transport", function()
     end)
 
     it("empty values, values with colons, and no reason", function()
-      local meta = meta_of("HTTP/1.1 200", "X-Empty:", "X-Time: 12:30:01", "Content-Length: 2", "",
-        "{}")
+      local meta = meta_of("HTTP/1.1 200", "X-Empty:", "X-Time: 12:30:01", LENGTH, "", MACHINE)
       assert.equal("", meta.headers["x-empty"])
       assert.equal("12:30:01", meta.headers["x-time"])
     end)
 
     it("a line that was folded is part of the one before", function()
-      local meta = meta_of("HTTP/1.1 200 OK", "X-Folded: a", " b: c", "Content-Length: 2", "", "{}")
+      local meta = meta_of("HTTP/1.1 200 OK", "X-Folded: a", " b: c", LENGTH, "", MACHINE)
       assert.matches("^a", meta.headers["x-folded"])
       for name in pairs(meta.headers) do assert.matches("^[%w-]+$", name) end
     end)
 
     it("nothing of the answers that come before the last", function()
       local meta = meta_of("HTTP/1.1 100 Continue", "X-Early: 1", "", "HTTP/1.1 103 Early Hints",
-        "Link: </a>", "", "HTTP/1.1 200 OK", "Content-Length: 2", "", "{}")
+        "Link: </a>", "", "HTTP/1.1 200 OK", LENGTH, "", MACHINE)
       assert.equal(200, meta.status)
       assert.is_nil(meta.headers["x-early"])
       assert.is_nil(meta.headers.link)
@@ -973,14 +980,14 @@ describe("The libcurl transport", function()
 
     it("nothing of the trailer", function()
       local meta = meta_of("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Clerk-Trace-Id: true",
-        "", "2", "{}", "0", "Clerk-Trace-Id: forged", "X-Trailer: 1", "", "")
+        "", SIZE, MACHINE, "0", "Clerk-Trace-Id: forged", "X-Trailer: 1", "", "")
       assert.equal("true", meta.headers["clerk-trace-id"])
       assert.is_nil(meta.headers["x-trailer"])
     end)
 
     it("no other head in the trailer", function()
       local meta = meta_of("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Clerk-Trace-Id: true",
-        "", "2", "{}", "0", "HTTP/1.1: 200 Forged", "Clerk-Trace-Id: forged", "", "")
+        "", SIZE, MACHINE, "0", "HTTP/1.1: 200 Forged", "Clerk-Trace-Id: forged", "", "")
       assert.equal("true", meta.headers["clerk-trace-id"])
     end)
 
@@ -992,11 +999,18 @@ describe("The libcurl transport", function()
       assert.equal("mch_1", get(client_of(web)).id)
     end)
 
-    it("a 204 has no body, and is no usable answer", function()
+    it("a 204 has no body, and is not a machine that was created", function()
       local failure = failure_of(answer_to, create, "HTTP/1.1 204 No Content", "", "")
-      assert.equal("SDKError", failure.type)
+      assert.equal("unexpected_shape", failure.code)
       assert.equal(204, failure.status)
-      assert.equal("", failure.body or "")
+      assert.is_true(failure.maybe_applied)
+    end)
+
+    it("a 204 is enough for a deletion", function()
+      local result, info = answer_to(function(client)
+        return client:delete "mch_1"
+      end, "HTTP/1.1 204 No Content", "", "")
+      assert.same({ {}, 204 }, { result, info.status })
     end)
 
     it("a 304 has no body, and is no usable answer", function()
@@ -1045,7 +1059,7 @@ describe("The libcurl transport", function()
       proxy = server.start [[
         for request in connection:requests() do
           if request.method == "CONNECT" then return connection:answer(502, "no") end
-          connection:answer(200, "{}", "X-Proxy: 1")
+          connection:answer(200, success(), "X-Proxy: 1")
         end
       ]]
     end)

@@ -13,7 +13,7 @@ local DAY_SECONDS = 86400
 local INTERPRETER = rawget(_G, "jit") and "luajit" or "lua5.4"
 local ECHO = [[
   for request in connection:requests() do
-    connection:answer(200, ('{"id":"%s"}'):format(request.target:match "mch_%w*" or ""))
+    connection:answer(200, success(request.target:match "mch_%w+"))
   end
 ]]
 local HTTP2_ECHO = [[
@@ -295,7 +295,7 @@ describe("The libcurl transport over TLS", function()
     posix.restore_sigpipe()
     local web = start [[
       connection:read_request()
-      connection:answer(200, "{}")
+      connection:answer(200, success())
       connection:reset()
     ]]
     local client = client_of(web)

@@ -102,7 +102,7 @@ local SCRIPT = [==[
   local function answer(request, id)
     if not is_right(request, id) then return connection:answer(400, WRONG) end
     if special[id] then return special[id]() end
-    if request.method == "POST" then return connection:answer(200, MACHINE:format "mch_created") end
+    if request.method == "POST" then return connection:answer(200, success "mch_created") end
     if request.target:find "query=paged" then
       return connection:answer(200, page_at(request.target))
     end

@@ -8,7 +8,7 @@ local function power(n)
   return 2.0 ^ n
 end
 
---- The UTF-8 of a code point; of a surrogate too, which the specs of refusals need.
+--- The UTF-8 of a code point.
 local function utf8_of(code)
   if code < 0x80 then return string.char(code) end
   if code < 0x800 then
@@ -434,27 +434,43 @@ describe("the JSON reader", function()
       end)
     end
 
+    local lone = utf8_of(0xFFFD)
     local surrogates = {
-      { "a lone high one", "\\ud800" },
-      { "the last high one alone", "\\udbff" },
-      { "a lone low one", "\\udc00" },
-      { "the last low one alone", "\\udfff" },
-      { "a reversed pair", "\\udc00\\ud800" },
-      { "two high ones", "\\ud800\\ud800" },
-      { "two high ones and a low one", "\\ud800\\ud800\\udc00" },
-      { "a pair and a low one", "\\ud83d\\ude00\\ude00" },
-      { "a high one before a letter", "\\ud800a" },
-      { "a high one before a short escape", "\\ud800\\n" },
-      { "a high one before another escape", "\\ud800\\u0041" },
-      { "a high one before the first after the low ones", "\\ud800\\ue000" },
-      { "a high one before the last before the low ones", "\\ud800\\udbff" },
+      { "a lone high one", "\\ud800", lone },
+      { "the last high one alone", "\\udbff", lone },
+      { "a lone low one", "\\udc00", lone },
+      { "the last low one alone", "\\udfff", lone },
+      { "a reversed pair", "\\udc00\\ud800", lone .. lone },
+      { "two high ones", "\\ud800\\ud800", lone .. lone },
+      { "two low ones", "\\udc00\\udc00", lone .. lone },
+      { "two high ones and a low one", "\\ud800\\ud800\\udc00", lone .. utf8_of(0x10000) },
+      { "a pair and a low one", "\\ud83d\\ude00\\ude00", utf8_of(0x1F600) .. lone },
+      { "a high one before a letter", "\\ud800a", lone .. "a" },
+      { "a high one before a short escape", "\\ud800\\n", lone .. "\n" },
+      { "a high one before another escape", "\\ud800\\u0041", lone .. "A" },
+      { "a high one before U+E000", "\\ud800\\ue000", lone .. utf8_of(0xE000) },
+      { "a high one before a backslash", "\\ud800\\\\udc00", lone .. "\\udc00" },
+      { "a low one before a raw character", "\\udc00\195\188", lone .. "\195\188" },
+    }
+    for _, case in ipairs(surrogates) do
+      it("puts U+FFFD for " .. case[1] .. " of the surrogates", function()
+        local written, meant = case[2], case[3]
+        assert.equal(meant, accepted('"' .. written .. '"'))
+        assert.equal(1, accepted('{"' .. written .. '":1}')[meant])
+        assert.same({ "a" .. meant .. "z", 2 }, accepted('["a' .. written .. 'z",2]'))
+        assert.equal((meant .. "."):rep(1000), accepted('"' .. (written .. "."):rep(1000) .. '"'))
+      end)
+    end
+
+    local no_surrogates = {
       { "a high one before a cut escape", "\\ud800\\u" },
       { "a high one before a cut low one", "\\ud800\\udc0" },
-      { "a high one before a backslash", "\\ud800\\\\udc00" },
+      { "a high one before a low one with a letter", "\\ud800\\udc0g" },
+      { "a cut high one", "\\ud80" },
       { "a high one before a raw low one", "\\ud800\237\176\128" },
       { "a raw high one before an escaped low one", "\237\160\128\\udc00" },
     }
-    for _, case in ipairs(surrogates) do
+    for _, case in ipairs(no_surrogates) do
       it("refuses of surrogates " .. case[1], function()
         refused('"' .. case[2] .. '"')
         refused('{"' .. case[2] .. '":1}')
@@ -565,9 +581,19 @@ describe("the JSON reader", function()
       end)
     end
 
-    it("refuses a byte order mark", function()
-      assert.equal(0, refused("\239\187\191{}"))
-      refused("\239\187\191")
+    it("skips a byte order mark at the start", function()
+      assert.same({ a = 1 }, accepted("\239\187\191{\"a\":1}"))
+      assert.same({ 1 }, accepted("\239\187\191 \r\n[1]\n"))
+      assert.equal("\239\187\191", accepted('\239\187\191"\239\187\191"'))
+      assert.equal(4, refused("\239\187\191[a]"))
+    end)
+
+    it("refuses a byte order mark that is elsewhere, repeated, cut or of UTF-16", function()
+      assert.equal(3, refused("\239\187\191"))
+      assert.equal(3, refused("\239\187\191\239\187\191{}"))
+      assert.equal(0, refused("\239\187{}"))
+      refused(" \239\187\191{}")
+      refused("[\239\187\191]")
       refused("{}\239\187\191")
       refused("\254\255\0{\0}")
       refused("\255\254{\0}\0")

@@ -87,9 +87,9 @@ describe("a call", function()
   it("is done after a success", function()
     for method in pairs(calls) do
       for _, status in ipairs { 200, 201, 202, 299 } do
-        local verdict = first(method, fake.answer(status, '{"id":"m"}'))
+        local verdict = first(method, fake.answer(status, fake.ok.body))
         assert.equal("done", verdict.outcome)
-        assert.same({ id = "m" }, verdict.value)
+        assert.equal("mch_1", verdict.value.id)
         assert.is_nil(verdict.wait_ms)
       end
     end
@@ -146,7 +146,7 @@ describe("a call", function()
 
   it("is not repeated after any other status", function()
     for method in pairs(calls) do
-      for _, status in ipairs { 100, 204, 301, 302, 304, 307, 308, 400, 401, 402, 403, 404, 408,
+      for _, status in ipairs { 100, 205, 301, 302, 304, 307, 308, 400, 401, 402, 403, 404, 408,
         409, 413, 415, 422, 425, 428, 431, 499 } do
         assert.equal("failed", outcome(method, fake.answer(status)))
       end
@@ -155,7 +155,7 @@ describe("a call", function()
 
   it("is not repeated after a success that cannot be used", function()
     for method in pairs(calls) do
-      for _, body in ipairs { "", "<html>", "[]", "null", "{" } do
+      for _, body in ipairs { "", "<html>", "[]", "null", "{", "{}" } do
         assert.equal("failed", outcome(method, fake.answer(200, body)))
       end
     end
@@ -333,7 +333,7 @@ describe("Retry-After", function()
   end)
 
   it("does not disturb a success", function()
-    local verdict = first("GET", fake.answer(200, "{}", { ["retry-after"] = "3" }))
+    local verdict = first("GET", fake.answer(200, fake.ok.body, { ["retry-after"] = "3" }))
     assert.equal("done", verdict.outcome)
   end)
 
@@ -541,10 +541,11 @@ describe("maybe_applied", function()
     for _, method in ipairs(changes) do
       for _, answer in ipairs { fake.failure("tls_failed", true),
         fake.failure("response_too_large", true), fake.answer(302), fake.answer(100),
-        fake.answer(200, "<html>"), fake.answer(200, "[]"), fake.answer(204) } do
+        fake.answer(200, "<html>"), fake.answer(200, "[]"), fake.answer(200, "{}") } do
         assert.is_true(after(method, { answer }))
       end
     end
+    assert.is_true(after("POST", { fake.answer(204) }))
     assert.is_true(after("POST", { lost }))
     assert.is_true(after("POST", { fake.answer(500) }))
   end)
@@ -566,7 +567,7 @@ describe("maybe_applied", function()
   end)
 
   it("is not told of a success", function()
-    assert.is_nil(first("POST", fake.answer(200, "{}")).maybe_applied)
+    assert.is_nil(first("POST", fake.ok).maybe_applied)
   end)
 
   it("marks the 404 of a DELETE that was repeated after a lost answer", function()

@@ -38,35 +38,57 @@ static void check_retry_after(const char *retry_after, const char *date) {
 
 /* ------------------------------------------------------------------ the judge */
 
-static bool has_array(const cJSON *object, const char *name) {
-  bool found = false;
+/* The member of that name, of several the last one; NULL when there is none. */
+static const cJSON *find_member(const cJSON *object, const char *name) {
+  const cJSON *found = NULL;
   for (const cJSON *member = cJSON_IsObject(object) ? object->child : NULL; member;
        member = member->next)
-    if (strcmp(member->string, name) == 0) found = cJSON_IsArray(member);
+    if (strcmp(member->string, name) == 0) found = member;
   return found;
 }
 
-/* cJSON cuts names at \u0000 and long numbers (see fuzz_reader.c): then it is no witness. */
+static bool has_member(const cJSON *object, const clerk_member *expected) {
+  const cJSON *member = find_member(object, expected->name);
+  const char *string = cJSON_GetStringValue(member);
+  switch (expected->kind) {
+    case CLERK_MEMBER_STRING: return string && *string != '\0';
+    case CLERK_MEMBER_ARRAY: return cJSON_IsArray(member);
+    case CLERK_MEMBER_TRUE: return cJSON_IsTrue(member);
+  }
+  return false;
+}
+
+/* cJSON cuts strings at \u0000 and long numbers (see fuzz_reader.c): then it is no witness. */
 static void check_shape(const clerk_shape *shape, clerk_text body) {
+  const clerk_member *members = shape->operation->members;
   if (!shape->is_complete || strstr(body.bytes, "\\u0000")) return;
   cJSON *theirs = cJSON_ParseWithLengthOpts(body.bytes, body.length + 1, NULL, true);
   if (!theirs) return;
-  assert(shape->is_object == cJSON_IsObject(theirs));
-  assert(shape->has_data == has_array(theirs, "data"));
-  assert(shape->has_errors == has_array(theirs, "errors"));
+  for (int i = 0; members[i].name; i++)
+    assert(shape->has_member[i] == has_member(theirs, &members[i]));
+  assert(shape->has_errors == cJSON_IsArray(find_member(theirs, "errors")));
   cJSON_Delete(theirs);
 }
 
-static void check_judgement(const clerk_operation *operation, int status,
-                            const clerk_shape *shape) {
-  clerk_judgement judgement = clerk_judge(operation, status, shape);
+/* Whether the body holds all that a success must. */
+static bool is_whole(const clerk_shape *shape) {
+  bool is_whole = shape->is_complete;
+  for (int i = 0; shape->operation->members[i].name; i++)
+    is_whole = is_whole && shape->has_member[i];
+  return is_whole;
+}
+
+static void check_judgement(const clerk_shape *shape, int status) {
+  clerk_judgement judgement = clerk_judge(shape, status);
+  bool is_204 = status == 204;
   bool is_2xx = status >= 200 && status < 300;
   bool is_3xx = status >= 300 && status < 400;
-  bool is_fit = shape->is_object && (!operation->answers_list || shape->has_data);
-  assert((judgement == CLERK_SUCCESS) == (is_2xx && shape->is_complete && is_fit));
+  bool is_fit = is_204 ? shape->operation->may_answer_204 : is_whole(shape);
+  bool is_read = is_204 || shape->is_complete;
+  assert((judgement == CLERK_SUCCESS) == (is_2xx && is_fit));
   assert((judgement == CLERK_REDIRECT_REFUSED) == is_3xx);
-  assert((judgement == CLERK_INVALID_JSON) == (is_2xx && !shape->is_complete));
-  assert((judgement == CLERK_UNEXPECTED_SHAPE) == (is_2xx && shape->is_complete && !is_fit));
+  assert((judgement == CLERK_INVALID_JSON) == (is_2xx && !is_read));
+  assert((judgement == CLERK_UNEXPECTED_SHAPE) == (is_2xx && is_read && !is_fit));
   assert((judgement == CLERK_API_ERRORS) ==
          (!is_2xx && !is_3xx && shape->is_complete && shape->has_errors));
   assert(*clerk_judgement_name(judgement) != '\0');
@@ -79,10 +101,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const char *retry_after = fuzz_line(&input).bytes;
   const char *date = fuzz_line(&input).bytes;
   clerk_text body = fuzz_rest(&input);
-  clerk_shape shape = clerk_shape_of(body);
+  clerk_shape shape = clerk_shape_of(operation, body);
   check_retry_after(retry_after, date);
   check_shape(&shape, body);
-  check_judgement(operation, status, &shape);
+  check_judgement(&shape, status);
   fuzz_close(&input);
   return 0;
 }

@@ -1,6 +1,7 @@
 --- A transport for specs: it answers from a list and remembers every request and every sleep.
 
 local machines = require "clerk.machines"
+local success = require "support.success"
 
 local fake = { secret_key = "sk_test_9f8e7d6c5b4a" }
 fake.__index = fake
@@ -16,7 +17,7 @@ function fake.failure(code, sent, message)
 end
 
 --- An answer that suits every operation.
-fake.ok = fake.answer(200, '{"id":"mch_1","data":[]}')
+fake.ok = fake.answer(200, success())
 
 --- Gives the answers in turn, the last one ever after.
 function fake.new(answers)

@@ -8,7 +8,7 @@
 --   mch_busy…    is answered 429 for once, with a Retry-After of one second
 --   mch_closed…  is answered 429 with a Retry-After of 40 seconds
 --   mch_none…    is answered 404
---   all else     { id = … }
+--   all else     a success with that ID
 
 local certificates = require "clerk.machines.emulator.certificates"
 local core = require "clerk.machines.core"
@@ -32,8 +32,8 @@ local RESPOND = [[
     while name:find "^mch_gate" and not shared.is_open do connection:sleep(5) end
     shared.is_open = shared.is_open or name == "mch_open"
     local status, header = status_of(name)
-    local body = status == 200 and '{"id":"%s"}' or '{"errors":[{"code":"%s","message":"no"}]}'
-    return status, body:format(name), header
+    if status == 200 then return status, success(name) end
+    return status, ('{"errors":[{"code":"%s","message":"no"}]}'):format(name), header
   end
 ]]
 

@@ -1,7 +1,7 @@
 -- A server that does to each connection what a spec tells it to, byte by byte; see server.lua.
 -- Runs under luajit: luajit raw_server.lua CONFIG, where CONFIG is a Lua file that returns
 --
---   script   source of the body of a function(connection, shared, values)
+--   script   source of the body of a function(connection, shared, values, success)
 --   values   table of strings for the script
 --   record   file to append what happens to, one Lua call a line
 --   parent   process to outlive by a second at most
@@ -16,6 +16,7 @@ local ffi = require "ffi"
 
 package.path = arg[0]:match "^(.*/)" .. "?.lua;" .. package.path
 local literal = require "literal"
+local success = require "success"
 
 ffi.cdef [[
   struct linger { int onoff, seconds; };
@@ -301,10 +302,10 @@ local function serve(connection, script, context)
 end
 
 local function load_script(script)
-  local source = "local connection, shared, values = ...; " .. script
+  local source = "local connection, shared, values, success = ...; " .. script
   local run = assert(loadstring(source, "=script"))
   local shared = {}
-  return function(connection) return run(connection, shared, config.values) end
+  return function(connection) return run(connection, shared, config.values, success) end
 end
 
 local function accept_all(listener)

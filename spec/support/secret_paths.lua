@@ -108,8 +108,8 @@ local ECHO = ([[{
   "meta": { "a": ["KEY"] }, "clerk_trace_id": "KEY"
 }]]):gsub("KEY", KEY)
 
-local MACHINE = ('{"object":"machine","id":"mch_1","name":"a","created_at":1,"secret_key":"%s"}')
-  :format(SECRET)
+local MACHINE = ('{"object":"machine","id":"mch_1","name":"a","created_at":1,"secret_key":"%s",'
+  .. '"deleted":true,"from_machine_id":"mch_1","to_machine_id":"mch_2"}'):format(SECRET)
 local LIST = '{"data":[%s],"total_count":9}'
 
 local successes = { list = LIST:format(MACHINE) }

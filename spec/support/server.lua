@@ -2,7 +2,7 @@
 -- (raw_server.lua, which documents what a script can do), since the client under test may block.
 --
 --   local web = server.start [[
---     for request in connection:requests() do connection:answer(200, "{}") end
+--     for request in connection:requests() do connection:answer(200, success()) end
 --   ]]
 --   … web:url "/v1" … web:requests()[1].line …
 --   after_each(server.stop_all)
@@ -47,7 +47,7 @@ end
 ---@field address string? to listen at, 127.0.0.1 by default
 
 ---Starts a server that runs `script` for every connection, on a free port of the loopback.
----@param script string body of a function(connection, shared, values)
+---@param script string body of a function(connection, shared, values, success); see success.lua
 ---@param options ScriptedServerOptions?
 ---@return ScriptedServer
 function server.start(script, options)

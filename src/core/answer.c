@@ -3,29 +3,52 @@
 
 #include "clerk.h"
 
+static const clerk_member api_errors = {"errors", CLERK_MEMBER_ARRAY};
+
 static bool is_key(const clerk_reader *reader, const char *key) {
   clerk_text name = reader->string;
-  char unescaped[64]; /* enough for the keys that matter, were every character escaped */
+  char unescaped[6 * 16]; /* enough for the names that matter, were every character escaped */
   if (reader->escaped && name.length <= sizeof unescaped)
     name = (clerk_text){unescaped, clerk_reader_unescape(reader, unescaped)};
   return name.length == strlen(key) && memcmp(name.bytes, key, name.length) == 0;
 }
 
-/* Of a key that comes twice the last one counts, as it does for whoever reads the values. */
-void clerk_shape_note(clerk_shape *shape, const clerk_reader *reader, clerk_token token) {
-  if (token == CLERK_TOKEN_END) shape->is_complete = true;
-  if (reader->depth > 2) return;
-  if (shape->pending) *shape->pending = token == CLERK_TOKEN_ARRAY;
-  shape->pending = NULL;
-  if (reader->depth != 1) return;
-  if (token == CLERK_TOKEN_OBJECT) shape->is_object = true;
-  if (token != CLERK_TOKEN_KEY) return;
-  if (is_key(reader, "data")) shape->pending = &shape->has_data;
-  if (is_key(reader, "errors")) shape->pending = &shape->has_errors;
+/* The member of interest that the key names, or NULL. */
+static const clerk_member *find_member(const clerk_shape *shape, const clerk_reader *reader) {
+  if (is_key(reader, api_errors.name)) return &api_errors;
+  for (const clerk_member *member = shape->operation->members; member->name; member++)
+    if (is_key(reader, member->name)) return member;
+  return NULL;
 }
 
-clerk_shape clerk_shape_of(clerk_text body) {
-  clerk_shape shape = {0};
+static bool is_of_kind(clerk_member_kind kind, const clerk_reader *reader, clerk_token token) {
+  switch (kind) {
+    case CLERK_MEMBER_STRING: return token == CLERK_TOKEN_STRING && reader->string.length > 0;
+    case CLERK_MEMBER_ARRAY: return token == CLERK_TOKEN_ARRAY;
+    case CLERK_MEMBER_TRUE: return token == CLERK_TOKEN_TRUE;
+  }
+  return false;
+}
+
+/* Of a key that comes twice the last one counts, as it does in the value that the caller gets. */
+static void note_value(clerk_shape *shape, const clerk_reader *reader, clerk_token token) {
+  const clerk_member *member = shape->pending;
+  bool is_fit = is_of_kind(member->kind, reader, token);
+  if (member == &api_errors)
+    shape->has_errors = is_fit;
+  else
+    shape->has_member[member - shape->operation->members] = is_fit;
+  shape->pending = NULL;
+}
+
+void clerk_shape_note(clerk_shape *shape, const clerk_reader *reader, clerk_token token) {
+  if (token == CLERK_TOKEN_END) shape->is_complete = true;
+  if (shape->pending) note_value(shape, reader, token);
+  if (token == CLERK_TOKEN_KEY && reader->depth == 1) shape->pending = find_member(shape, reader);
+}
+
+clerk_shape clerk_shape_of(const clerk_operation *operation, clerk_text body) {
+  clerk_shape shape = {.operation = operation};
   clerk_reader reader;
   clerk_token token;
   clerk_reader_init(&reader, body);
@@ -33,19 +56,27 @@ clerk_shape clerk_shape_of(clerk_text body) {
     token = clerk_reader_next(&reader);
     clerk_shape_note(&shape, &reader, token);
   } while (token != CLERK_TOKEN_END && token != CLERK_TOKEN_BROKEN);
-  shape.pending = NULL;
   return shape;
 }
 
-clerk_judgement clerk_judge(const clerk_operation *operation, int status,
-                            const clerk_shape *shape) {
-  if (status >= 300 && status < 400) return CLERK_REDIRECT_REFUSED;
-  if (status < 200 || status >= 300)
-    return shape->is_complete && shape->has_errors ? CLERK_API_ERRORS : CLERK_UNEXPECTED_STATUS;
+const clerk_member *clerk_shape_lacks(const clerk_shape *shape) {
+  for (int i = 0; shape->operation->members[i].name; i++)
+    if (!shape->has_member[i]) return &shape->operation->members[i];
+  return NULL;
+}
+
+/* Whether a status of 2XX came with what the operation must answer. */
+static clerk_judgement judge_success(const clerk_shape *shape, int status) {
+  if (status == 204)
+    return shape->operation->may_answer_204 ? CLERK_SUCCESS : CLERK_UNEXPECTED_SHAPE;
   if (!shape->is_complete) return CLERK_INVALID_JSON;
-  if (!shape->is_object || (operation->answers_list && !shape->has_data))
-    return CLERK_UNEXPECTED_SHAPE;
-  return CLERK_SUCCESS;
+  return clerk_shape_lacks(shape) ? CLERK_UNEXPECTED_SHAPE : CLERK_SUCCESS;
+}
+
+clerk_judgement clerk_judge(const clerk_shape *shape, int status) {
+  if (status >= 200 && status < 300) return judge_success(shape, status);
+  if (status >= 300 && status < 400) return CLERK_REDIRECT_REFUSED;
+  return shape->is_complete && shape->has_errors ? CLERK_API_ERRORS : CLERK_UNEXPECTED_STATUS;
 }
 
 const char *clerk_judgement_name(clerk_judgement judgement) {

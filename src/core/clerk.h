@@ -67,15 +67,28 @@ typedef struct clerk_parameter {
   const char *const *values; /* the only ones allowed, NULL after the last; or NULL */
 } clerk_parameter;
 
-enum { CLERK_PARAMETERS_MAX = 4 };
+/* What a member of an answer must be. */
+typedef enum clerk_member_kind {
+  CLERK_MEMBER_STRING, /* and not empty */
+  CLERK_MEMBER_ARRAY,
+  CLERK_MEMBER_TRUE
+} clerk_member_kind;
+
+typedef struct clerk_member {
+  const char *name; /* at most 16 bytes */
+  clerk_member_kind kind;
+} clerk_member;
+
+enum { CLERK_PARAMETERS_MAX = 4, CLERK_MEMBERS_MAX = 2 };
 
 typedef struct clerk_operation {
   const char *name;
   const char *summary;
   const char *method;
   const char *path;    /* a {name} stands for each path parameter, in their order */
-  bool answers_list;   /* a success has an array `data` */
   bool answers_secret; /* a success holds a machine's secret key */
+  bool may_answer_204; /* a 204, which has no body, is a success too */
+  clerk_member members[CLERK_MEMBERS_MAX + 1]; /* of other successes; name NULL after the last */
   clerk_parameter parameters[CLERK_PARAMETERS_MAX + 1]; /* path first; name NULL after the last */
 } clerk_operation;
 
@@ -194,9 +207,11 @@ typedef enum clerk_token {
 } clerk_token;
 
 /*
-** Reads one JSON document (RFC 8259, strictly, UTF-8) token by token: no allocation, no recursion,
-** containers nested at most CLERK_DEPTH_MAX deep. A literal without fraction and exponent that fits
-** 64 bits is an integer, every other number a float (infinite when it is too large for a double).
+** Reads one JSON document (RFC 8259, UTF-8) token by token: no allocation, no recursion, containers
+** nested at most CLERK_DEPTH_MAX deep. A literal without fraction and exponent that fits 64 bits is
+** an integer, every other number a float (infinite when it is too large for a double). It is strict,
+** with two exceptions: a byte order mark at the start is skipped, and an escaped surrogate without
+** its other half stands for U+FFFD.
 */
 typedef struct clerk_reader {
   /* of the latest token: */
@@ -227,32 +242,35 @@ const char *clerk_reader_problem(const clerk_reader *reader, size_t *offset);
 
 /* ------------------------------------------------------------------ answers */
 
-/* What the judge must know of a body; filled while it is read. Zero it before. */
+/* What the judge must know of a body. Set the operation and zero the rest before the first token. */
 typedef struct clerk_shape {
-  bool is_complete; /* well-formed JSON to the end */
-  bool is_object;
-  bool has_data;   /* an array `data` */
-  bool has_errors; /* an array `errors` */
-  bool *pending;   /* private */
+  const clerk_operation *operation;
+  bool is_complete;                   /* well-formed JSON to the end */
+  bool has_errors;                    /* an array `errors` */
+  bool has_member[CLERK_MEMBERS_MAX]; /* which of operation->members are as they must be */
+  const clerk_member *pending;        /* private */
 } clerk_shape;
 
-/* Notes the token that `reader` has just returned: each one, for who reads the body himself. */
+/* Notes the token that `reader` has just returned. A host that reads the body itself notes each. */
 void clerk_shape_note(clerk_shape *shape, const clerk_reader *reader, clerk_token token);
 
 /* Reads a whole body for its shape alone; an absent one is like an empty one. */
-clerk_shape clerk_shape_of(clerk_text body);
+clerk_shape clerk_shape_of(const clerk_operation *operation, clerk_text body);
+
+/* The first member that a success must have and this body does not; NULL: it has them all. */
+const clerk_member *clerk_shape_lacks(const clerk_shape *shape);
 
 typedef enum clerk_judgement {
   CLERK_SUCCESS,
   CLERK_API_ERRORS,        /* the API's own errors, in the body's array `errors` */
-  CLERK_INVALID_JSON,      /* a success by its status, but no JSON */
-  CLERK_UNEXPECTED_SHAPE,  /* a success by its status, but no object, or a list without `data` */
-  CLERK_UNEXPECTED_STATUS, /* no success, and no API errors in it: a proxy's page, for example */
+  CLERK_INVALID_JSON,      /* a success by its status, but not JSON */
+  CLERK_UNEXPECTED_SHAPE,  /* a success by its status, but without what it must hold */
+  CLERK_UNEXPECTED_STATUS, /* not a success, and without API errors: a proxy's page, for example */
   CLERK_REDIRECT_REFUSED   /* 3XX: never followed */
 } clerk_judgement;
 
-/* Judges an answer by its status and the shape of its body. */
-clerk_judgement clerk_judge(const clerk_operation *operation, int status, const clerk_shape *shape);
+/* Judges an answer by its status and the shape of its body. The body of a 204 does not matter. */
+clerk_judgement clerk_judge(const clerk_shape *shape, int status);
 
 /* The stable name of an unusable answer, such as "invalid_json". Static; NULL after the last. */
 const char *clerk_judgement_name(clerk_judgement judgement);

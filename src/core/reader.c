@@ -15,9 +15,16 @@ enum {
   EXPECTS_NOTHING        /* broken: stays so */
 };
 
+/* Many programs on Windows begin a text with U+FEFF. */
+static const char *skip_byte_order_mark(const char *at, size_t length) {
+  static const char mark[] = {'\xEF', '\xBB', '\xBF'};
+  return length >= sizeof mark && memcmp(at, mark, sizeof mark) == 0 ? at + sizeof mark : at;
+}
+
 void clerk_reader_init(clerk_reader *reader, clerk_text input) {
   const char *start = input.bytes ? input.bytes : "";
-  *reader = (clerk_reader){.start = start, .at = start, .end = start + input.length};
+  *reader = (clerk_reader){
+      .start = start, .at = skip_byte_order_mark(start, input.length), .end = start + input.length};
 }
 
 static clerk_token broken(clerk_reader *reader, const char *at, const char *problem) {
@@ -118,18 +125,16 @@ static bool is_low_surrogate(int unit) {
   return unit >= 0xDC00 && unit <= 0xDFFF;
 }
 
-/* The length of the \u escape (or pair of them) at the backslash `at`, or 0 when it is malformed. */
-static size_t unicode_escape(const char *at, const char *end) {
+/* The low surrogate of the \u escape at `at`, or -1. */
+static int low_surrogate(const char *at, const char *end) {
+  if (end - at < 6 || at[0] != '\\' || at[1] != 'u') return -1;
   int unit = code_unit(at + 2, end);
-  if (unit < 0 || is_low_surrogate(unit)) return 0;
-  if (!is_high_surrogate(unit)) return 6;
-  if (end - at < 12 || at[6] != '\\' || at[7] != 'u') return 0;
-  return is_low_surrogate(code_unit(at + 8, end)) ? 12 : 0;
+  return is_low_surrogate(unit) ? unit : -1;
 }
 
 static size_t escape_length(const char *at, const char *end) {
   if (end - at < 2) return 0;
-  if (at[1] == 'u') return unicode_escape(at, end);
+  if (at[1] == 'u') return code_unit(at + 2, end) >= 0 ? 6 : 0;
   return at[1] != '\0' && strchr("\"\\/bfnrt", at[1]) ? 2 : 0;
 }
 
@@ -156,24 +161,29 @@ static bool read_string(clerk_reader *reader) {
   return true;
 }
 
+/* A surrogate without its other half: one bad name must not make a whole page unreadable. */
+enum { REPLACEMENT_CHARACTER = 0xFFFD };
+
+/* The code point of the \u escape (or pair of them) at the backslash `*at`; moves `*at` behind it. */
+static unsigned read_code_point(const char **at, const char *end) {
+  int unit = code_unit(*at + 2, end);
+  *at += 6;
+  if (!is_high_surrogate(unit) && !is_low_surrogate(unit)) return (unsigned)unit;
+  int low = is_high_surrogate(unit) ? low_surrogate(*at, end) : -1;
+  if (low < 0) return REPLACEMENT_CHARACTER;
+  *at += 6;
+  return 0x10000 + ((unsigned)(unit - 0xD800) << 10) + (unsigned)(low - 0xDC00);
+}
+
 /* Writes what the escape at the backslash `*at` stands for, and moves `*at` behind it. */
 static size_t write_escape(const char **at, const char *end, char *out) {
   static const char letters[] = "bfnrt", controls[] = "\b\f\n\r\t";
   char letter = (*at)[1];
-  if (letter != 'u') {
-    const char *found = strchr(letters, letter);
-    *out = (char)(found ? controls[found - letters] : letter);
-    *at += 2;
-    return 1;
-  }
-  unsigned code_point = (unsigned)code_unit(*at + 2, end);
-  *at += 6;
-  if (is_high_surrogate((int)code_point)) {
-    unsigned low = (unsigned)code_unit(*at + 2, end);
-    code_point = 0x10000 + ((code_point - 0xD800) << 10) + (low - 0xDC00);
-    *at += 6;
-  }
-  return clerk_utf8_write(code_point, out);
+  if (letter == 'u') return clerk_utf8_write(read_code_point(at, end), out);
+  const char *found = strchr(letters, letter);
+  *out = (char)(found ? controls[found - letters] : letter);
+  *at += 2;
+  return 1;
 }
 
 size_t clerk_reader_unescape(const clerk_reader *reader, char *out) {

@@ -41,17 +41,23 @@ static unsigned read_code_point(const char *at, size_t length) {
   return code_point;
 }
 
-static bool is_harmful(unsigned code_point) {
-  static const unsigned ranges[][2] = {{0, 0x1F},        {0x7F, 0x9F},     {0x61C, 0x61C},
-                                       {0x200E, 0x200F}, {0x2028, 0x202E}, {0x2066, 0x2069}};
+/* The joiners U+200C and U+200D are not among them: names in several scripts, and emoji, need them. */
+static bool is_unsafe(unsigned code_point) {
+  static const unsigned ranges[][2] = {{0, 0x1F},        {0x7F, 0x9F},     {0xAD, 0xAD},
+                                       {0x61C, 0x61C},   {0x180E, 0x180E}, {0x200B, 0x200B},
+                                       {0x200E, 0x200F}, {0x2028, 0x202E}, {0x2060, 0x206F},
+                                       {0xFEFF, 0xFEFF}, {0xFFF9, 0xFFFB}, {0xE0000, 0xE007F}};
   for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
     if (code_point >= ranges[i][0] && code_point <= ranges[i][1]) return true;
   return false;
 }
 
-bool clerk_utf8_is_harmless(const char *at, const char *end) {
+size_t clerk_utf8_read(const char *at, const char *end, clerk_character *character) {
   size_t length = clerk_utf8_sequence(at, end);
-  return length > 0 && !is_harmful(read_code_point(at, length));
+  character->is_valid = length > 0;
+  character->code_point = length > 0 ? read_code_point(at, length) : 0xFFFD;
+  character->is_safe = length > 0 && !is_unsafe(character->code_point);
+  return length > 0 ? length : 1;
 }
 
 bool clerk_utf8_count(clerk_text text, size_t *characters) {

@@ -10,11 +10,16 @@
 /* The length of the well-formed sequence at `at` (1 to 4), or 0 when there is none before `end`. */
 size_t clerk_utf8_sequence(const char *at, const char *end);
 
-/*
-** Whether a character begins at `at` that terminals and logs take for text and nothing more: not a
-** control character (C0, DEL, C1), a mark that turns the direction of text, a separator of lines.
-*/
-bool clerk_utf8_is_harmless(const char *at, const char *end);
+typedef struct clerk_character {
+  unsigned code_point; /* U+FFFD for a byte that is not UTF-8 */
+  bool is_valid;
+  bool
+      is_safe; /* to show: valid, and nothing that a terminal obeys, that ends a line, that turns the
+                   direction of text, or that cannot be seen */
+} clerk_character;
+
+/* Reads the character at `at`, which is before `end`; returns its length. */
+size_t clerk_utf8_read(const char *at, const char *end, clerk_character *character);
 
 /* Counts the characters (code points); false when the text is not well-formed. */
 bool clerk_utf8_count(clerk_text text, size_t *characters);

@@ -225,8 +225,18 @@ static const char *read_failure(lua_State *L, int failure, clerk_attempt *attemp
   return message ? message : clerk_failure_name(attempt->failure);
 }
 
+static void push_shape_problem(lua_State *L, const clerk_attempt *attempt,
+                               const clerk_shape *shape) {
+  static const char *const kinds[] = {"a string that is not empty", "an array", "true"};
+  const clerk_member *member = clerk_shape_lacks(shape);
+  if (attempt->status == 204)
+    lua_pushliteral(L, "the response has no content");
+  else
+    lua_pushfstring(L, "`%s` of the response must be %s", member->name, kinds[member->kind]);
+}
+
 static void push_unusable_message(lua_State *L, const clerk_attempt *attempt,
-                                  const clerk_reader *reader) {
+                                  const clerk_reader *reader, const clerk_shape *shape) {
   size_t offset;
   switch (attempt->judgement) {
     case CLERK_INVALID_JSON: {
@@ -234,28 +244,32 @@ static void push_unusable_message(lua_State *L, const clerk_attempt *attempt,
       lua_pushfstring(L, "the answer is not JSON: %s at byte %d", problem, (int)offset);
       return;
     }
-    case CLERK_UNEXPECTED_SHAPE:
-      lua_pushliteral(L, "the answer is JSON of an unexpected shape");
-      return;
+    case CLERK_UNEXPECTED_SHAPE: push_shape_problem(L, attempt, shape); return;
     case CLERK_REDIRECT_REFUSED: lua_pushliteral(L, "redirects are not followed"); return;
     default: lua_pushliteral(L, "the answer is neither a success nor one of the API's errors");
   }
 }
 
-/* Judges the body and leaves its value, when there is one, in the verdict on top of the stack. */
-static void judge_response(lua_State *L, call *c, clerk_attempt *attempt, clerk_text body) {
-  clerk_reader reader;
-  clerk_shape shape = {0};
+/* Leaves the body's value, when there is one, in the verdict on top of the stack. A 204 has no body,
+** whatever a transport says; its value is an empty result. */
+static void read_body(lua_State *L, clerk_reader *reader, const clerk_attempt *attempt,
+                      clerk_text body, clerk_shape *shape) {
   int verdict = lua_gettop(L);
   clerk_lua_decoding decoding = {0};
   if (attempt->status < 300) {
     luaL_getmetatable(L, RESULT);
     decoding.object_metatable = verdict + 1;
   }
-  clerk_reader_init(&reader, body);
-  if (clerk_lua_decode(L, &reader, &decoding, &shape)) lua_setfield(L, verdict, "value");
+  clerk_reader_init(reader, attempt->status == 204 ? (clerk_text){"{}", 2} : body);
+  if (clerk_lua_decode(L, reader, &decoding, shape)) lua_setfield(L, verdict, "value");
   lua_settop(L, verdict);
-  attempt->judgement = clerk_judge(c->operation, attempt->status, &shape);
+}
+
+static void judge_response(lua_State *L, const call *c, clerk_attempt *attempt, clerk_text body) {
+  clerk_reader reader;
+  clerk_shape shape = {.operation = c->operation};
+  read_body(L, &reader, attempt, body, &shape);
+  attempt->judgement = clerk_judge(&shape, attempt->status);
   if (attempt->judgement == CLERK_SUCCESS) return;
   if (attempt->judgement == CLERK_API_ERRORS) {
     clerk_lua_set_string(L, "type", "ClerkErrors");
@@ -263,8 +277,8 @@ static void judge_response(lua_State *L, call *c, clerk_attempt *attempt, clerk_
   }
   clerk_lua_set_string(L, "type", "SDKError");
   clerk_lua_set_string(L, "code", clerk_judgement_name(attempt->judgement));
-  push_unusable_message(L, attempt, &reader);
-  lua_setfield(L, verdict, "message");
+  push_unusable_message(L, attempt, &reader, &shape);
+  lua_setfield(L, -2, "message");
 }
 
 static void judge_failure(lua_State *L, const clerk_attempt *attempt, const char *message) {

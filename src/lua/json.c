@@ -148,7 +148,7 @@ bool clerk_lua_decode(lua_State *L, clerk_reader *reader, const clerk_lua_decodi
   lua_settop(L, top + 2 * KEPT_MAX);
   for (;;) {
     clerk_token token = clerk_reader_next(reader);
-    clerk_shape_note(shape, reader, token);
+    if (shape) clerk_shape_note(shape, reader, token);
     if (token == CLERK_TOKEN_END) {
       lua_replace(L, top + 1);
       lua_settop(L, top + 1);
@@ -165,13 +165,12 @@ bool clerk_lua_decode(lua_State *L, clerk_reader *reader, const clerk_lua_decodi
 /* core.decode(bytes [, object_metatable [, keep_null]]) -> value | nil, message, offset */
 static int core_decode(lua_State *L) {
   clerk_reader reader;
-  clerk_shape shape = {0};
   size_t offset;
   lua_settop(L, 3);
   clerk_lua_decoding decoding = {.object_metatable = lua_istable(L, 2) ? 2 : 0,
                                  .keep_null = lua_toboolean(L, 3)};
   clerk_reader_init(&reader, clerk_lua_text(L, 1));
-  if (clerk_lua_decode(L, &reader, &decoding, &shape)) return 1;
+  if (clerk_lua_decode(L, &reader, &decoding, NULL)) return 1;
   const char *problem = clerk_reader_problem(&reader, &offset);
   lua_pushnil(L);
   lua_pushfstring(L, "%s at byte %d", problem, (int)offset);

@@ -13,7 +13,7 @@ typedef struct clerk_lua_decoding {
 } clerk_lua_decoding;
 
 /*
-** Reads a document and pushes its value; notes its shape. Returns false, with nothing pushed and the
+** Reads a document and pushes its value; notes its shape, when there is one to fill. Returns false, with nothing pushed and the
 ** problem in the reader, when the document is malformed.
 */
 bool clerk_lua_decode(lua_State *L, clerk_reader *reader, const clerk_lua_decoding *decoding,

@@ -8,7 +8,6 @@
 #include "descriptors.h"
 #include "parts.h"
 #include "support.h"
-#include "utf8.h"
 
 /* ------------------------------------------------------------------ coroutines */
 
@@ -59,24 +58,6 @@ static int core_random(lua_State *L) {
 
 /* ------------------------------------------------------------------ output */
 
-/* core.clean(text, replacement) -> the text with a replacement for each character that is not
-** harmless (see clerk_utf8_is_harmless), and for each byte that is not UTF-8 */
-static int core_clean(lua_State *L) {
-  clerk_text text = clerk_lua_text(L, 1), replacement = clerk_lua_text(L, 2);
-  const char *end = text.bytes + text.length;
-  luaL_Buffer cleaned;
-  luaL_buffinit(L, &cleaned);
-  for (const char *at = text.bytes; at < end;) {
-    size_t length = clerk_utf8_sequence(at, end);
-    bool is_harmless = clerk_utf8_is_harmless(at, end);
-    clerk_text added = is_harmless ? (clerk_text){at, length} : replacement;
-    luaL_addlstring(&cleaned, added.bytes, added.length);
-    at += length > 0 ? length : 1;
-  }
-  luaL_pushresult(&cleaned);
-  return 1;
-}
-
 /* core.guard_descriptors(): see clerk_guard_standard_descriptors */
 static int core_guard_descriptors(lua_State *L) {
   (void)L;
@@ -108,7 +89,6 @@ static const luaL_Reg functions[] = {{"is_yieldable", core_is_yieldable},
                                      {"sleep", core_sleep},
                                      {"random", core_random},
                                      {"guard_descriptors", core_guard_descriptors},
-                                     {"clean", core_clean},
                                      {"write", core_write},
                                      {NULL, NULL}};
 

@@ -20,30 +20,58 @@ local core = require "clerk.machines.core"
 ---@field machines integer|nil that pagination had returned before the error
 ---@field where string|nil the caller's file:line, of an ArgumentError
 ---@field maybe_applied boolean|nil of a change: whether it may have taken effect all the same
+---@operator concat(any): string
 local Error = { __name = "clerk.machines.Error" }
 
 local errors = {}
 
---- What would break a line of a log, or worse, a terminal, is replaced.
-local function one_line(text)
-  return core.clean(text, " ")
+local function table_or_empty(value)
+  return type(value) == "table" and value or {}
+end
+
+local function text_or_nil(value)
+  return type(value) == "string" and value ~= "" and value or nil
+end
+
+-- ---------------------------------------------------------------- as text
+
+--- What identifies an error, in the order of its line.
+local function facts_of(err, first)
+  local facts = {}
+  local function add(format, value)
+    if value then
+      facts[#facts + 1] = format:format(value)
+    end
+  end
+  add("%s", text_or_nil(table_or_empty(first.meta).param_name))
+  add("%s", err.status and err.status .. " " .. err.code or err.code)
+  local count = #table_or_empty(err.errors)
+  add("first of %d errors", count > 1 and count)
+  add("trace %s", err.clerk_trace_id)
+  add("at %s", err.where)
+  return table.concat(facts, "; ")
+end
+
+--- The API's explanation, and what this library has added to its message.
+local function explain(err, first)
+  local long, short = text_or_nil(first.long_message), text_or_nil(first.message)
+  local has_addition = short and err.message:sub(1, #short) == short
+  return long and long .. (has_addition and err.message:sub(#short + 1) or "") or err.message
 end
 
 function Error:__tostring()
-  local line = self.type .. ":"
-  for _, field in ipairs { "operation", "status", "code" } do
-    if self[field] then
-      line = line .. " " .. self[field]
-    end
-  end
-  line = line .. ": " .. self.message
-  if self.where then
-    line = line .. " (at " .. self.where .. ")"
-  end
-  if self.clerk_trace_id then
-    line = line .. " (trace " .. self.clerk_trace_id .. ")"
-  end
-  return one_line(line)
+  local first = table_or_empty(table_or_empty(self.errors)[1])
+  local subject = self.operation and self.operation .. ": " or ""
+  return core.clean(("%s: %s%s (%s)"):format(self.type, subject, explain(self, first),
+    facts_of(self, first)))
+end
+
+local function as_text(value)
+  return errors.is_error(value) and tostring(value) or value
+end
+
+function Error.__concat(left, right)
+  return as_text(left) .. as_text(right)
 end
 
 ---@param value any
@@ -82,7 +110,7 @@ function errors.refuse(message, operation, attempts, maybe_applied)
   error(setmetatable({
     type = "ArgumentError",
     code = "invalid_argument",
-    message = one_line(message), -- it may quote a name that the caller gave
+    message = core.clean(message), -- it may quote a name that the caller gave
     operation = operation,
     attempts = attempts,
     maybe_applied = maybe_applied,
@@ -112,6 +140,22 @@ local function without_keys(value, keys)
   return value
 end
 
+--- What a URL has before its host, also a URL that nobody can read: from its start, as far as that
+--- can be seen, to the last "@" of all, since a password may hold anything.
+local CREDENTIALS = "[^%s'\"]*:%S.*@"
+
+local function hide_credentials(found)
+  return (found:match "^%a[%w+.-]*://" or "") .. "(hidden)@"
+end
+
+--- A message in the words of others (libcurl, nginx, a transport), without keys and passwords.
+local function without_secrets(message, keys)
+  if message:find("@", 1, true) then
+    message = message:gsub(CREDENTIALS, hide_credentials)
+  end
+  return without_keys(message, keys)
+end
+
 local function holds_one(value, keys)
   for i = 1, type(value) == "string" and #keys or 0 do
     if value:find(keys[i], 1, true) then
@@ -132,22 +176,19 @@ function errors.hide_keys(headers, keys)
   return headers
 end
 
-local function string_or_nil(value)
-  return type(value) == "string" and value or nil
-end
-
 local function trace_id(value, headers)
-  return type(value) == "table" and string_or_nil(value.clerk_trace_id)
-    or string_or_nil(headers["clerk-trace-id"])
-    or string_or_nil(headers["cf-ray"])
+  return text_or_nil(table_or_empty(value).clerk_trace_id)
+    or text_or_nil(headers["clerk-trace-id"])
+    or text_or_nil(headers["cf-ray"])
 end
 
 local function add_api_errors(err, value)
-  local first = type(value.errors[1]) == "table" and value.errors[1] or {}
+  local first = table_or_empty(value.errors[1])
   err.errors = value.errors
   err.meta = value.meta
-  err.message = string_or_nil(first.message) or "the API refused without saying why"
-  err.code = string_or_nil(first.code) or "unknown"
+  err.message = text_or_nil(first.message) or text_or_nil(first.long_message)
+    or "the API refused without saying why"
+  err.code = text_or_nil(first.code) or "unknown"
 end
 
 --- Keys of Clerk's that are not an instance's secret key, by how they begin.
@@ -191,7 +232,7 @@ function errors.of_attempt(verdict, response, attempt)
   local err = {
     type = verdict.type,
     code = verdict.code,
-    message = verdict.message and without_keys(verdict.message, attempt.keys),
+    message = verdict.message and without_secrets(verdict.message, attempt.keys),
     maybe_applied = verdict.maybe_applied,
     operation = attempt.operation.name,
     attempts = attempt.attempts,

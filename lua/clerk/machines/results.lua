@@ -6,7 +6,7 @@ local Result = core.result
 local clean = core.clean -- not the module: Lua's registry keeps `Result` for good
 
 local function text(value)
-  return type(value) == "string" and clean(value, " ") or "?"
+  return type(value) == "string" and value or "?"
 end
 
 local shown = {
@@ -28,13 +28,16 @@ local shown = {
 
 Result.__name = "clerk.machines.Result"
 
+local function describe_list(self)
+  local total = type(self.total_count) == "number" and tostring(self.total_count) or "?"
+  return ("machines: %d of %s"):format(#self.data, total)
+end
+
+local function describe(self)
+  local show = shown[self.object] or type(self.data) == "table" and describe_list
+  return show and show(self) or Result.__name
+end
+
 function Result:__tostring()
-  local show = shown[self.object]
-  if show then
-    return show(self)
-  end
-  if type(self.data) == "table" then
-    return ("machines: %d of %s"):format(#self.data, text(tostring(self.total_count)))
-  end
-  return Result.__name
+  return clean(describe(self))
 end

@@ -23,8 +23,8 @@ end
 function delete.run(arguments)
   local client = connection.open(arguments)
   confirmation.require(arguments, client, "Delete machine %s?")
-  output.print(arguments, client:delete(arguments.machine_id), function(deleted)
-    return "Deleted " .. text.of(deleted.id) .. ".\n"
+  output.print(arguments, client:delete(arguments.machine_id), function()
+    return "Deleted " .. text.of(arguments.machine_id) .. ".\n"
   end)
 end
 

@@ -185,6 +185,7 @@ end
 ---@return integer status to exit with: 0, 1 when it failed, 2 when it was called wrongly
 function command.main(arguments)
   core.guard_descriptors()
+  os.setlocale("C.UTF-8", "ctype") -- for the widths of characters
   local ok, problem = pcall(run, arguments)
   if ok then
     return failure.SUCCEEDED

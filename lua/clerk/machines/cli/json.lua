@@ -3,7 +3,6 @@
 local core = require "clerk.machines.core"
 local emulator_json = require "clerk.machines.emulator.json"
 local secrets = require "clerk.machines.cli.secrets"
-local text = require "clerk.machines.cli.text"
 
 local json = {}
 
@@ -11,14 +10,9 @@ local LARGEST_EXACT = 2 ^ 53
 
 local write
 
-local function escape(character)
-  local code_point = text.harmful_code_point(character)
-  return code_point and ("\\u%04x"):format(code_point)
-end
-
--- JSON itself asks for C0 only.
+--- Nothing is lost, and nothing is left that a terminal obeys.
 local function string_text(value)
-  return (emulator_json.encode(value):gsub("[\127\194-\244][\128-\191]*", escape))
+  return core.escape(emulator_json.encode(value))
 end
 
 local function float_text(value)

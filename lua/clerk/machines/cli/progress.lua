@@ -52,8 +52,8 @@ function progress.brief()
       return page
     end,
     page = function(event)
-      local is_last = event.machines >= (event.total_count or 0)
-      page = not is_last and ("%d of %d machines"):format(event.machines, event.total_count) or nil
+      local count, total = event.machines, event.total_count or 0
+      page = count < total and ("%d of %.0f machines"):format(count, total) or nil
       return page
     end,
     wait = function(event)

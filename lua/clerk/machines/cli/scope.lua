@@ -15,9 +15,9 @@ local function declare_pair(parser)
   connection.declare(parser)
 end
 
-local function sentence(verb)
-  return function(scope)
-    local from, to = text.of(scope.from_machine_id), text.of(scope.to_machine_id)
+local function sentence(arguments, verb)
+  return function()
+    local from, to = text.of(arguments.machine_id), text.of(arguments.other_machine_id)
     return ("%s %s %s.\n"):format(from, verb, to)
   end
 end
@@ -40,7 +40,7 @@ function add.run(arguments)
   local scope = connection.open(arguments):create_scope(arguments.machine_id, {
     to_machine_id = arguments.other_machine_id,
   })
-  output.print(arguments, scope, sentence "may call")
+  output.print(arguments, scope, sentence(arguments, "may call"))
 end
 
 local remove = {
@@ -56,7 +56,7 @@ Example:
 function remove.run(arguments)
   local scope = connection.open(arguments):delete_scope(arguments.machine_id,
     arguments.other_machine_id)
-  output.print(arguments, scope, sentence "may no longer call")
+  output.print(arguments, scope, sentence(arguments, "may no longer call"))
 end
 
 -- ---------------------------------------------------------------- list

@@ -4,68 +4,9 @@ local core = require "clerk.machines.core"
 
 local text = {}
 
-local REPLACEMENT = "?"
-
--- The first and last code points of what takes no column of its own (marks that combine, joiners,
--- selectors), and of what takes two (East Asian scripts, emoji). Roughly Unicode's, by blocks, and
--- never too narrow.
-local NARROW = {
-  { 0x0300, 0x036F }, { 0x0483, 0x0489 }, { 0x0591, 0x05BD }, { 0x0610, 0x061A },
-  { 0x064B, 0x065F }, { 0x0E34, 0x0E3A }, { 0x0E47, 0x0E4E }, { 0x1AB0, 0x1AFF },
-  { 0x1DC0, 0x1DFF }, { 0x200B, 0x200F }, { 0x20D0, 0x20FF }, { 0xFE00, 0xFE0F },
-  { 0xFE20, 0xFE2F }, { 0xE0100, 0xE01EF },
-}
-local WIDE = {
-  { 0x1100, 0x115F }, { 0x231A, 0x232A }, { 0x23E9, 0x23F3 }, { 0x25FD, 0x27BF },
-  { 0x2B1B, 0x2B55 }, { 0x2E80, 0xA4CF }, { 0xA960, 0xA97F }, { 0xAC00, 0xD7A3 },
-  { 0xF900, 0xFAFF }, { 0xFE10, 0xFE19 }, { 0xFE30, 0xFE6F }, { 0xFF00, 0xFF60 },
-  { 0xFFE0, 0xFFE6 }, { 0x16FE0, 0x1B2FF }, { 0x1F000, 0x1FAFF }, { 0x20000, 0x3FFFD },
-}
-
-local function is_within(ranges, code_point)
-  for _, range in ipairs(ranges) do
-    if code_point >= range[1] and code_point <= range[2] then
-      return true
-    end
-  end
-  return false
-end
-
-local function code_point_of(character)
-  local first = character:byte()
-  if first < 0x80 then
-    return first
-  end
-  local value = first % (first < 0xE0 and 0x20 or first < 0xF0 and 0x10 or 0x08)
-  for i = 2, #character do
-    value = value * 0x40 + character:byte(i) % 0x40
-  end
-  return value
-end
-
-local function columns_of(character)
-  local code_point = code_point_of(character)
-  if is_within(NARROW, code_point) then
-    return 0
-  end
-  return is_within(WIDE, code_point) and 2 or 1
-end
-
 local CHARACTER = "[^\128-\191][\128-\191]*"
 
---- Replaces what a terminal might obey.
----@param value string
----@return string
-function text.clean(value)
-  return core.clean(value, REPLACEMENT)
-end
-
---- The code point of a character of UTF-8, where it is harmful on a terminal.
----@param character string
----@return integer|nil
-function text.harmful_code_point(character)
-  return text.clean(character) ~= character and code_point_of(character) or nil
-end
+text.clean = core.clean
 
 --- A string of the API's, harmless; "-" for a value of another type.
 ---@param value any
@@ -80,7 +21,7 @@ end
 function text.width(value)
   local width = 0
   for character in value:gmatch(CHARACTER) do
-    width = width + columns_of(character)
+    width = width + core.columns(character)
   end
   return width
 end
@@ -95,7 +36,7 @@ function text.fit(value, room)
   end
   local kept, width = {}, 0
   for character in value:gmatch(CHARACTER) do
-    width = width + columns_of(character)
+    width = width + core.columns(character)
     if width > room - 1 then
       break
     end

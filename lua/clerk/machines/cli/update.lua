@@ -3,6 +3,7 @@ local failure = require "clerk.machines.cli.failure"
 local output = require "clerk.machines.cli.output"
 local parameters = require "clerk.machines.cli.parameters"
 local record = require "clerk.machines.cli.record"
+local text = require "clerk.machines.cli.text"
 
 local update = {
   usage = "<machine-id>",
@@ -29,7 +30,10 @@ function update.run(arguments)
     name = arguments.name,
     default_token_ttl = arguments.default_token_ttl,
   })
-  output.print(arguments, machine, record.text)
+  output.print(arguments, machine, function(updated)
+    return updated.id and record.text(updated) -- a 204 says no more than that it is done
+      or "Updated " .. text.of(arguments.machine_id) .. ".\n"
+  end)
 end
 
 return update

@@ -4,7 +4,6 @@ local assumed = require "clerk.machines.emulator.assumed"
 local body = require "clerk.machines.emulator.body"
 local core = require "clerk.machines.core"
 local problems = require "clerk.machines.emulator.problems"
-local text = require "clerk.machines.emulator.text"
 
 local parameters = {}
 
@@ -54,7 +53,7 @@ function CHECKS.string(row, value)
   if row.values and not is_choice(row, value) then
     return assumed.code.not_a_choice, "must be one of " .. table.concat(row.values, ", ")
   end
-  local length = text.length(value)
+  local length = core.characters(value)
   if row.min and length < row.min then
     return assumed.code.too_short, ("must have at least %d characters"):format(row.min)
   elseif row.max and length > row.max then

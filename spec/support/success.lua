@@ -1,0 +1,8 @@
+--- The body of a success, about a machine of that ID, that suits every operation. The scripts of
+--- scripted servers can call it by the name `success`.
+---@param id string? "mch_1" by default
+---@return string
+return function(id)
+  return ('{"id":"%s","data":[],"secret":"ak_1","secret_key":"ak_1","deleted":true,'
+    .. '"from_machine_id":"mch_1","to_machine_id":"mch_2"}'):format(id or "mch_1")
+end
