@@ -13,7 +13,7 @@ local process = require "support.process"
 
 local DIRECTORY = debug.getinfo(1, "S").source:match "^@(.*/)"
 local COMMAND = "env -u LD_PRELOAD luajit " .. process.quote(DIRECTORY .. "raw_server.lua")
-local PATIENCE_POLLS = 500
+local PATIENCE_POLLS = 3000
 
 local running = {}
 
@@ -121,14 +121,24 @@ function Server:everything()
   return table.concat(parts, "\n")
 end
 
+local function wait_until_seen(self, kind, count)
+  for _ = 1, PATIENCE_POLLS do
+    if #of_kind(self, kind) >= count then return end
+    os.execute "sleep 0.01"
+  end
+  error(("the server has not seen %d times: %s"):format(count, kind), 3)
+end
+
+---Waits until the server has received `count` requests.
+---@param count integer
+function Server:wait_until_received(count)
+  wait_until_seen(self, "request", count)
+end
+
 ---Waits until the server has ended `count` connections.
 ---@param count integer
 function Server:wait_until_closed(count)
-  for _ = 1, PATIENCE_POLLS do
-    if #of_kind(self, "closed") >= count then return end
-    os.execute "sleep 0.01"
-  end
-  error(("the server did not end %d connections"):format(count), 2)
+  wait_until_seen(self, "closed", count)
 end
 
 local function check_script(self)
