@@ -64,9 +64,9 @@ describe("A client that is collected", function()
       return spawn_and_await(web, client, client.get, "mch_hang"),
         client:spawn(client.get, client, "mch_1")
     end,
-    ["in a retry wait"] = function(_, client)
+    ["in a retry wait"] = function(_, client, is_waiting)
       local task = client:spawn(client.get, client, "mch_flaky")
-      for _ = 1, 20 do client:step(10) end
+      gate.step_until(client, is_waiting)
       return task
     end,
     ["waiting for another"] = function(web, client)
@@ -91,8 +91,12 @@ describe("A client that is collected", function()
       local web = gate.start()
       gate.client(web):step()
       local before = descriptors.count()
-      local options = { max_connections = 1, retries = PATIENT }
-      assert.is_nil(outlive(web, options, function(client) return f(web, client) end))
+      local has_waited = false
+      local options = { max_connections = 1, retries = PATIENT, on_event = function(event)
+        has_waited = has_waited or event.type == "wait"
+      end }
+      local function is_waiting() return has_waited end
+      assert.is_nil(outlive(web, options, function(client) return f(web, client, is_waiting) end))
       assert.equal(before, descriptors.count())
       web:wait_until_closed(web:connections())
       assert.equal("mch_2", gate.client(web):get("mch_2").id)

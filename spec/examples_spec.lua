@@ -45,3 +45,13 @@ describe("examples/run", function()
     assert.truthy(complaint:find("CLERK_SECRET_KEY", 1, true))
   end)
 end)
+
+describe("examples/setup", function()
+  after_each(process.none_left)
+
+  it("may be started twice at once", function()
+    local started = {}
+    for i = 1, 2 do started[i] = process.start("sh -c 'exec examples/setup run 2>&1'") end
+    for i = 1, 2 do assert.same({ 0, "" }, { started[i]:wait() }) end
+  end)
+end)

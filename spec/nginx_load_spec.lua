@@ -5,11 +5,13 @@
 -- nginx's Lua is LuaJIT, and knows no sanitizers.
 if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
 
+local files = require "support.files"
 local nginx = require "support.nginx"
 local process = require "support.process"
 local server = require "support.server"
 
 local REQUESTS = tonumber(os.getenv "CLERK_NGINX_REQUESTS") or 2000
+local BATCH = 500
 local RELOADS = 10
 local LUA_TOLERANCE_KB, RESIDENT_TOLERANCE_KB = 64, 1024
 
@@ -42,12 +44,6 @@ local SERVER = [[
   }
 ]]
 
-local function exists(path)
-  local file = io.open(path)
-  if file then file:close() end
-  return file ~= nil
-end
-
 describe("Inside nginx", function()
   local api
 
@@ -63,30 +59,51 @@ describe("Inside nginx", function()
     return nginx.start(options)
   end
 
-  -- So many requests, 50 at once; `meanwhile` is called again and again.
-  local function hammer(web, count, meanwhile)
+  -- A command that sends so many requests, 50 at once, and prints the status of each.
+  local function curl(web, count)
     local arguments = "-Z --no-progress-meter --parallel-max 50 -o /dev/null"
-    local curl = web:curl(("/get/mch_[1-%d]"):format(count), nil, arguments)
-    local command = ("cd %s && %s > statuses && mv statuses done"):format(web.directory, curl)
-    local background = process.start("sh -c " .. process.quote(command))
-    while not exists(web.directory .. "/done") do meanwhile() end
-    background:wait()
-    local counting = "cd %s && grep . done | sort | uniq -c; rm done"
-    local _, output = process.run(counting:format(web.directory))
-    assert.equal(count .. " 200", output:match "^%s*(.-)%s*$", web:log())
+    return web:curl(("/get/mch_[1-%d]"):format(count), nil, arguments)
   end
 
-  local function pause() os.execute "sleep 0.2" end
+  -- How many there are, which must all be a 200.
+  local function count_answers(web, statuses)
+    local others, count = statuses:gsub("\n200", "")
+    assert.equal("", others, web:log())
+    return count
+  end
+
+  local function hammer(web, count)
+    local _, statuses = process.run(curl(web, count))
+    assert.equal(count, count_answers(web, statuses))
+  end
+
+  -- Sends requests until it is stopped, or nginx's directory is gone.
+  local function hammer_on(web)
+    local going, statuses = web.directory .. "/going", web.directory .. "/statuses"
+    files.write(going, "")
+    files.write(statuses, "")
+    local loop = ("while [ -e %s ]; do %s >>%s; done"):format(going, curl(web, BATCH), statuses)
+    local background = process.start("sh -c " .. process.quote(loop))
+    local function count() return select(2, files.read(statuses):gsub("\n", "")) end
+    local function stop()
+      os.remove(going)
+      background:wait()
+      return count_answers(web, files.read(statuses))
+    end
+    return count, stop
+  end
 
   it("no answer is lost while nginx is reloaded", function()
     local web = start { workers = 2 }
+    local count, stop = hammer_on(web)
     local reloads = 0
-    hammer(web, REQUESTS, function()
+    while reloads < RELOADS or count() < REQUESTS do
+      local before = count()
       web:reload()
+      web:wait_until("an answer", function() return count() > before end)
       reloads = reloads + 1
-      pause()
-    end)
-    assert.is_true(reloads > 1)
+    end
+    assert.equal(0, stop() % BATCH)
     assert.not_matches("exited on signal", web:log(), 1, true)
   end)
 
@@ -108,9 +125,9 @@ describe("Inside nginx", function()
       local lua = tonumber((web:get "/memory"))
       return lua, status_of(web:workers()[1], "VmRSS"), descriptors_of(web:workers()[1])
     end
-    hammer(web, math.max(REQUESTS, 2000), pause)
+    hammer(web, math.max(REQUESTS, 2000))
     local lua, resident, descriptors = measure()
-    hammer(web, REQUESTS, pause)
+    hammer(web, REQUESTS)
     local lua_after, resident_after, descriptors_after = measure()
     assert.is_true(lua_after - lua < LUA_TOLERANCE_KB, lua_after)
     assert.is_true(resident_after - resident < RESIDENT_TOLERANCE_KB, resident_after)
@@ -119,18 +136,10 @@ describe("Inside nginx", function()
 
   it("the master grows neither by reloads, though each loads the library anew", function()
     local web = start {}
-    local function reload()
-      local before = web:workers()[1]
-      web:reload()
-      web:wait_until("new workers", function()
-        local workers = web:workers()
-        return #workers == 1 and workers[1] ~= before
-      end)
-    end
-    for _ = 1, RELOADS do reload() end
+    for _ = 1, RELOADS do web:reload() end
     local resident = status_of(web.handle.pid, "VmRSS")
     local descriptors = descriptors_of(web.handle.pid)
-    for _ = 1, RELOADS do reload() end
+    for _ = 1, RELOADS do web:reload() end
     assert.equal(descriptors, descriptors_of(web.handle.pid))
     assert.is_true(status_of(web.handle.pid, "VmRSS") - resident < RESIDENT_TOLERANCE_KB)
   end)

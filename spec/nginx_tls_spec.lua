@@ -21,7 +21,7 @@ local CALLS = [[
   local options = ...
   local client = machines.new {
     secret_key = "sk_test_1", base_url = options.url, timeout_ms = options.timeout_ms,
-    retries = { backoff = { initial_interval = 1, max_interval = 2, max_elapsed_time = 300 } },
+    retries = { backoff = { initial_interval = 1, max_interval = 2, max_elapsed_time = 1000 } },
   }
   local outcomes = {}
   for i = 1, options.times or 1 do

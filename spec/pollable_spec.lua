@@ -238,7 +238,7 @@ describe("After a fork", function()
       os.execute "sleep 1.5" -- with an answer to read
       drive(client, own)
     end)
-    while #web:requests() < 2 do os.execute "sleep 0.01" end
+    web:wait_until_received(2)
     assert.is_false(posix.is_readable(fd, 1200))
     assert.equal(0, posix.wait(pid))
     assert.is_false(posix.is_readable(fd, 0))

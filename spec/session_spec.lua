@@ -5,6 +5,7 @@
 
 local certificates = require "clerk.machines.emulator.certificates"
 local core = require "clerk.machines.core"
+local gate = require "support.gate"
 local machines = require "clerk.machines"
 local posix = require "support.posix"
 local process = require "support.process"
@@ -151,8 +152,8 @@ describe("A fork", function()
       method = "GET",
       url = web:url("/v1/machines/mch_" .. id),
       headers = {},
-      timeout_ms = 5000,
-      connect_timeout_ms = 5000,
+      timeout_ms = 30000,
+      connect_timeout_ms = 30000,
       max_response_bytes = 1000,
     }
   end
@@ -239,7 +240,7 @@ describe("A fork", function()
       for _, name in ipairs { "busy", "waits1", "waits2", "queued" } do
         spawned[name] = client:spawn(get, client, name)
       end
-      while #web:requests() < 3 do client:step(10) end
+      gate.step_until_received(client, web, 3)
       return spawned
     end
 

@@ -25,6 +25,7 @@ local running = {}
 
 ---@class Nginx
 ---@field directory string
+---@field count integer how many workers
 local Nginx = {}
 Nginx.__index = Nginx
 
@@ -139,11 +140,11 @@ function nginx.start(options)
   write(directory .. "/error.log", "")
   write(directory .. "/runner.lua", RUNNER)
   for name, text in pairs(options.files or {}) do write(directory .. "/" .. name, text) end
-  local self = setmetatable({ directory = directory }, Nginx)
+  local self = setmetatable({ directory = directory, count = options.workers or 1 }, Nginx)
   running[self] = true
   self.handle = process.start(("env %s %s/usr/sbin/nginx -p %s -c nginx.conf -e error.log")
     :format(options.environment or "", root, directory))
-  self:wait_until("serving", function() return exists(directory .. "/pid") end)
+  self:wait_until("serving", function() return #self:workers() == self.count end)
   return self
 end
 
@@ -214,15 +215,25 @@ end
 ---@return integer[]
 function Nginx:workers()
   local pids = {}
-  for pid in output_of("pgrep -P " .. self.handle.pid):gmatch "%d+" do
+  local _, output = process.run("pgrep -P " .. self.handle.pid)
+  for pid in output:gmatch "%d+" do
     pids[#pids + 1] = tonumber(pid)
   end
   return pids
 end
 
----Has the master read its configuration again and replace its workers, as SIGHUP does.
+---Has the master read its configuration again, and waits until its workers are replaced.
 function Nginx:reload()
+  local old = {}
+  for _, pid in ipairs(self:workers()) do old[pid] = true end
   os.execute("kill -s HUP " .. self.handle.pid)
+  self:wait_until("new workers", function()
+    local workers = self:workers()
+    for _, pid in ipairs(workers) do
+      if old[pid] then return false end
+    end
+    return #workers == self.count
+  end)
 end
 
 ---Stops it; its files are gone after that.

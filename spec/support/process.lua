@@ -9,7 +9,7 @@
 --
 -- Each process leads a group of its own, so that what it starts is found and ended as well.
 
-local PATIENCE_SECONDS = 10
+local PATIENCE_SECONDS = 30
 local POLL_SECONDS = 0.01
 
 local process = {}
@@ -94,8 +94,8 @@ function Process:signal(name)
   signal_group(self.pid, name)
 end
 
-local function ends_within(seconds, predicate, pid)
-  local deadline = os.time() + seconds
+local function ends_in_time(predicate, pid)
+  local deadline = os.time() + PATIENCE_SECONDS
   while predicate(pid) do
     if os.time() > deadline then
       return false
@@ -107,15 +107,15 @@ end
 
 -- Ends what is left of it; says what was wrong.
 local function end_group(self)
-  local problem = not ends_within(PATIENCE_SECONDS, is_running, self.pid) and "did not end: "
-    or not ends_within(1, is_group_running, self.pid) and "left a process behind: "
+  local problem = not ends_in_time(is_running, self.pid) and "did not end: "
+    or not ends_in_time(is_group_running, self.pid) and "left a process behind: "
   if problem then
     signal_group(self.pid, "KILL")
     return problem .. self.command
   end
 end
 
----Waits for its end; raises when it takes more than ten seconds, or leaves a process behind.
+---Waits for its end; raises when it takes half a minute, or leaves a process behind.
 ---@return integer status
 ---@return string output what was left of its standard output
 function Process:wait()

@@ -13,7 +13,7 @@ local process = require "support.process"
 
 local DIRECTORY = debug.getinfo(1, "S").source:match "^@(.*/)"
 local COMMAND = "env -u LD_PRELOAD luajit " .. process.quote(DIRECTORY .. "raw_server.lua")
-local PATIENCE_POLLS = 500
+local PATIENCE_POLLS = 3000
 
 local running = {}
 
@@ -125,7 +125,7 @@ function Server:everything()
   return table.concat(parts, "\n")
 end
 
----Waits until the script has noted something so often (Connection:note).
+---Waits until the server has recorded `count` events of a kind: see Connection:note.
 ---@param kind string
 ---@param count integer
 function Server:wait_for(kind, count)
@@ -133,7 +133,13 @@ function Server:wait_for(kind, count)
     if #of_kind(self, kind) >= count then return end
     os.execute "sleep 0.01"
   end
-  error(("the server did not come to %d times %q"):format(count, kind), 2)
+  error(("the server has not seen %d times: %s"):format(count, kind), 2)
+end
+
+---Waits until the server has received `count` requests.
+---@param count integer
+function Server:wait_until_received(count)
+  self:wait_for("request", count)
 end
 
 ---Waits until the server has ended `count` connections.

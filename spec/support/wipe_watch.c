@@ -1,6 +1,10 @@
 /*
-** Preloaded, tells on standard error of each block that clerk/machines/core.so frees while it still
-** holds the text in $WIPE_WATCH, and of each that it wipes; see secrets_spec.lua.
+** When preloaded, reports on standard error each block that clerk/machines/core.so frees while the
+** block still holds a part of the text in $WIPE_WATCH, and each such block that it wipes; see
+** secrets_spec.lua.
+**
+** New memory is cleared here: a block is larger than its owner asked for, and malloc does not clear
+** what the last owner left in it. libcurl does not wipe its buffers.
 */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -9,20 +13,46 @@
 #include <string.h>
 #include <unistd.h>
 
+/* So many bytes of the text in a row are a part of it; fewer could be there by chance. */
+enum { PART = 8 };
+
 static int is_ours(const void *address) {
   Dl_info info;
   return dladdr(address, &info) != 0 && strstr(info.dli_fname, "clerk/machines/core.so") != NULL;
 }
 
+static int holds_part(const void *block, size_t size, const char *text) {
+  for (; strlen(text) >= PART; text++)
+    if (memmem(block, size, text, PART) != NULL) return 1;
+  return 0;
+}
+
 static void watch(const void *block, size_t size, const void *caller, const char *message) {
   const char *text = getenv("WIPE_WATCH");
   if (block == NULL || text == NULL || !is_ours(caller)) return;
-  if (memmem(block, size, text, strlen(text)) != NULL)
-    (void)!write(STDERR_FILENO, message, strlen(message));
+  if (holds_part(block, size, text)) (void)!write(STDERR_FILENO, message, strlen(message));
 }
 
 static void watch_freed(void *block, const void *caller) {
   watch(block, malloc_usable_size(block), caller, "freed\n");
+}
+
+static void fill(void *block, int byte, size_t size) {
+  volatile char *bytes = block; /* or the compiler calls memset */
+  for (size_t i = 0; i < size; i++) bytes[i] = (char)byte;
+}
+
+static void clear_from(void *block, size_t offset) {
+  size_t size = malloc_usable_size(block);
+  if (offset < size) fill((char *)block + offset, 0, size - offset);
+}
+
+void *malloc(size_t size) {
+  static void *(*next)(size_t);
+  if (next == NULL) next = (void *(*)(size_t))dlsym(RTLD_NEXT, "malloc");
+  void *block = next(size);
+  clear_from(block, 0);
+  return block;
 }
 
 void free(void *block) {
@@ -36,12 +66,14 @@ void *realloc(void *block, size_t size) {
   static void *(*next)(void *, size_t);
   if (next == NULL) next = (void *(*)(void *, size_t))dlsym(RTLD_NEXT, "realloc");
   watch_freed(block, __builtin_return_address(0));
-  return next(block, size);
+  size_t old_size = malloc_usable_size(block);
+  void *grown = next(block, size);
+  clear_from(grown, old_size);
+  return grown;
 }
 
 void *memset(void *block, int byte, size_t size) {
-  volatile char *bytes = block; /* or the compiler calls memset */
   watch(block, size, __builtin_return_address(0), "wiped\n");
-  for (size_t i = 0; i < size; i++) bytes[i] = (char)byte;
+  fill(block, byte, size);
   return block;
 }
