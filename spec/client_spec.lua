@@ -223,7 +223,7 @@ describe("A bundled library", function()
     local load_chunk = rawget(_G, "loadstring") or load
     local errors = assert(load_chunk(source, "@bundle.lua"))()
     local err = error_of(errors.refuse, "mine")
-    assert.equal("ArgumentError: invalid_argument: mine", tostring(err))
+    assert.equal("ArgumentError: mine (invalid_argument)", tostring(err))
   end)
 end)
 

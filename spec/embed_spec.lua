@@ -243,7 +243,7 @@ describe("examples/embed", function()
     local status, output, errors = play { key = "sk_test_other" }
     assert.equal(1, status)
     assert.matches("^%d+ frames\n$", output)
-    assert.matches("^host: ClerkErrors: create 401 ", errors)
+    assert.matches("^host: ClerkErrors: create: .* %(401 ", errors)
     status, output, errors = play { arguments = "/nowhere.lua" }
     assert.same({ 1, "" }, { status, output })
     assert.matches("^host: .-/nowhere.lua", errors)

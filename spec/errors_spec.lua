@@ -435,9 +435,52 @@ describe("the text of an error", function()
     end
   end
 
-  it("is one line with operation, status, code, message and trace", function()
+  it("is one line with the explanation, and then status, code and trace", function()
     local err = get(fake.answer(404, api_errors ',"clerk_trace_id":"trace_1"'))
-    check_line(tostring(err), { "get", "404", "machine_not_found", "is not there", "trace_1" })
+    assert.equal("ClerkErrors: get: No machine was found. (404 machine_not_found; trace trace_1)",
+      tostring(err))
+  end)
+
+  --- That of a create which the API refuses with these errors.
+  local function refusal(errors)
+    return tostring(error_of(fake.answer(422, '{"errors":[' .. errors .. "]}"), "create",
+      { name = "a" }))
+  end
+
+  it("names the parameter that is wrong", function()
+    assert.equal([[ClerkErrors: create: "mch_x" does not exist (scoped_machines; 422 bad_value)]],
+      refusal [[{"message":"is invalid","long_message":"\"mch_x\" does not exist",
+        "code":"bad_value","meta":{"param_name":"scoped_machines"}}]])
+  end)
+
+  it("has the message where there is no explanation", function()
+    for _, long in ipairs { "", ',"long_message":null', ',"long_message":""', ',"long_message":5',
+      ',"long_message":"is invalid"' } do
+      assert.equal("ClerkErrors: create: is invalid (422 bad_value)",
+        refusal('{"message":"is invalid","code":"bad_value"' .. long .. "}"))
+    end
+  end)
+
+  it("has the explanation where there is no message", function()
+    assert.equal("ClerkErrors: create: It is odd. (422 unknown)",
+      refusal '{"long_message":"It is odd."}')
+  end)
+
+  it("tells how many errors there are, and shows the first", function()
+    local entry = '{"message":"m%d","code":"c%d","meta":{"param_name":"p%d"}}'
+    local entries = {}
+    for i = 1, 3 do entries[i] = entry:format(i, i, i) end
+    assert.equal("ClerkErrors: create: m1 (p1; 422 c1; first of 3 errors)",
+      refusal(table.concat(entries, ",")))
+  end)
+
+  it("does not stumble over what the API should not send", function()
+    for _, odd in ipairs { "[]", "null", "1", '"text"', "{}", '{"meta":5}', '{"meta":"a"}',
+      '{"meta":{"param_name":5}}', '{"meta":[{"param_name":"a"}]}',
+      '{"meta":{"param_name":""}}' } do
+      assert.equal("ClerkErrors: create: the API refused without saying why (422 unknown)",
+        refusal(odd))
+    end
   end)
 
   it("is one line of an answer that is no JSON, without that answer", function()
@@ -452,20 +495,66 @@ describe("the text of an error", function()
     check_line(tostring(err), { "get", "timeout", "no answer after 10000 ms" })
   end)
 
-  it("is cleaned of control bytes", function()
-    local body = '{"errors":[{"message":"a\\nb\\u001b[31m\\u0000\\r\\tc\\u007f","code":"x\\ny"}],'
-      .. '"clerk_trace_id":"t\\n1"}'
-    local err = get(fake.answer(400, body))
-    check_line(tostring(err), { "get", "400", "[31m" })
-    check_line(tostring(get(fake.failure("timeout", true, "first\r\nsecond\0"))), { "first" })
+  it("is cleaned of what a terminal obeys, what ends a line, and what is no UTF-8", function()
+    for _, bad in ipairs(UNSAFE) do
+      local text = "a" .. bad .. "z"
+      local clean = "a" .. ("?"):rep(is_utf8(bad) and 1 or #bad) .. "z"
+      if bad ~= "\0" then -- which ends the message of a failure
+        local failed = get(fake.failure("timeout", true, text))
+        assert.equal(text, failed.message)
+        assert.equal(("TransportError: get: %s (timeout)"):format(clean), tostring(failed))
+      end
+      if is_utf8(bad) then
+        local entry = '{"message":"%s","code":"%s","meta":{"param_name":"%s"}}'
+        local body = '{"errors":[' .. entry:gsub("%%s", escaped(text)) .. '],"clerk_trace_id":"'
+          .. escaped(text) .. '"}'
+        local refused = get(fake.answer(400, body))
+        assert.same({ text, text, text, text, body }, { refused.message, refused.code,
+          refused.errors[1].meta.param_name, refused.clerk_trace_id, refused.body })
+        assert.equal(("ClerkErrors: get: X (X; 400 X; trace X)"):gsub("X", clean),
+          tostring(refused))
+      end
+    end
+  end)
+
+  it("keeps what people write", function()
+    for _, good in ipairs { "café", "e\204\129", "東京", "😀", "👩\226\128\141💻",
+      "می\226\128\140خ", "☝\239\184\143", "\194\160", "\239\191\189", " ~" } do
+      assert.truthy(tostring(get(fake.failure("timeout", true, good))):find(good, 1, true))
+    end
+  end)
+
+  it("of an argument is cleaned of the names that it quotes", function()
+    for _, bad in ipairs(UNSAFE) do
+      local client = fake.client { fake.ok }
+      for _, mistake in ipairs {
+        function() machines.new { ["a" .. bad] = 1 } end,
+        function() client:create { name = "a", ["a" .. bad] = 1 } end,
+        function() client:get("m", { ["a" .. bad] = 1 }) end,
+        function() client:get("m", { headers = { ["a" .. bad] = 1 } }) end,
+      } do
+        local err = assert.has_error(mistake)
+        assert.equal("ArgumentError", err.type)
+        assert.is_nil(err.message:find(bad, 1, true))
+        assert.is_nil(tostring(err):find(bad, 1, true))
+      end
+    end
   end)
 
   it("serves where Lua wants a string", function()
     local err = get(fake.answer(404, api_errors()))
-    assert.equal(tostring(err), ("%s"):format(tostring(err)))
-    local ok, text = pcall(function() return "failed: " .. tostring(err) end)
-    assert.is_true(ok)
-    assert.equal("failed: " .. tostring(err), text)
+    local text = tostring(err)
+    assert.equal(text, ("%s"):format(text))
+    assert.equal("failed: " .. text, "failed: " .. err)
+    assert.equal(text .. " failed", err .. " failed")
+    assert.equal(text .. text, err .. err)
+    assert.equal("1" .. text .. "2", 1 .. err .. 2)
+    assert.equal("a" .. text .. "b" .. text, "a" .. err .. "b" .. err)
+    for _, other in ipairs { {}, true, print } do
+      assert.has_error(function() return err .. other end)
+      assert.has_error(function() return other .. err end)
+    end
+    assert.has_error(function() return err .. nil end)
   end)
 end)
 

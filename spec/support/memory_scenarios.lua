@@ -171,7 +171,8 @@ scenario("the API refuses", over_fake({
   local problem = failure("ClerkErrors", "bad", client.create, client, { name = "a" })
   equal("name", problem.errors[1].meta.param_name)
   equal(7, problem.retry_after)
-  equal("ClerkErrors: create 422 bad: no (trace trace)", tostring(problem))
+  equal("ClerkErrors: create: no, really (name; 422 bad; first of 2 errors; trace trace)",
+    tostring(problem))
 end))
 
 scenario("answers are unusable", over_fake({

@@ -1,5 +1,7 @@
 --- Error objects: tables with a metatable, raised by `error`.
 
+local unicode = require "clerk.machines.unicode"
+
 ---@class clerk.machines.Error
 ---@field type "ClerkErrors"|"SDKError"|"TransportError"|"ArgumentError"
 ---@field message string of the first API error, else a sentence
@@ -18,30 +20,52 @@
 ---@field machines integer|nil that a walk had handed out before
 ---@field where string|nil the caller's file:line, of an ArgumentError
 ---@field maybe_applied boolean|nil of a change: whether it may have taken effect all the same
+---@operator concat(any): string
 local Error = { __name = "clerk.machines.Error" }
 
 local errors = {}
 
---- Control bytes would break a line of a log, or worse, a terminal.
-local function one_line(text)
-  return (text:gsub("%c+", " "))
+local function table_or_empty(value)
+  return type(value) == "table" and value or {}
+end
+
+local function text_or_nil(value)
+  return type(value) == "string" and value ~= "" and value or nil
+end
+
+-- ---------------------------------------------------------------- as text
+
+--- What identifies an error, in the order of its line.
+local function facts_of(err, first)
+  local facts = {}
+  local function add(format, value)
+    if value then
+      facts[#facts + 1] = format:format(value)
+    end
+  end
+  add("%s", text_or_nil(table_or_empty(first.meta).param_name))
+  add("%s", err.status and err.status .. " " .. err.code or err.code)
+  local count = #table_or_empty(err.errors)
+  add("first of %d errors", count > 1 and count)
+  add("trace %s", err.clerk_trace_id)
+  add("at %s", err.where)
+  return table.concat(facts, "; ")
 end
 
 function Error:__tostring()
-  local line = self.type .. ":"
-  for _, field in ipairs { "operation", "status", "code" } do
-    if self[field] then
-      line = line .. " " .. self[field]
-    end
-  end
-  line = line .. ": " .. self.message
-  if self.where then
-    line = line .. " (at " .. self.where .. ")"
-  end
-  if self.clerk_trace_id then
-    line = line .. " (trace " .. self.clerk_trace_id .. ")"
-  end
-  return one_line(line)
+  local first = table_or_empty(table_or_empty(self.errors)[1])
+  local subject = self.operation and self.operation .. ": " or ""
+  local explanation = text_or_nil(first.long_message) or self.message
+  return unicode.clean(("%s: %s%s (%s)"):format(self.type, subject, explanation,
+    facts_of(self, first)))
+end
+
+local function as_text(value)
+  return errors.is_error(value) and tostring(value) or value
+end
+
+function Error.__concat(left, right)
+  return as_text(left) .. as_text(right)
 end
 
 ---@param value any
@@ -80,7 +104,7 @@ function errors.refuse(message, operation, attempts, maybe_applied)
   error(setmetatable({
     type = "ArgumentError",
     code = "invalid_argument",
-    message = one_line(message), -- it may quote a name that the caller gave
+    message = unicode.clean(message), -- it may quote a name that the caller gave
     operation = operation,
     attempts = attempts,
     maybe_applied = maybe_applied,
@@ -130,22 +154,19 @@ function errors.hide_keys(headers, keys)
   return headers
 end
 
-local function string_or_nil(value)
-  return type(value) == "string" and value or nil
-end
-
 local function trace_id(value, headers)
-  return type(value) == "table" and string_or_nil(value.clerk_trace_id)
-    or string_or_nil(headers["clerk-trace-id"])
-    or string_or_nil(headers["cf-ray"])
+  return text_or_nil(table_or_empty(value).clerk_trace_id)
+    or text_or_nil(headers["clerk-trace-id"])
+    or text_or_nil(headers["cf-ray"])
 end
 
 local function add_api_errors(err, value)
-  local first = type(value.errors[1]) == "table" and value.errors[1] or {}
+  local first = table_or_empty(value.errors[1])
   err.errors = value.errors
   err.meta = value.meta
-  err.message = string_or_nil(first.message) or "the API refused without saying why"
-  err.code = string_or_nil(first.code) or "unknown"
+  err.message = text_or_nil(first.message) or text_or_nil(first.long_message)
+    or "the API refused without saying why"
+  err.code = text_or_nil(first.code) or "unknown"
 end
 
 --- A success that cannot be read may hold the new key of a machine all the same.
