@@ -636,6 +636,47 @@ describe("the secret key", function()
   end)
 end)
 
+describe("the password of a proxy", function()
+  --- What a failure's message becomes.
+  local function shown(message)
+    local err = get(fake.failure("connect_failed", false, message))
+    assert.is_false(holds(err, "Hunter"))
+    assert.is_nil(tostring(err):find("Hunter", 1, true))
+    return err.message
+  end
+
+  it("is replaced in what a transport says", function()
+    assert.equal("Could not resolve proxy: http://(hidden)@proxy.test:3128/",
+      shown "Could not resolve proxy: http://user:Hunter2@proxy.test:3128/")
+    assert.equal("cannot read 'htp://(hidden)@127.0.0.1:1' today",
+      shown "cannot read 'htp://user:Hunter2@127.0.0.1:1' today")
+  end)
+
+  it("is replaced however it is written", function()
+    for _, written in ipairs { "http://user:Hunter2@h", "http://user:Hunter2#x@h:1",
+      "http://user:Hun ter@Hunter2@h", "http://us er:'Hunter2'@h", "socks5h://:Hunter2@h",
+      "http://user:Hunter/2?@h", "http://Hunter2@h", "//user:Hunter2@h", "user:Hunter2@h:99999",
+      "http:/user:Hunter2@h", "http//user:Hunter2@h", "HTTPS://user:Hunter\"2@h",
+      "http://user:Hunter2@%68", "https://a@b and https://user:Hunter2@h" } do
+      for _, message in ipairs { "%s", "proxy %s", "proxy: '%s': bad", '"%s" is bad', "(%s)" } do
+        shown((message:gsub("%%s", (written:gsub("%%", "%%%%")))))
+      end
+    end
+  end)
+
+  it("is replaced beside the secret key", function()
+    assert.equal("http://(hidden)@h said (secret key)",
+      shown("http://user:Hunter2@h said " .. fake.secret_key))
+  end)
+
+  it("is not seen in what has none", function()
+    for _, message in ipairs { "mail ops@proxy.test", "https://api.clerk.com/v1: no", "a@b", "@",
+      "50% of http://h:1" } do
+      assert.equal(message, shown(message))
+    end
+  end)
+end)
+
 describe("an answer that should hold a machine's key", function()
   local leak = '{"object":"machine_secret_key","secret":"ak_0123456789"'
   local calls = {

@@ -134,6 +134,22 @@ local function without_keys(value, keys)
   return value
 end
 
+--- What a URL has before its host, also a URL that nobody can read: from its start, as far as that
+--- can be seen, to the last "@" of all, since a password may hold anything.
+local CREDENTIALS = "[^%s'\"]*:%S.*@"
+
+local function hide_credentials(found)
+  return (found:match "^%a[%w+.-]*://" or "") .. "(hidden)@"
+end
+
+--- A message in the words of others (libcurl, nginx, a transport), without keys and passwords.
+local function without_secrets(message, keys)
+  if message:find("@", 1, true) then
+    message = message:gsub(CREDENTIALS, hide_credentials)
+  end
+  return without_keys(message, keys)
+end
+
 local function holds_one(value, keys)
   for i = 1, type(value) == "string" and #keys or 0 do
     if value:find(keys[i], 1, true) then
@@ -199,7 +215,7 @@ function errors.of_attempt(verdict, response, attempt)
   local err = {
     type = verdict.type,
     code = verdict.code,
-    message = verdict.message and without_keys(verdict.message, attempt.keys),
+    message = verdict.message and without_secrets(verdict.message, attempt.keys),
     maybe_applied = verdict.maybe_applied,
     operation = attempt.operation.name,
     attempts = attempt.attempts,
