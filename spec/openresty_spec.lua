@@ -201,7 +201,7 @@ describe("examples/openresty", function()
       assert.same({ 502, "MISS", unavailable }, { ask "/machines/mch_refused" })
       assert.same({ 502, "HIT", unavailable }, { ask "/machines/mch_refused" })
       assert.equal(1, count_fetches "mch_refused")
-      assert.truthy(log():find("ClerkErrors: get 403 forbidden: no", 1, true))
+      assert.truthy(log():find("ClerkErrors: get: no (403 forbidden)", 1, true))
     end)
 
     it("serves what is stale while it is fetched, and then what is new", function()

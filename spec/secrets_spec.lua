@@ -168,7 +168,7 @@ describe("Buffers of the C part", function()
   end
 
   describe("after all operations", function()
-    local ANSWER = ('{"id":"mch_1","name":"%s","secret":"%s","data":[],"total_count":0}')
+    local ANSWER = ('{"id":"mch_1","name":"%s","secret":"%s","secret_key":"ak_1","data":[]}')
       :format(KEY, SECRET:rep(20))
     local ANSWER_ALL = [[
       for request in connection:requests() do
