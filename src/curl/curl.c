@@ -293,7 +293,8 @@ clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
   if (!curl->loop) return CLERK_REFUSED;
   clerk_guard_standard_descriptors(); /* the host may have closed them since */
   leave_to_parent(curl->loop);
-  if (!clerk_poller_open(&curl->loop->poller)) return lack_descriptor(curl->loop, transfer);
+  if (!open_multi(curl) && clerk_easy_descriptors_are_scarce())
+    return lack_descriptor(curl->loop, transfer);
   if (!open_multi(curl) || !open_share(curl)) return CLERK_NO_MEMORY;
   CURL *easy = take_handle(curl);
   if (!easy) return CLERK_NO_MEMORY;

@@ -48,18 +48,38 @@ static int on_close(void *user, curl_socket_t fd) {
   return close(fd);
 }
 
-/* On a kept connection of HTTP/1 nobody has asked for anything. What is there to read, its end
-** included, is not the response to the next request. HTTP/2 has frames of its own there. libcurl
-** names the connection by its local port only. */
+/* OpenSSL's, if that is what libcurl has loaded: nothing is linked for it. */
+#if defined(__GNUC__)
+__attribute__((weak))
+#endif
+int SSL_has_pending(const void *ssl);
+
+/* Newer libcurls read ahead: what came with the last response is in OpenSSL's buffer already. */
+static bool has_buffered_input(const clerk_transfer *transfer) {
+  const struct curl_tlssessioninfo *session = NULL;
+  if (!SSL_has_pending) return false;
+  curl_easy_getinfo(transfer->easy, CURLINFO_TLS_SSL_PTR, &session);
+  return session && session->backend == CURLSSLBACKEND_OPENSSL && session->internals &&
+         SSL_has_pending(session->internals);
+}
+
+static bool has_received(const clerk_transfer *transfer, int fd) {
+  char byte;
+  if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN) return true;
+  return transfer->is_tls && has_buffered_input(transfer);
+}
+
+/* On a kept connection of HTTP/1 nothing has been asked for. What is there to read, its end included,
+** is not the response to the next request. HTTP/2 has frames of its own there. libcurl identifies the
+** connection by its local port only. */
 static bool has_input(const clerk_transfer *transfer) {
   clerk_poller *poller = &transfer->owner->loop->poller;
   const clerk_watch *watch;
   bool is_known = false;
-  char byte;
   for (int next = 0; (watch = clerk_poller_find(poller, transfer->local_port, &next)) != NULL;) {
     is_known = true;
     if (transfer->is_tls && !watch->is_http1) continue;
-    if (recv(next - 1, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN) return true;
+    if (has_received(transfer, next - 1)) return true;
   }
   return !is_known;
 }
@@ -427,9 +447,8 @@ static bool is_refused_by_proxy(const clerk_transfer *transfer) {
          reason == CURLPX_NO_AUTH || reason == CURLPX_REPLY_NOT_ALLOWED;
 }
 
-/* A name and a certificate are looked up with a few descriptors. Whatever fails for lack of one has
-** given the others back by now. */
-static bool are_descriptors_scarce(void) {
+/* What fails for lack of a descriptor has given others back by now. */
+bool clerk_easy_descriptors_are_scarce(void) {
   enum { NEEDED = 5 };
   int fds[NEEDED], count = 0;
   while (count < NEEDED && (fds[count] = socket(AF_UNIX, SOCK_STREAM, 0)) >= 0) count++;
@@ -440,7 +459,7 @@ static bool are_descriptors_scarce(void) {
 
 static bool lacks_descriptors(const clerk_transfer *transfer) {
   bool is_lookup = transfer->failure == CLERK_DNS_FAILED || transfer->failure == CLERK_TLS_FAILED;
-  return transfer->lacks_fd || (is_lookup && are_descriptors_scarce());
+  return transfer->lacks_fd || (is_lookup && clerk_easy_descriptors_are_scarce());
 }
 
 static void conclude_unsent(clerk_transfer *transfer) {

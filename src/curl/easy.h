@@ -7,6 +7,9 @@
 #define CLERK_NO_DESCRIPTOR \
   "the process has no file descriptor left: close some, or raise ulimit -n"
 
+/* Whether so few descriptors are left that libcurl cannot look up a name or start. */
+bool clerk_easy_descriptors_are_scarce(void);
+
 /* A handle with all that is the same in every transfer of `curl`; NULL when there is no memory. */
 CURL *clerk_easy_new(clerk_curl *curl);
 
