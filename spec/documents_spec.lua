@@ -181,9 +181,15 @@ describe("The README's errors", function()
     return sorted(named(row_of(text, ("`%s` |"):format(error_type)):match "^|[^|]*|[^|]*(|.*)$"))
   end
 
+  local function names_of(rows)
+    local list = {}
+    for i, row in ipairs(rows) do list[i] = row.name end
+    return sorted(list)
+  end
+
   it("name every code that is the library's own", function()
-    assert.same(sorted(core.failures), codes "TransportError")
-    assert.same(sorted(core.judgements), codes "SDKError")
+    assert.same(names_of(core.failures), codes "TransportError")
+    assert.same(names_of(core.judgements), codes "SDKError")
     local _, err = pcall(machines.new, 1)
     assert.same({ err.code }, codes(err.type))
   end)
