@@ -362,7 +362,7 @@ local rows = table_of {
     default = "https://api.clerk.com/v1",
     per_call = true,
     summary = "URL of the API: https, or http to 127.0.0.0/8, [::1] and localhost. "
-      .. "If the URL in the variable has no path, `/v1` is added.",
+      .. "If the URL in `$CLERK_API_URL` has no path, `/v1` is added.",
   },
   {
     name = "timeout_ms",
@@ -444,12 +444,12 @@ local rows = table_of {
     name = "transport",
     kind = "transport",
     default_text = "libcurl; in nginx, cosockets",
-    summary = "An object that sends the requests instead: see [Transports](transports.md).",
+    summary = "An object that sends the requests instead.",
   },
   {
     name = "on_event",
     kind = "function",
-    summary = "A function that is called with each event: see [Events](events.md).",
+    summary = "A function that is called with each event of each call.",
   },
   {
     name = "allow_http",
