@@ -74,7 +74,7 @@ function annotations.class(text, name)
   error("no class " .. name)
 end
 
---- The methods of a class in order, each once.
+--- The methods of a class in order, each once, and by name.
 ---@param text string
 ---@param class string the name of the local variable that holds it
 ---@return table[] methods name, arguments as written, summary, parameters, returns
@@ -84,8 +84,7 @@ function annotations.methods(text, class)
     local comment, name, arguments =
       paragraph:match("^(%-%-%-.-\n)function " .. class .. ":([%w_]+)(%b())")
     if name and not methods[name] then
-      methods[name] = true
-      methods[#methods + 1] = {
+      methods[name] = {
         name = name,
         arguments = arguments,
         comment = comment,
@@ -93,6 +92,7 @@ function annotations.methods(text, class)
         parameters = entries(comment, "param"),
         returns = returns(comment),
       }
+      methods[#methods + 1] = methods[name]
     end
   end
   return methods

@@ -132,28 +132,24 @@ end
 
 local function shown(value)
   if type(value) == "table" then
-    return #value > 0 and "{ " .. table.concat(map(value, shown), ", ") .. " }" or nil
+    return #value > 0 and "{ " .. table.concat(map(value, shown), ", ") .. " }" or ""
   end
   return type(value) == "string" and ("%q"):format(value) or tostring(value)
 end
 
---- An option's default as text, or nil.
+--- An option's default; empty when it has none. That of a group is the defaults of its members.
 local function default_of(row)
-  if row.default_text or row.members then
-    return row.default_text
-  end
-  local value = row.default ~= nil and shown(row.default)
-  local default = value and code(value)
-  local variable = row.variable and ("`$%s`"):format(row.variable)
-  return variable and default and variable .. ", else " .. default or variable or default or nil
+  local value = row.default ~= nil and not row.members and code(shown(row.default)) or ""
+  local variable = row.variable and code("$" .. row.variable) or ""
+  local separator = variable ~= "" and value ~= "" and ", else " or ""
+  return row.default_text or variable .. separator .. value
 end
 
---- An optional field of a class, or a required one.
 local function field(row)
   local limits, default = bounds(row), default_of(row)
   return ("---@field %s%s %s %s%s%s"):format(row.name, row.required and "" or "?", lua_type(row),
     limits == "" and "" or limits .. ". ", row.summary,
-    default and " Default: " .. default .. "." or "")
+    default == "" and "" or " Default: " .. default .. ".")
 end
 
 local function class(name, rows)
@@ -170,13 +166,13 @@ local function class_of_params(operation)
   return camel_case(operation.name) .. "Params"
 end
 
---- The arguments of an operation's method. The table `params` is optional when all of it is.
+--- The arguments of an operation's method. The table `params` is required when it is the body.
 local function arguments_of(operation)
   local arguments, params = {}, nil
   for _, row in ipairs(operation.parameters) do
     if is_in_params(row) then
-      params = params or { name = "params", type = class_of_params(operation), is_optional = true }
-      params.is_optional = params.is_optional and not row.required
+      params = { name = "params", type = class_of_params(operation) }
+      params.is_optional = row.place ~= "body"
     else
       arguments[#arguments + 1] = { name = row.name, type = "string" }
     end
@@ -269,13 +265,13 @@ local CALL_OPTIONS = "--- Options that a call may have too; by default it uses i
 function generators.option_classes()
   local classes, of_calls, others = {}, {}, {}
   each_group(options.rows, function(row)
-    classes[#classes + 1] = class(camel_case(row.name), row.members)
+    table.insert(classes, class(camel_case(row.name), row.members))
   end)
   for _, row in ipairs(options.rows) do
     table.insert(row.per_call and of_calls or others, row)
   end
   table.insert(classes, CALL_OPTIONS .. class("CallOptions", of_calls))
-  classes[#classes + 1] = class("Options: clerk.machines.CallOptions", others)
+  table.insert(classes, class("Options: clerk.machines.CallOptions", others))
   return paragraphs(classes)
 end
 
@@ -283,7 +279,7 @@ local function option_row(row)
   return {
     code(row.name) .. (row.per_call and " †" or ""),
     type_cell(lua_type(row)),
-    row.members and ("[below](#%s)"):format(row.name) or default_of(row) or "none",
+    row.members and ("[below](#%s)"):format(row.name) or default_of(row),
     bounds(row),
     row.summary,
   }
@@ -307,10 +303,10 @@ end
 -- ---------------------------------------------------------------- codes
 
 function generators.code_alias(name, list)
-  return ("---@alias clerk.machines.%s\n"):format(name)
-    .. table.concat(map(core[list], function(row)
-      return ('---| "%s" # %s'):format(row.name, row.summary)
-    end), "\n")
+  local lines = map(core[list], function(row)
+    return ('---| "%s" # %s'):format(row.name, row.summary)
+  end)
+  return ("---@alias clerk.machines.%s\n%s"):format(name, table.concat(lines, "\n"))
 end
 
 function generators.codes(list)

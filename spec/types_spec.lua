@@ -90,6 +90,19 @@ describe("The types of methods", function()
     assert.same(public_methods(client:spawn(os.time)), methods_of "SafeTask")
   end)
 
+  it("say which operations cannot do without params", function()
+    local client, methods = new_client(), annotations.methods(types, "Client")
+    for _, operation in ipairs(core.operations) do
+      local ids, needs_params = {}, false
+      for _, parameter in ipairs(methods[operation.name].parameters) do
+        if parameter.type == "string" then ids[#ids + 1] = "mch_1" end
+        needs_params = needs_params or parameter.name == "params" and not parameter.is_optional
+      end
+      local ok, err = pcall(client[operation.name], client, ids[1], ids[2])
+      assert.equal(needs_params, not ok and err.type == "ArgumentError", operation.name)
+    end
+  end)
+
   it("have every status of a task", function()
     local client = new_client()
     local cancelled = client:spawn(coroutine.yield)

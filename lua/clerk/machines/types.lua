@@ -245,7 +245,7 @@ function Client:get(machine_id, options) end
 
 --- Change the name or the token lifetime of a machine: PATCH /machines/{machine_id}
 ---@param machine_id string
----@param params? clerk.machines.UpdateParams
+---@param params clerk.machines.UpdateParams
 ---@param options? clerk.machines.CallOptions
 ---@return clerk.machines.Machine
 ---@return clerk.machines.CallInfo
@@ -376,7 +376,7 @@ function SafeClient:get(machine_id, options) end
 
 --- Change the name or the token lifetime of a machine: PATCH /machines/{machine_id}
 ---@param machine_id string
----@param params? clerk.machines.UpdateParams
+---@param params clerk.machines.UpdateParams
 ---@param options? clerk.machines.CallOptions
 ---@return clerk.machines.Machine?
 ---@return clerk.machines.CallInfo|clerk.machines.Error
