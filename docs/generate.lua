@@ -15,7 +15,7 @@ local core = require "clerk.machines.core"
 local options = require "clerk.machines.options"
 
 local PAGES = {
-  "operations", "options", "errors", "results", "events", "client", "transports", "emulator",
+  "operations", "methods", "options", "results", "errors", "events", "transports", "emulator",
 }
 local TYPES = "lua/clerk/machines/types.lua"
 

@@ -123,7 +123,8 @@
 
 -- ---------------------------------------------------------------- events
 
---- An event of a call. Every call ends with an `end`, unless it is refused before anything is sent
+--- An event of a call: an attempt begins (`attempt`) or has ended (`answer`), a wait begins (`wait`),
+--- the call has ended (`end`). Each call has one `end`, unless it is refused before anything is sent
 --- or your own function raises an error.
 ---@class clerk.machines.Event
 ---@field type "attempt"|"answer"|"wait"|"end"
@@ -213,7 +214,7 @@
 
 --- Sends the requests of a client. It stays yours: `client:close()` does not close it.
 ---@class clerk.machines.Transport
----@field send clerk.machines.Send returns a response, or nil and a failure; may yield
+---@field send clerk.machines.Send returns a Response, or nil and a Failure; may yield
 ---@field sleep? fun(self, ms: number) makes the waits between attempts; may yield
 
 -- ---------------------------------------------------------------- the client
