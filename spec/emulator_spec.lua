@@ -74,16 +74,16 @@ describe("emulator", function()
     it("refuses an unknown option by its name", function()
       assert.error_matches(function()
         emulator.new { secret = "x" }
-      end, "unknown field 'secret'")
+      end, 'unknown option "secret"; did you mean "secret_key"?', 1, true)
     end)
 
     it("refuses a value of the wrong type and says what is expected", function()
       local wrong = {
-        { { secret_key = "" }, "'secret_key' must be a string that is not empty" },
-        { { clock = 5 }, "'clock' must be a function" },
-        { { rate_limit = 0 }, "'rate_limit' must be an integer of at least 1" },
-        { { rate_limit = 1.5 }, "'rate_limit' must be an integer of at least 1" },
-        { "options", "expected a table, got string" },
+        { { secret_key = "" }, "secret_key must be a string that is not empty" },
+        { { clock = 5 }, "clock must be a function" },
+        { { rate_limit = 0 }, "rate_limit must be an integer from 1 to" },
+        { { rate_limit = 1.5 }, "rate_limit must be an integer from 1 to" },
+        { "options", "options must be a table, got string" },
       }
       for _, case in ipairs(wrong) do
         assert.error_matches(function()
@@ -742,20 +742,20 @@ describe("emulator", function()
 
     it("is refused when a field is unknown, ill-typed or contradictory", function()
       local wrong = {
-        { { state = 503 }, "unknown field 'state'" },
-        { { operation = "read" }, "'operation' must be one of list, create, get" },
-        { { times = 0 }, "'times' must be an integer of at least 1" },
-        { { status = 99 }, "'status' must be an integer from 200 to 599" },
-        { { status = "503" }, "'status' must be an integer" },
-        { { retry_after = -1 }, "'retry_after' must be an integer of at least 0 or a string" },
-        { { retry_after = "1\r\nx: y" }, "'retry_after'" },
-        { { content_type = "a\nb" }, "'content_type'" },
-        { { delay_ms = -1 }, "'delay_ms'" },
-        { { truncate = 0.5 }, "'truncate'" },
-        { { drop = 1 }, "'drop' must be a boolean" },
-        { { applied = "yes" }, "'applied' must be a boolean" },
-        { { drop = true, status = 503 }, "'drop' sends no answer" },
-        { { drop = true, truncate = 3 }, "'drop' sends no answer" },
+        { { state = 503 }, 'unknown option "fault.state"; did you mean "fault.status"?' },
+        { { operation = "read" }, 'fault.operation must be "list" or "create" or "get"' },
+        { { times = 0 }, "fault.times must be an integer from 1 to" },
+        { { status = 99 }, "fault.status must be an integer from 200 to 599" },
+        { { status = "503" }, "fault.status must be an integer" },
+        { { retry_after = -1 }, "fault.retry_after must be an integer from 0 to" },
+        { { retry_after = "1\r\nx: y" }, "fault.retry_after must be " },
+        { { content_type = "a\nb" }, "fault.content_type must be " },
+        { { delay_ms = -1 }, "fault.delay_ms must be " },
+        { { truncate = 0.5 }, "fault.truncate must be " },
+        { { drop = 1 }, "fault.drop must be a boolean" },
+        { { applied = "yes" }, "fault.applied must be a boolean" },
+        { { drop = true, status = 503 }, "fault.drop sends no response" },
+        { { drop = true, truncate = 3 }, "fault.drop sends no response" },
       }
       for _, case in ipairs(wrong) do
         assert.error_matches(function()
@@ -905,7 +905,7 @@ describe("emulator", function()
       assert.equal(200, send("GET", "/machines").status)
       local body, status = control("POST", '{"state":500}')
       assert.equal(422, status)
-      assert.equal("unknown field 'state'", body.errors[1].long_message)
+      assert.matches('unknown option "fault.state"', body.errors[1].long_message, 1, true)
       assert.equal(422, select(2, control("POST", '{"status":null}')))
       assert.equal(400, select(2, control("POST", "[]")))
       assert.equal(405, select(2, control("GET")))
