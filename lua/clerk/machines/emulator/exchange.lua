@@ -33,7 +33,7 @@ local function close_connection(stream)
   stream.connection.socket:shutdown("rw")
 end
 
--- It would read for ever from a client that left in the middle of a body.
+-- It would go on reading from a client that left in the middle of a body.
 local function give_up(stream)
   if stream.state == "open" then
     stream:set_state("half closed (remote)")
