@@ -223,6 +223,12 @@ describe("clerk-machines", function()
       end
     end)
 
+    it("assumes 80 columns when neither COLUMNS nor the terminal has a number", function()
+      create(("n"):rep(255))
+      local shown = lines(on_terminal("list", { columns = 0, variables = "COLUMNS=wide" }))
+      assert.equal(80, #shown[2] - #"…" + 1)
+    end)
+
     it("passes nothing of a name on that a terminal obeys or that misleads", function()
       create "\27[31mred\7\194\155m\226\128\174\226\128\168\216\156\243\160\129\129é"
       assert.matches("  %?%[31mred%?%?m%?%?%?%?é\n$", on_terminal "list")

@@ -17,17 +17,11 @@ local terminal = {
 local DEFAULT_WIDTH = 80
 local BROKEN_PIPE = 32
 
-local known = {}
-
---- Whether a descriptor is a terminal. Lua cannot tell: a child that inherits it can.
+--- Whether a descriptor is a terminal.
 ---@param descriptor integer
 ---@return boolean
 function terminal.is(descriptor)
-  if known[descriptor] == nil then
-    local status = os.execute(("test -t %d"):format(descriptor))
-    known[descriptor] = status == true or status == 0
-  end
-  return known[descriptor]
+  return core.terminal(descriptor) ~= nil
 end
 
 local function positive(value)
@@ -35,19 +29,12 @@ local function positive(value)
   return number and number >= 1 and math.floor(number) or nil
 end
 
-local function ask_stty()
-  local pipe = io.popen("stty size 2>/dev/null </dev/tty", "r")
-  local columns = pipe:read("*a"):match("^%d+ (%d+)")
-  pipe:close()
-  return columns
-end
-
---- Its columns.
+--- The terminal's columns. Standard error is asked too, because its status line is shown when only
+--- the output goes elsewhere.
 ---@return integer
 function terminal.width()
-  known.width = known.width or positive(os.getenv("COLUMNS")) or positive(ask_stty())
-    or DEFAULT_WIDTH
-  return known.width
+  return positive(os.getenv("COLUMNS")) or positive(core.terminal(terminal.STDOUT))
+    or positive(core.terminal(terminal.STDERR)) or DEFAULT_WIDTH
 end
 
 -- ---------------------------------------------------------------- colours
