@@ -59,7 +59,7 @@ describe("clerk-machines", function()
     return line:find("^listening on http://127%.0%.0%.1:%d+/v1$") ~= nil and status == 0
   end
 
-  it("tells its version", function()
+  it("prints its version", function()
     local status, output, errors = run("--version")
     assert.equal(0, status)
     assert.equal("clerk-machines " .. core.version .. "\n", output)
@@ -75,20 +75,29 @@ describe("clerk-machines", function()
     assert.matches("\nExample:\n   clerk%-machines emulate", output)
   end)
 
+  it("prints its help on standard error and exits with 2 when no command is given", function()
+    for _, arguments in ipairs { "", "scope" } do
+      local status, output, errors = run(arguments)
+      assert.equal(2, status)
+      assert.equal("", output)
+      local _, help = run(arguments .. " --help")
+      assert.equal(help, errors)
+    end
+  end)
+
   it("exits with 2 and one line when it is called wrongly", function()
     local wrong = {
-      [""] = "a command is required",
       ["emulated"] = "unknown command 'emulated'%. Did you mean 'emulate'%?",
       ["--foo"] = "unknown option '%-%-foo'",
       ["emulate --foo"] = "unknown option '%-%-foo'",
       ["emulate more"] = "too many arguments",
       ["emulate --port"] = "option '%-%-port' requires an argument",
-      ["emulate --port x"] = "'x' is not an integer from 0 to 65535",
-      ["emulate --port 65536"] = "'65536' is not an integer from 0 to 65535",
-      ["emulate --port=-1"] = "'%-1' is not an integer from 0 to 65535",
-      ["emulate --rate-limit 0"] = "'0' is not an integer of at least 1",
-      ["emulate --secret-key ''"] = "a value must not be empty",
-      ["emulate --host ''"] = "a value must not be empty",
+      ["emulate --port x"] = "%-%-port must be an integer from 0 to 65535, not 'x'",
+      ["emulate --port 65536"] = "%-%-port must be an integer from 0 to 65535, not '65536'",
+      ["emulate --port=-1"] = "%-%-port must be an integer from 0 to 65535, not '%-1'",
+      ["emulate --rate-limit 0"] = "%-%-rate%-limit must be an integer of at least 1, not '0'",
+      ["emulate --secret-key ''"] = "%-%-secret%-key must not be empty",
+      ["emulate --host ''"] = "%-%-host must not be empty",
     }
     for arguments, pattern in pairs(wrong) do
       local status, output, errors = run(arguments)
@@ -110,7 +119,7 @@ describe("clerk-machines", function()
       end
     end)
 
-    it("and leaves no file behind for a CA that it could not tell of", function()
+    it("and leaves no CA file behind when it could not print the file's name", function()
       local note = [[LUA_INIT="local tmpname = os.tmpname
         function os.tmpname()
           local name = tmpname()
@@ -253,7 +262,7 @@ describe("clerk-machines", function()
       server:stop()
     end)
 
-    it("says when the host is none of this machine", function()
+    it("says when the host is not an address of this machine", function()
       local status, _, errors = run("emulate --host 192.0.2.1")
       assert.equal(1, status)
       assert_one_line(errors, "cannot listen on 192%.0%.2%.1")

@@ -138,9 +138,10 @@ describe("clerk-machines", function()
         assert.truthy(output:find(name .. "\n", 1, true))
       end
       for option, problem in pairs {
-        ["create a --default-token-ttl -5"] = "'%-5' is no duration",
+        ["create a --default-token-ttl -5"] = "%-%-default%-token%-ttl must be a time from 1 s to 3650 d, "
+        .. "such as 90, 15m, 8h or 30d, not '%-5'",
         ["create a --scope -1"] = "422 form_param_value_invalid",
-        ["rotate mch_1 --previous-token-ttl -y"] = "'%-y' is no duration",
+        ["rotate mch_1 --previous-token-ttl -y"] = "%-%-previous%-token%-ttl must be .* not '%-y'",
         ["list --base-url -1"] = "base_url must be an absolute URL",
         ["list --ca-file -1"] = 'ca_file "%-1" cannot be read',
         ["list --secret-key-file --json"] = "cannot read the secret key: %-%-json: No such file",
@@ -311,14 +312,14 @@ describe("clerk-machines", function()
       end
     end)
 
-    it("tells how far it is, on a terminal, in a line that goes away", function()
+    it("shows how far it is in a status line on a terminal", function()
       local text = on_crowded_terminal "list"
       assert.matches("500 of 510 machines", text)
       assert.equal(COUNT + 1, select(2, pty.visible(text):gsub("\n", "")))
       assert.falsy(pty.visible(text):find("of 510", 1, true))
     end)
 
-    it("does not stumble over numbers that are no whole ones, or too large", function()
+    it("accepts numbers that are fractions or too large", function()
       for _, number in ipairs { "1e400", "-1e400", "700.5", "9223372036854775808" } do
         local web = server.start([[
           for request in connection:requests() do
@@ -340,13 +341,13 @@ describe("clerk-machines", function()
       end
     end)
 
-    it("tells the same when only its output goes elsewhere", function()
+    it("shows the same when only its output goes elsewhere", function()
       local text = on_crowded_terminal("list >" .. scratch)
       assert.matches("500 of 510 machines", text)
       assert.equal("", pty.visible(text))
     end)
 
-    it("tells nothing on a terminal that cannot erase", function()
+    it("shows no status line on a terminal that cannot erase it", function()
       local text = on_crowded_terminal("list", "TERM=dumb")
       assert.falsy(text:find("of 510", 1, true))
     end)
@@ -399,7 +400,7 @@ describe("clerk-machines", function()
       } do
         assert.matches(pattern, output)
       end
-      assert.matches("\nMay call +no machine\n$", succeed("get " .. worker.id))
+      assert.matches("\nMay call +no machines\n$", succeed("get " .. worker.id))
     end)
 
     it("writes what the API sent, in order of the names", function()
@@ -419,7 +420,7 @@ describe("clerk-machines", function()
         succeed("get --json " .. machine.id))
     end)
 
-    it("passes on what it has never heard of, whatever it is", function()
+    it("passes on members that it does not know", function()
       local odd = server.start [[
         connection:answer_all(200,
           '{"z":[[],{},null,true,0.1,1e300,-5],"id":"7","name":7,"\\u0001":"\\u00e9"}')
@@ -431,6 +432,20 @@ describe("clerk-machines", function()
       assert.matches("^ID +7\nName +%-\n", succeed("get mch_1" .. base))
       odd:stop()
     end)
+  end)
+
+  it("masks in JSON whatever is named a secret, however deep", function()
+    local odd = server.start [[
+      connection:answer_all(200, '{"id":"mch_1","secret_keys":["ak_MARKED",{"a":"ak_MARKED"}],'
+        .. '"more":[{"the_Secret":{"value":"MARKED"}}],"name":"a"}')
+    ]]
+    local output = succeed(("get mch_1 --json --base-url %s/v1"):format(odd:url()))
+    odd:stop()
+    assert.falsy(output:find("MARKED", 1, true))
+    local json = read_json(output)
+    assert.same({ "ak_********", { a = "ak_********" } }, json.secret_keys)
+    assert.equal("********", json.more[1].the_Secret.value)
+    assert.equal("a", json.name)
   end)
 
   describe("a success", function()
@@ -450,7 +465,7 @@ describe("clerk-machines", function()
       web:stop()
     end
 
-    it("that lacks what it promises is none", function()
+    it("that lacks what it promises is an error", function()
       for _, body in ipairs { "{}", '{"message":"maintenance"}', '{"errors":[]}',
         '{"object":"machine","id":"","deleted":false,"secret":""}' } do
         with_answer(200, body, function(base)
@@ -464,7 +479,7 @@ describe("clerk-machines", function()
       end
     end)
 
-    it("without content is told by the IDs that were given", function()
+    it("without content is reported with the IDs that were given", function()
       with_answer(204, nil, function(base)
         for _, change in ipairs(CHANGES) do
           assert.equal(change[2], succeed(change[1] .. base))
@@ -536,13 +551,13 @@ describe("clerk-machines", function()
       assert.equal(machine.secret_key, succeed_with_json("secret " .. machine.id).secret)
     end)
 
-    it("give a new key, masked, and tell what becomes of the previous one", function()
+    it("give a new key, masked, and say what happens to the old one", function()
       local machine = create "a"
       local rotate = ("rotate %s --yes --previous-token-ttl "):format(machine.id)
       local output = succeed(rotate .. "1h")
-      assert.equal(("Secret key ak_%s (clerk-machines secret %s)\nPrevious   valid for 1 h more\n")
+      assert.equal(("Secret key ak_%s (clerk-machines secret %s)\nOld key    valid for another 1 h\n")
         :format(("*"):rep(8), machine.id), output)
-      assert.matches("\nPrevious +no longer valid\n$", succeed(rotate .. "0"))
+      assert.matches("\nOld key +no longer valid\n$", succeed(rotate .. "0"))
       assert.equal("ak_********", succeed_with_json(rotate .. "0").secret)
       local secret = succeed_with_json(rotate .. "0 --reveal").secret
       assert.equal(secret, client:get_secret_key(machine.id).secret)
@@ -580,7 +595,7 @@ describe("clerk-machines", function()
       local text = pty.visible(on_terminal("scope list " .. from.id))
       assert.matches("^ID +AGE +TTL  NAME\n" .. ID .. "  %d+ s +1 h  to\n$", text)
       text = pty.visible(on_terminal("scope list " .. from.scoped_machines[1].id))
-      assert.matches("^" .. ID .. " may call no machine%.\n$", text)
+      assert.matches("^" .. ID .. " may not call any machine%.\n$", text)
     end)
   end)
 
@@ -629,12 +644,12 @@ describe("clerk-machines", function()
       local rotate = ("rotate %s --reveal --previous-token-ttl "):format(machine.id)
       local status, text = ask(rotate .. "0", "no\n")
       assert.equal(1, status)
-      assert.matches("^The present key will stop working at once%.\nRotate the key of " .. ID
+      assert.matches("^The current key will stop working at once%.\nRotate the key of " .. ID
         .. " %(worker%)%? %[y/N%] no\n", text)
       assert.equal(machine.secret_key, client:get_secret_key(machine.id).secret)
       status, text = ask(rotate .. "8h", "YES\n")
       assert.equal(0, status)
-      assert.matches("^The present key will work for 8 h more%.\n", text)
+      assert.matches("^The current key will keep working for 8 h%.\n", text)
       assert.matches(" %[y/N%] YES\nSecret key ak_%w+\n", text)
       assert.not_equal(machine.secret_key, client:get_secret_key(machine.id).secret)
     end)
@@ -648,7 +663,7 @@ describe("clerk-machines", function()
 
     it("not where there is no terminal: there it takes --yes", function()
       local machine = create "worker"
-      assert_refused(2, "no terminal to ask on: give %-%-yes", "delete " .. machine.id)
+      assert_refused(2, "cannot ask for confirmation without a terminal: give %-%-yes", "delete " .. machine.id)
       assert_refused(2, "give %-%-yes", "rotate --previous-token-ttl 0 " .. machine.id)
       local text, status = on_terminal("delete " .. machine.id .. " </dev/null")
       assert.equal(2, status)
@@ -658,7 +673,7 @@ describe("clerk-machines", function()
   end)
 
   describe("when something is wrong", function()
-    it("exits with 1 and tells the API's error with its trace", function()
+    it("exits with 1 and shows the API's error with its trace", function()
       for _, arguments in ipairs { "get mch_1", "delete mch_1 --yes", "secret mch_1" } do
         assert_refused(1, "No machine was .- %(404 machine_not_found; trace %x+%)\n$", arguments)
       end
@@ -725,13 +740,12 @@ describe("clerk-machines", function()
         ["list --limit 5"] = "unknown option '%-%-limit'",
         ["list --order-by age"] = "order_by must be one of name, ",
         ["create ''"] = "name must be from 1 to 255 characters",
-        ["create a --default-token-ttl 0"] = "'0' is no duration from 1 s to 3650 d",
-        ["create a --default-token-ttl 1y"] = "'1y' is no duration",
+        ["create a --default-token-ttl 0"] = "must be a time from 1 s to 3650 d, .* not '0'",
+        ["create a --default-token-ttl 1y"] = "not '1y'",
         ["create a --secret-key sk_test_1"] = "unknown option '%-%-secret%-key'",
         ["update mch_1"] = "nothing to change: give %-%-name or %-%-default%-token%-ttl",
         ["rotate mch_1 --yes"] = "missing option '%-%-previous%-token%-ttl'",
-        ["rotate mch_1 --previous-token-ttl 9h"] = "'9h' is no duration from 0 s to 8 h",
-        ["scope"] = "a command is required %(see clerk%-machines scope %-%-help%)",
+        ["rotate mch_1 --previous-token-ttl 9h"] = "must be a time from 0 s to 8 h, .* not '9h'",
         ["scope add mch_1"] = "missing argument 'other%-machine%-id' %(see .* scope add %-%-help%)",
         ["list --base-url http://example.com"] = "base_url must be https",
         ["list --ca-file /nowhere"] = 'ca_file "/nowhere" cannot be read: No such file',
@@ -790,7 +804,7 @@ describe("clerk-machines", function()
     end)
   end)
 
-  describe("tells of attempts and waits", function()
+  describe("reports attempts and waits", function()
     local FAULT = '{"operation": "get", "status": 503, "retry_after": 1}'
 
     it("with --verbose, on standard error", function()
@@ -807,11 +821,11 @@ get 503: waiting 1000 ms
 get attempt 2: GET %s
 get attempt 2: 200 in N ms, N bytes
 ]]):format(address, address)
-      local told = errors:gsub("in %d+ ms, %d+ bytes", "in N ms, N bytes")
-      assert.equal(expected, told)
+      local reported = errors:gsub("in %d+ ms, %d+ bytes", "in N ms, N bytes")
+      assert.equal(expected, reported)
     end)
 
-    it("in a line that goes away, on a terminal", function()
+    it("in a status line on a terminal", function()
       local machine = create "worker"
       fault(FAULT)
       local text = on_terminal("get " .. machine.id)
@@ -832,16 +846,25 @@ get attempt 2: 200 in N ms, N bytes
     end)
   end)
 
+  local COMMANDS = { "list", "get", "create", "update", "delete", "secret", "rotate", "scope add",
+    "scope remove", "scope list", "emulate", "scope", "" }
+
   it("explains every command within 80 columns, with examples", function()
-    for _, name in ipairs { "list", "get", "create", "update", "delete", "secret", "rotate",
-      "scope add", "scope remove", "scope list", "emulate", "scope", "" } do
+    for _, name in ipairs(COMMANDS) do
       local help = succeed(name .. " --help")
       assert.matches("^Usage: clerk%-machines " .. name, help)
       for line in help:gmatch "[^\n]+" do
         assert.is_true(#line <= 80, line)
       end
-      local is_leaf = name ~= "scope" and name ~= ""
-      assert.equal(is_leaf, help:find("\nExamples?:\n   clerk%-machines " .. name) ~= nil, name)
+      assert.matches("\nExamples?:\n   clerk%-machines " .. name, help)
+    end
+  end)
+
+  it("fits its help to a narrow terminal", function()
+    for _, name in ipairs(COMMANDS) do
+      for line in on_terminal(name .. " --help", { columns = 40 }):gmatch "[^\n]+" do
+        assert.is_true(#line <= 40 or line:find "^Usage: " ~= nil, line)
+      end
     end
   end)
 end)
@@ -906,7 +929,7 @@ describe("clerk.machines.cli.units", function()
     end
   end)
 
-  it("makes a dash of what is no time", function()
+  it("shows a dash for what is not a time", function()
     for _, value in ipairs { "x", {}, -1, 1e300, 0 / 0, math.huge } do
       assert.equal("-", units.age(value))
       assert.equal("-", units.date(value))
