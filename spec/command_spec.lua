@@ -8,7 +8,7 @@ local LUA = jit and "luajit" or "lua5.4"
 describe("clerk-machines", function()
   local root, scratch, program
 
-  -- Without any variable of the environment but PATH.
+  -- With no environment variable but PATH.
   local function bare(arguments, variables)
     return ("env -i PATH=%s %s %s %s"):format(
       quote(os.getenv("PATH")), variables or "", program, arguments)
@@ -44,7 +44,7 @@ describe("clerk-machines", function()
     shell("rm -r " .. scratch)
   end)
 
-  -- A checkout of its own, with these builds.
+  -- A separate checkout with these builds.
   local function copy_checkout(...)
     shell(("cp -r %s/bin %s/lua %s; mkdir %s/build"):format(root, root, scratch, scratch))
     for _, build in ipairs { ... } do
@@ -66,7 +66,7 @@ describe("clerk-machines", function()
     assert.equal("", errors)
   end)
 
-  it("explains itself, with an example", function()
+  it("prints help with an example", function()
     local status, output = run("--help")
     assert.equal(0, status)
     assert.matches("emulate", output)
@@ -85,7 +85,7 @@ describe("clerk-machines", function()
     end
   end)
 
-  it("exits with 2 and one line when it is called wrongly", function()
+  it("exits with 2 and one line when it is used wrongly", function()
     local wrong = {
       ["emulated"] = "unknown command 'emulated'%. Did you mean 'emulate'%?",
       ["--foo"] = "unknown option '%-%-foo'",
@@ -132,7 +132,7 @@ describe("clerk-machines", function()
       assert.is_nil(io.open(name))
     end)
 
-    it("because standard output is closed, and whatever else is", function()
+    it("to a closed standard output, whatever else is closed", function()
       for _, arguments in ipairs(printing) do
         for _, closed in ipairs { ">&-", "<&- >&-" } do
           local status, _, errors = run(arguments .. " " .. closed)
@@ -150,7 +150,7 @@ describe("clerk-machines", function()
       assert.is_true(listens(start("emulate")))
     end)
 
-    it("through a symlink, and a relative one", function()
+    it("through symlinks, relative ones too", function()
       shell(("ln -s %s %s/one; ln -s one %s/two"):format(program, scratch, scratch))
       program = scratch .. "/two"
       assert.is_true(listens(start("emulate")))
@@ -161,12 +161,12 @@ describe("clerk-machines", function()
       assert.is_true(listens(start("emulate")))
     end)
 
-    it("with only the one build that there is", function()
+    it("with a single build", function()
       copy_checkout("lua5.4")
       assert.is_true(listens(start("emulate")))
     end)
 
-    it("under a prefix where it was installed", function()
+    it("when installed under a prefix", function()
       local version = _VERSION:match("%d%.%d")
       shell(("mkdir -p %s/bin %s/share/lua %s/lib/lua"):format(scratch, scratch, scratch))
       shell(("cp bin/clerk-machines %s/bin"):format(scratch))
@@ -238,7 +238,7 @@ describe("clerk-machines", function()
       open:stop()
     end)
 
-    it("takes the port that it is given, and again right after", function()
+    it("listens on the given port, and again right after", function()
       local server = start("emulate")
       local url = url_of(server)
       local port = url:match(":(%d+)/")
@@ -268,7 +268,7 @@ describe("clerk-machines", function()
       assert_one_line(errors, "cannot listen on 192%.0%.2%.1")
     end)
 
-    it("listens on the loopback address that it is given", function()
+    it("listens on the given loopback address", function()
       for host, shown in pairs { ["::1"] = "%[::1%]", ["localhost"] = "localhost" } do
         local server = start("emulate --host " .. host)
         local url = url_of(server)
@@ -278,7 +278,7 @@ describe("clerk-machines", function()
       end
     end)
 
-    it("asks for the key that it is given, and never shows it", function()
+    it("requires the given key and never shows it", function()
       local errors_file = scratch .. "/errors"
       local server = process.start(bare("emulate --secret-key sk_test_private"),
         { errors = errors_file })

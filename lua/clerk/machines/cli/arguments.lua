@@ -39,7 +39,7 @@ function arguments.duration(option, operation, parameter)
     if seconds and seconds >= min and seconds <= max then
       return seconds
     end
-    return nil, ("%s must be a time from %s to %s, such as 90, 15m, 8h or 30d, not '%s'")
+    return nil, ("%s must be a time from %s to %s, such as 90, 15m or 8h, not '%s'")
       :format(option, units.duration(min), units.duration(max), written)
   end
 end

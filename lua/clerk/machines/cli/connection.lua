@@ -23,6 +23,7 @@ local function read_key_file(path)
   if file then
     key, problem = file:read("*a")
     file:close()
+    problem = problem and path .. ": " .. problem -- as io.open words it
   end
   if not key then
     failure.raise("cannot read the secret key: " .. problem, failure.MISUSED)

@@ -26,12 +26,18 @@ local function line_of(err)
   return line .. (err.maybe_applied and " (it may have taken effect)" or "")
 end
 
+local function hint_of(err)
+  return HINTS[err.code]
+    or err.maybe_applied and "Check whether it has before you try again."
+    or err.retry_after and ("Try again in %d s."):format(err.retry_after)
+end
+
 local function refused(err)
   if err.type == "ArgumentError" then
     return misused(err.message)
   end
   terminal.complain(line_of(err))
-  local hint = HINTS[err.code] or err.retry_after and ("Try again in %d s."):format(err.retry_after)
+  local hint = hint_of(err)
   if hint then
     terminal.hint(hint)
   end
