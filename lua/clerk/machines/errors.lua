@@ -82,8 +82,10 @@ end
 
 -- ---------------------------------------------------------------- ArgumentError
 
+local debug = rawget(_G, "debug") -- a host may leave it out
+
 --- Where this library's sources are; nil when they were bundled or stripped.
-local own_source = debug.getinfo(1, "S").source:match("^(.*)errors%.lua$")
+local own_source = debug and debug.getinfo(1, "S").source:match("^(.*)errors%.lua$")
 
 --- The first place on the stack that is not this library's.
 local function where()

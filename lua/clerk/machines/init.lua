@@ -7,7 +7,6 @@
 local client = require "clerk.machines.client"
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
-require "clerk.machines.results"
 
 local machines = {}
 

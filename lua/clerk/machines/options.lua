@@ -5,7 +5,7 @@
 --- Tables of the caller's are read raw, so that what was checked is what is used.
 
 local core = require "clerk.machines.core"
-local phases = require "clerk.machines.nginx.phases"
+local runtime = require "clerk.machines.runtime"
 
 local options = {}
 
@@ -296,18 +296,17 @@ local retries_by_default = {
 local function refuse_no_key(key)
   if key == nil then
     return "secret_key is missing: give it or set CLERK_SECRET_KEY"
-      .. (phases.is_nginx and " (and say `env CLERK_SECRET_KEY;` in nginx.conf)" or "")
+      .. runtime.environment_hint
   end
 end
 
---- Refuses what libcurl can do, but neither cosockets nor a transport of the caller's.
-local function libcurl_only(name, remedy)
+--- Refuses what only our own transport can do, and not in every runtime.
+local function own_transport_only(name)
   return function(value, context)
     if value ~= nil and context.has_transport then
       return name .. " has no effect with a transport of your own"
-    elseif value ~= nil and phases.is_nginx then
-      return ("%s cannot be used in nginx: %s"):format(name, remedy)
     end
+    return value ~= nil and runtime.refuse_option(name) or nil
   end
 end
 
@@ -360,12 +359,8 @@ local rows = table_of {
     kind = "integer", min = 1, max = LARGEST_EXACT,
     default = 64 * 2 ^ 20,
   },
-  {
-    name = "ca_file",
-    kind = "string",
-    refuse = libcurl_only("ca_file", "name the file by lua_ssl_trusted_certificate there"),
-  },
-  { name = "proxy", kind = "string", refuse = libcurl_only("proxy", "it connects directly") },
+  { name = "ca_file", kind = "string", refuse = own_transport_only "ca_file" },
+  { name = "proxy", kind = "string", refuse = own_transport_only "proxy" },
   { name = "transport", kind = "transport" },
   { name = "on_event", kind = "function" },
   { name = "allow_http", kind = "boolean", default = false },
@@ -391,8 +386,8 @@ end
 options.rows = rows
 
 local function full_user_agent(own)
-  local runtime = type(jit) == "table" and jit.version or _VERSION
-  local ours = ("clerk-machines/%s (%s)"):format(core.version, runtime)
+  local version = type(jit) == "table" and jit.version or _VERSION
+  local ours = ("clerk-machines/%s (%s)"):format(core.version, version)
   return own and own .. " " .. ours or ours
 end
 

@@ -2,7 +2,7 @@
 
 local client = require "clerk.machines.client"
 local machines = require "clerk.machines"
-local tasks = require "clerk.machines.scheduler"
+local tasks = require "clerk.machines.task"
 
 ---@class clerk.machines.safe
 ---@field version string "MAJOR.MINOR.PATCH"
@@ -48,6 +48,13 @@ local SafeTask = wrap(tasks.Task)
 
 function SafeTask:__index(name)
   return name == "status" and self.inner.status or SafeTask[name]
+end
+
+local on_done = SafeTask.on_done
+function SafeTask:on_done(f)
+  return on_done(self, type(f) == "function" and function()
+    return f(self)
+  end or f)
 end
 
 local function wrap_task(task, problem)

@@ -190,6 +190,7 @@
 ---@class clerk.machines.Transport
 ---@field send clerk.machines.Send
 ---@field sleep? fun(self, ms: number)
+---@field now? fun(self): number ms of a clock that never goes back; `sleep` moves it
 
 -- ---------------------------------------------------------------- the client
 
@@ -321,6 +322,10 @@ function Task:result() end
 
 --- Ends the task: the wait that it is in, and every further one, raises an error `cancelled`.
 function Task:cancel() end
+
+--- Calls f(task) once: when the task has ended, or at once if it has.
+---@param f fun(task: clerk.machines.Task)
+function Task:on_done(f) end
 
 -- ---------------------------------------------------------------- clerk.machines.safe
 
@@ -462,3 +467,9 @@ function SafeTask:result() end
 ---@return nil
 ---@return clerk.machines.Error?
 function SafeTask:cancel() end
+
+--- Calls f(task) once: when the task has ended, or at once if it has.
+---@param f fun(task: clerk.machines.SafeTask)
+---@return nil
+---@return clerk.machines.Error?
+function SafeTask:on_done(f) end

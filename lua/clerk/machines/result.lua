@@ -1,4 +1,4 @@
---- What `tostring` shows of results: who they are, and never a secret.
+--- The metatable of all results, with what `tostring` shows of them: an identity, and no secret.
 
 local core = require "clerk.machines.core"
 
@@ -41,3 +41,5 @@ end
 function Result:__tostring()
   return clean(describe(self))
 end
+
+return Result
