@@ -354,7 +354,7 @@ describe("A function given to task:on_done", function()
       id = client:get("mch_2").id
       next_task = client:spawn(client.get, client, "mch_3")
     end)
-    client:run()
+    repeat client:step(10) until next_task
     assert.equal("mch_2", id)
     assert.equal("mch_3", next_task:result().id)
   end)

@@ -156,7 +156,7 @@ end
 
 --- A call outside a task holds up its host, so it waits for a connection no longer than for a
 --- response.
-local function await_connection(run)
+local function take_connection(run)
   local limit_ms = time_left(run)
   if not runtime.current() then
     limit_ms = math.min(limit_ms or math.huge, run.settings.timeout_ms)
@@ -172,17 +172,6 @@ local function await_connection(run)
   end
   give_up(run, "timeout", ("not sent: %s while all connections of the client were busy"):format(
     time_left(run) == 0 and "the deadline has passed" or "timeout_ms has passed"))
-end
-
---- A pause may have begun while the call waited for a connection.
-local function take_connection(run)
-  local connection = await_connection(run)
-  while pause_left(run) > 0 do
-    run.client.connections:give(connection)
-    await_pause(run)
-    connection = await_connection(run)
-  end
-  return connection
 end
 
 -- ---------------------------------------------------------------- one attempt
@@ -233,6 +222,15 @@ local function send(run, request)
   return client.transport:send(request)
 end
 
+--- Returns whether it has sent, and what came of it. A pause may have begun while the call waited
+--- for a connection.
+local function send_unless_paused(run, request)
+  if pause_left(run) > 0 then
+    return false
+  end
+  return true, send(run, request)
+end
+
 local function give_connection(run, connection, ok, ...)
   run.client.connections:give(connection)
   if not ok then
@@ -241,12 +239,19 @@ local function give_connection(run, connection, ok, ...)
   return ...
 end
 
+--- Between take and give everything is protected: it may run out of memory.
 local function send_on_connection(run, request)
   if not run.client.connections then -- the transport is the user's
     return send(run, request)
   end
   local connection = take_connection(run)
-  return give_connection(run, connection, pcall(send, run, request))
+  local has_sent, response, failure =
+    give_connection(run, connection, pcall(send_unless_paused, run, request))
+  if has_sent then
+    return response, failure
+  end
+  await_pause(run)
+  return send_on_connection(run, request)
 end
 
 local function pause_others(run, ms)

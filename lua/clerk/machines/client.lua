@@ -24,7 +24,7 @@ local function check_client(client, operation_name)
   end
 end
 
---- How many path parameters an operation has, and whether it has others.
+--- How many path parameters an operation has, whether it has other ones, and its most arguments.
 local function layout_of(operation)
   local layout = { path_count = 0, takes_params = false }
   for _, parameter in ipairs(operation.parameters) do
@@ -118,8 +118,8 @@ function Client:run()
 end
 
 --- For a host's own event loop: call step(0) when the descriptor is readable, and after so many ms.
---- Ask again after every step, spawn, cancel and close. There is one descriptor for all clients of
---- a Lua state; it stays the same and stays this library's: do not close it.
+--- Ask again after every step, spawn, cancel and close. All clients of a Lua state share one
+--- descriptor, which stays the same. It belongs to this library: do not close it.
 ---@return integer fd of epoll, on Linux; an ArgumentError elsewhere
 ---@return integer|nil ms nil: no step is due before the descriptor is readable
 function Client:pollable()
@@ -202,7 +202,7 @@ function Client:close()
   close_transport(self)
 end
 
---- A collected client's tasks are collected with it, and not resumed once more.
+--- When a client is collected, its tasks are too: they are not resumed any more.
 local function finalize(client)
   if not client.is_closed then
     close_transport(client)
@@ -216,12 +216,12 @@ function Client:__tostring()
   return ("%s (%s)"):format(Client.__name, self.settings.base_url)
 end
 
---- LuaJIT finalizes no tables: a userdata of the client's does it there.
+--- LuaJIT does not finalize tables, so the client has a userdata there.
 local function add_finalizer(client)
   if newproxy then
     client.finalizer = newproxy(true)
     getmetatable(client.finalizer).__gc = function()
-      pcall(finalize, client) -- as on 5.4, an error reaches nobody
+      pcall(finalize, client) -- as on 5.4, an error in a finalizer is ignored
     end
   end
 end

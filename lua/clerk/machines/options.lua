@@ -1,8 +1,8 @@
---- Options: one table of all, of which some may also be given with a call. Of several problems the
---- first in the order of the table is reported.
+--- The options: one table of all, some of which may also be given with a call. Of several problems,
+--- the first in the order of the table is reported.
 ---
---- Checks return the value to use, or nil and the problem: a sentence that names the option.
---- Tables of the caller's are read raw, so that what was checked is what is used.
+--- Checks return the value to use, or nil and the problem: a sentence that names the option. They
+--- read the caller's tables raw, so that what was checked is what is used.
 
 local core = require "clerk.machines.core"
 local runtime = require "clerk.machines.runtime"
@@ -23,7 +23,7 @@ local function shown(key)
   return is_plain and tostring(key) or type(key)
 end
 
---- The keys of a caller's table, which has no order, in one that is always the same.
+--- The keys of a caller's table, in an order that is always the same.
 local function sorted_keys(given)
   local keys = {}
   for key in next, given do
@@ -107,7 +107,7 @@ function kinds.secret_key(_, value, name)
   end, problem
 end
 
---- Other things raise when they are asked for a member.
+--- Any other value raises when it is indexed.
 local function has_members(value)
   local metatable = getmetatable(value)
   return type(value) == "table" or (type(value) == "userdata" and metatable and metatable.__index)
@@ -222,7 +222,7 @@ local function check(rows, given, prefix, context)
   return checked
 end
 
---- A group of options below one name: what is given of it replaces single members.
+--- A group of options under one name; those that are given replace single members.
 function kinds.group(row, value, name, context)
   if value == false and row.off then
     return row.off
@@ -233,7 +233,7 @@ function kinds.group(row, value, name, context)
   return check(row.members, value, name .. ".", context)
 end
 
---- Lays changes over a base, groups and headers member by member; neither table is changed.
+--- A copy of a base with changes; groups and headers are merged member by member.
 local function merge(base, changes, rows)
   local merged = {}
   for name, value in next, base do
@@ -251,7 +251,7 @@ end
 
 -- ---------------------------------------------------------------- the table
 
---- An array of rows that are found by their names as well.
+--- Makes an array of rows accessible by their names too.
 local function table_of(rows)
   for _, row in ipairs(rows) do
     rows[row.name] = row
@@ -310,15 +310,15 @@ local function own_transport_only(name)
   end
 end
 
---- In all of Clerk's tools the variable is the root of a host, without the API's path.
+--- In all of Clerk's tools this variable holds the URL of a host, without the API's path.
 local function add_path(api_url)
   return (api_url:gsub("^(%a+://[^/]+)/*$", "%1/v1"))
 end
 
 --- Every option, with its kind, bounds and default; `per_call`: may also be given with a call;
 --- `variable`: of the environment, which is used when machines.new is not given the option and the
---- variable is not empty, as what `adapt` makes of it; `refuse(value, context)` returns a problem
---- that is not the value's alone.
+--- variable is not empty, after `adapt`; `refuse(value, context)` returns a problem that depends on
+--- more than the value.
 local rows = table_of {
   {
     name = "secret_key",
@@ -391,7 +391,7 @@ local function full_user_agent(own)
   return own and own .. " " .. ours or ours
 end
 
---- Checks what is given against `allowed` rows and lays it over `base`.
+--- Checks the given options against `allowed` rows and merges them into a copy of `base`.
 local function resolve(allowed, given, base)
   if type(given) ~= "table" then
     return unexpected("options", "a table", given)
@@ -404,7 +404,7 @@ local function resolve(allowed, given, base)
   return checked and merge(base, checked, rows), problem
 end
 
---- With `prepared`, what the core makes of the settings.
+--- Adds `prepared`: the settings in the core's form.
 local function prepare(settings)
   settings.prepared = core.settings(settings)
   return settings

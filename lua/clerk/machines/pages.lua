@@ -289,25 +289,21 @@ local function take_turn(listing)
   raise(listing, errors.of_pagination("TransportError", "timeout", "the deadline has passed"))
 end
 
-local function run_turn(listing, f)
-  local turn = take_turn(listing)
+--- Tasks may share an iterator: while one waits for a page, the others wait for that task. But an
+--- on_event that asks for the next page must not wait for itself.
+local function in_turn(listing, f)
+  local is_within = listing.thread == this_thread()
+  local turn = not is_within and take_turn(listing)
   listing.thread = this_thread()
   local ok, result = pcall(f, listing)
-  listing.thread = nil
-  listing.turns:give(turn)
+  if turn then
+    listing.thread = nil
+    listing.turns:give(turn)
+  end
   if not ok then
     raise(listing, result)
   end
   return result
-end
-
---- Tasks may share an iterator: while one waits for a page, the others wait for that task. But an
---- on_event that asks for the next page must not wait for itself.
-local function in_turn(listing, f)
-  if listing.thread == this_thread() then
-    return f(listing)
-  end
-  return run_turn(listing, f)
 end
 
 -- ---------------------------------------------------------------- requests

@@ -3,7 +3,7 @@
 local core = require "clerk.machines.core"
 
 local Result = core.result
-local clean = core.clean -- not the module: Lua's registry keeps `Result` for good
+local clean = core.clean -- rather than the module, since Lua's registry keeps `Result` forever
 
 local function text(value)
   return type(value) == "string" and value or "?"

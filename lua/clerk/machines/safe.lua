@@ -1,4 +1,4 @@
---- The same interface as clerk.machines, but what raises there returns `nil, err` here.
+--- The same interface as clerk.machines, but functions return `nil, err` where they raise there.
 
 local client = require "clerk.machines.client"
 local machines = require "clerk.machines"
@@ -24,8 +24,8 @@ local function inner(self)
   return type(self) == "table" and rawget(self, "inner") or self
 end
 
---- A class whose methods are those of another, on the object within, which has its own finalizer:
---- tasks and iterators may outlive the object around it.
+--- A class with the methods of another one, for objects that wrap an `inner` object of that class.
+--- The inner object has its own finalizer: tasks and iterators may outlive the wrapper.
 local function wrap(class)
   local Wrapper = {}
   for name, method in pairs(class) do
@@ -64,7 +64,7 @@ local function wrap_task(task, problem)
   return setmetatable({ inner = task }, SafeTask)
 end
 
---- Their iterators return nil and the error, too.
+--- Iterators return nil and the error, too.
 for _, name in ipairs { "each", "pages" } do
   local start = Safe[name]
   Safe[name] = function(...)

@@ -26,7 +26,7 @@ function Libcurl:send(request)
   elseif tasks.is_cancelled() then
     return nil, { code = "cancelled", message = "the task was cancelled", sent = sent }
   end
-  return nil, { code = "timeout", message = "no answer within the time allowed", sent = sent }
+  return nil, { code = "timeout", message = "no response within the time allowed", sent = sent }
 end
 
 function Libcurl:close()

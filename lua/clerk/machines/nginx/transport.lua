@@ -28,7 +28,7 @@ local function run_in_task(exchange, limit_ms)
   end
   exchange:close()
   local message = outcome == "cancelled" and "the task was cancelled"
-    or "no answer within the time allowed"
+    or "no response within the time allowed"
   return nil, { code = outcome, message = message, sent = exchange.sent }
 end
 
