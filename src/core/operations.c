@@ -29,7 +29,7 @@ const clerk_operation clerk_operations[] = {
      .method = "POST",
      .path = "/machines",
      .answers_secret = true,
-     .members = {{"id", CLERK_MEMBER_STRING}, {"secret_key", CLERK_MEMBER_STRING}},
+     .members = {{"id", CLERK_MEMBER_STRING}}, /* a missing secret_key can be asked for */
      .parameters = {{"name", CLERK_BODY, CLERK_STRING, true, 1, 255, NULL},
                     {"scoped_machines", CLERK_BODY, CLERK_MACHINE_IDS, false, 0, 150, NULL},
                     DEFAULT_TOKEN_TTL}},
