@@ -31,12 +31,13 @@ local function call_all(functions, task)
   end
 end
 
---- The status comes after what may run out of memory: the runtime then calls this again.
+--- When a call in it runs out of memory, the status is unchanged, and the runtime calls this again.
 local function finish(task, ok, ...)
   local results = { n = select("#", ...), ... }
   for _, waiter in ipairs(task.waiters) do
     runtime.wake(waiter)
   end
+  runtime.forget(task)
   if ok then
     task.results = results
   else
@@ -44,7 +45,6 @@ local function finish(task, ok, ...)
   end
   task.status = task.is_cancelled and "cancelled" or ok and "done" or "failed"
   task.waiters = nil -- to keep a task must not keep those that waited for it
-  runtime.forget(task)
   call_all(task.functions, task)
 end
 

@@ -45,6 +45,7 @@ end
 
 local function take_later(limit, holder, wakes_at)
   local waiter = tasks.new_waiter()
+  waiter.has_left = false -- now, since adding a field later may run out of memory
   limit.holders[holder] = true
   local ok, problem = pcall(wait_in_queue, limit, waiter, wakes_at)
   if ok and waiter.is_woken then
@@ -75,11 +76,11 @@ end
 
 function Limit:give(holder)
   self.holders[holder] = nil
-  local waiter = self.free >= 0 and next_waiter(self)
+  self.free = self.free + 1
+  local waiter = self.free > 0 and next_waiter(self)
   if waiter then
+    self.free = self.free - 1
     tasks.wake(waiter)
-  else
-    self.free = self.free + 1
   end
 end
 
