@@ -5,7 +5,9 @@
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 local phases = require "clerk.machines.nginx.phases"
-local semaphores = require "ngx.semaphore"
+
+-- Now, since later a worker may not be allowed to read the file. Outside nginx there is none.
+local semaphores = rawget(_G, "ngx") and require "ngx.semaphore"
 
 local threads = {}
 
