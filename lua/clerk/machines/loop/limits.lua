@@ -81,6 +81,7 @@ function Limit:give(holder)
   if waiter then
     self.free = self.free - 1
     tasks.wake(waiter)
+    tasks.changed()
   end
 end
 

@@ -158,10 +158,24 @@ end
 --- memory) has ended what was waking or resuming tasks.
 local is_whole = true
 
+local listener
+
+--- Has `f` called after everything that may change what `tasks.pollable` returns.
+function tasks.on_change(f)
+  listener = f
+end
+
+function tasks.changed()
+  if listener then
+    listener()
+  end
+end
+
 local function guard(f, ...)
   local ok, problem = pcall(f, ...)
+  is_whole = is_whole and ok
+  tasks.changed()
   if not ok then
-    is_whole = false
     error(problem, 0)
   end
 end
