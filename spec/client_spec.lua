@@ -3,7 +3,6 @@
 local core = require "clerk.machines.core"
 local fake = require "support.fake"
 local machines = require "clerk.machines"
-local server = require "support.server"
 
 local function busy(seconds)
   return fake.answer(429, "", { ["retry-after"] = seconds })
@@ -186,30 +185,6 @@ describe("A key that is refused at a later attempt", function()
     assert.equal("ArgumentError", err.type)
     assert.equal(1, err.attempts)
     assert.is_true(err.maybe_applied)
-  end)
-end)
-
-describe("A call that is interrupted", function()
-  after_each(server.stop_all)
-
-  it("is not carried out by the next one", function()
-    local web = server.start [[
-      for request in connection:requests() do
-        connection:answer(200, '{"id":"mch_1"}')
-      end
-    ]]
-    local client = machines.new { secret_key = "sk_test", base_url = web:url "/v1" }
-    client:get "mch_1"
-    local loop = core.loop
-    core.loop = setmetatable({}, { __index = function(_, name)
-      if name == "step" then error("interrupted", 0) end
-      return function(_, ...) return loop[name](loop, ...) end
-    end })
-    local problem = error_of(client.create, client, { name = "a" })
-    core.loop = loop
-    assert.equal("interrupted", problem)
-    client:get "mch_1"
-    for _, request in ipairs(web:requests()) do assert.matches("^GET ", request.line) end
   end)
 end)
 

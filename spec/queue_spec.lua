@@ -183,7 +183,7 @@ describe("The queue", function()
 
   it("leaves an attempt what is left of the deadline", function()
     local web = gate.start()
-    local client = gate.client(web, { max_connections = 1, timeout_ms = 60000 })
+    local client = gate.client(web, { max_connections = 1, timeout_ms = 3600000 })
     spawn_and_await(web, client, client.get, "mch_gate")
     local task = client:spawn(client.get, client, "mch_hang", { deadline_ms = 1500 })
     gate.client(web):get "mch_open"
@@ -191,7 +191,6 @@ describe("The queue", function()
     local err = failure_of(task)
     assert.equal("timeout", err.code)
     assert.equal(1, err.attempts)
-    assert.is_true(err.elapsed_ms < 60000)
   end)
 
   it("is no place for retry waits: another one goes meanwhile", function()
@@ -407,12 +406,12 @@ describe("The pause after a 429", function()
   --- A client, one of whose tasks was told to wait for 40 seconds, and is patient enough.
   local function start_pause(web, options)
     options.retries = { backoff = { max_elapsed_time = 100000 } }
-    local is_paused = false
-    options.on_event = function(event) is_paused = is_paused or event.type == "wait" end
+    local waits = 0
+    options.on_event = function(event) waits = waits + (event.type == "wait" and 1 or 0) end
     local client = gate.client(web, options)
     client:spawn(client.get, client, "mch_closed")
-    gate.step_until(client, function() return is_paused end)
-    return client
+    gate.step_until(client, function() return waits > 0 end)
+    return client, function() return waits end
   end
 
   it("holds for all tasks of the client, and for calls outside", function()
@@ -464,8 +463,9 @@ describe("The pause after a 429", function()
   for _, count in ipairs { 1, 32 } do
     it("is told at once to who cannot wait so long, with room for " .. count, function()
       local web = gate.start()
-      local client = start_pause(web, { max_connections = count })
+      local client, count_waits = start_pause(web, { max_connections = count })
       local waiting = spawn_gets(client, "mch_", 3)
+      local waits = count_waits()
       local hasty = {
         retries = { backoff = { max_elapsed_time = 1000 } },
       }
@@ -478,8 +478,8 @@ describe("The pause after a 429", function()
         assert.equal(0, err.attempts)
         assert.is_true(err.retry_after > 20)
         assert.is_false(err.maybe_applied)
-        assert.is_true(err.elapsed_ms < 4000)
       end
+      assert.equal(waits, count_waits())
       for _, each in ipairs(waiting) do assert.equal("running", each.status) end
       assert.equal(1, #web:requests())
       client:close()
@@ -528,11 +528,14 @@ describe("Calls that libcurl lets wait for a connection which another one makes"
     })
     local given = spawn_gets(client, "mch_", 5)
     client:run()
+    local shortest, longest = math.huge, 0
     for _, task in ipairs(given) do
       local problem = error_of(task.result, task)
       assert.equal("timeout", problem.code)
-      assert.is_true(problem.elapsed_ms < 3000, problem.elapsed_ms)
+      shortest = math.min(shortest, problem.elapsed_ms)
+      longest = math.max(longest, problem.elapsed_ms)
     end
+    assert.is_true(longest < shortest + 1000) -- together, and not one timeout after the other
   end)
 end)
 

@@ -699,7 +699,10 @@ describe("after a 429", function()
 
   it("the other calls start spread over a second", function()
     local client, transport = paused_client "30"
-    client.transport.sleep = function(_, ms) table.insert(transport.sleeps, ms) error "enough" end
+    function transport:sleep(ms)
+      table.insert(self.sleeps, ms)
+      error "enough"
+    end
     for _ = 1, 50 do pcall(client.get, client, "m") end
     table.sort(transport.sleeps)
     assert.is_true(transport.sleeps[50] - transport.sleeps[1] > 500)
