@@ -403,7 +403,7 @@ describe("A call that is interrupted by a signal", function()
     while create_until_interrupted(client, instructions) do
       client:get "mch_1"
       web:wait_until_closed(web:connections() - 1) -- all but that of the get
-      instructions = instructions + 20
+      instructions = instructions + 7
     end
     assert.is_true(instructions > 200)
     client:close()
