@@ -1,4 +1,4 @@
--- The README's configuration of nginx, part by part in a real one, over the emulator.
+-- The README's nginx configuration, part by part in a real nginx, with the emulator.
 
 local machines = require "clerk.machines"
 local nginx = require "support.nginx"
@@ -53,7 +53,7 @@ describe("The README's nginx", function()
     assert.equal(404, (select(2, web:get "/machines/mch_of_nobody")))
   end)
 
-  it("logs what went wrong, and no key", function()
+  it("logs what went wrong, without the key", function()
     local web = start "sk_test_wrong"
     assert.equal(502, (select(2, web:get "/machines/mch_1")))
     assert.matches("ClerkErrors: get: .- %(401 clerk_key_invalid; trace ", web:log())
