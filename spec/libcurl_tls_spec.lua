@@ -206,8 +206,8 @@ describe("The libcurl transport over TLS", function()
       CipherString = DEFAULT:@SECLEVEL=0
     ]]
 
-    -- Creates a machine in a separate program, since OpenSSL reads its configuration once. Returns the
-    -- program's output as lines.
+    -- Creates a machine in a separate program, since OpenSSL reads its configuration once. Returns
+    -- the program's output as lines.
     local function create_laxly(web)
       local program = write_temporary(([[
         local machines = require "clerk.machines"
