@@ -58,8 +58,8 @@ local function read(pieces, max_head_bytes, watch)
 end
 
 -- Each case: a name, bytes after which the connection is closed, and the outcome (by default 200
--- with the body {}). `libcurl` is the outcome with libcurl 7.88 where that differs: our reader refuses
--- what is ambiguous.
+-- with the body {}). `libcurl` is the outcome with libcurl 7.88 where that differs, since our reader
+-- refuses what is ambiguous.
 local cases = {
   ["by length"] = {
     { "a length", head("Content-Length: 2", "", "{}") },
