@@ -57,8 +57,8 @@ local function read(pieces, max_head_bytes, watch)
   return outcome_of(answer, failure), failure
 end
 
--- Each case: a name, bytes after which the connection is closed, and the outcome (by default 200
--- with the body {}). `libcurl` is the outcome with libcurl 7.88 where that differs, since our reader
+-- Each case: a name, bytes after which the connection is closed, and the outcome, by default 200
+-- with the body {}. `libcurl` is the outcome with libcurl 7.88 where that differs, since ours
 -- refuses what is ambiguous.
 local cases = {
   ["by length"] = {
