@@ -1,5 +1,6 @@
 -- Tasks that are cancelled: by themselves, by other tasks, or because their client is closed.
 
+local error_of = require "support.error_of"
 local fake = require "support.fake"
 local gate = require "support.gate"
 local machines = require "clerk.machines"
@@ -9,12 +10,6 @@ local failure_of, spawn_and_await = gate.failure_of, gate.spawn_and_await
 
 --- Retries that wait long enough to be cancelled in.
 local PATIENT = { backoff = { initial_interval = 30000, max_elapsed_time = 100000 } }
-
-local function error_of(f, ...)
-  local ok, problem = pcall(f, ...)
-  assert.is_false(ok, "no error was raised")
-  return problem
-end
 
 local function assert_cancelled(task)
   assert.equal("cancelled", task.status)

@@ -1,17 +1,12 @@
 -- One call through its attempts: what the caller's functions and transports may do in the middle.
 
 local core = require "clerk.machines.core"
+local error_of = require "support.error_of"
 local fake = require "support.fake"
 local machines = require "clerk.machines"
 
 local function busy(seconds)
   return fake.answer(429, "", { ["retry-after"] = seconds })
-end
-
-local function error_of(f, ...)
-  local ok, err = pcall(f, ...)
-  assert.is_false(ok)
-  return err
 end
 
 describe("A transport", function()

@@ -2,6 +2,7 @@
 
 local certificates = require "clerk.machines.emulator.certificates"
 local machines = require "clerk.machines"
+local files = require "support.files"
 local posix = require "support.posix"
 local process = require "support.process"
 local server = require "support.server"
@@ -51,17 +52,6 @@ local function assert_tells(message, reasons)
   error(("%q tells none of: %s"):format(message, table.concat(reasons, ", ")), 2)
 end
 
-local temporary_files = {}
-
-local function write_temporary(text)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-  table.insert(temporary_files, path)
-  return path
-end
-
 -- A server with a certificate from its own authority, which is in the file `web.ca_file`.
 -- `first`: what it does on its first connection, instead of a handshake.
 local function start(script, alpn, certificate_options, version, first)
@@ -72,7 +62,7 @@ local function start(script, alpn, certificate_options, version, first)
     tls = { certificate = made.certificate, key = made.key, alpn = alpn, version = version },
     first = first,
   })
-  web.ca_file = write_temporary(made.ca)
+  web.ca_file = files.write_temporary(made.ca)
   return web
 end
 
@@ -89,7 +79,7 @@ end
 
 describe("The libcurl transport over TLS", function()
   after_each(function()
-    for i = #temporary_files, 1, -1 do os.remove(table.remove(temporary_files, i)) end
+    files.remove_temporary()
     server.stop_all()
   end)
 
@@ -135,7 +125,7 @@ describe("The libcurl transport over TLS", function()
 
     it("when another authority signed", function()
       local web = start(ECHO)
-      local ca_file = write_temporary(certificates.new().ca)
+      local ca_file = files.write_temporary(certificates.new().ca)
       assert_refused(web, UNKNOWN_AUTHORITY, { ca_file = ca_file })
     end)
 
@@ -209,7 +199,7 @@ describe("The libcurl transport over TLS", function()
     -- Creates a machine in a separate program, since OpenSSL reads its configuration once. Returns
     -- the program's output as lines.
     local function create_laxly(web)
-      local program = write_temporary(([[
+      local program = files.write_temporary(([[
         local machines = require "clerk.machines"
         local client = machines.new { secret_key = %q, base_url = %q, ca_file = %q }
         local ok, problem = pcall(client.create, client, { name = "a" })
@@ -220,7 +210,7 @@ describe("The libcurl transport over TLS", function()
       ]]):format(KEY, web:url "/v1", web.ca_file))
       local command = "env LD_PRELOAD=%s LUA_PATH=%s LUA_CPATH=%s OPENSSL_CONF=%s %s %s"
       local status, output, errors = process.run(command:format(os.getenv "LD_PRELOAD" or "",
-        process.quote(package.path), process.quote(package.cpath), write_temporary(LAX),
+        process.quote(package.path), process.quote(package.cpath), files.write_temporary(LAX),
         INTERPRETER, program))
       assert.equal(0, status, errors)
       local lines = {}
@@ -503,7 +493,7 @@ describe("The libcurl transport over TLS", function()
     local made = certificates.new { hosts = HOSTS }
     local request = "-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n"
     for _, content in ipairs { "", "\n", "not a certificate", made.key, request, ("\0"):rep(9) } do
-      local path = write_temporary(content)
+      local path = files.write_temporary(content)
       local failure = failure_of(machines.new, { secret_key = KEY, ca_file = path })
       assert.equal("ArgumentError", failure.type)
       local message = 'ca_file "%s" holds no certificate in PEM format'

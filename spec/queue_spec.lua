@@ -1,17 +1,12 @@
 -- The connection limit: how many transfers run at once, in which order the others follow, and how
 -- timeouts, deadlines, retries and pauses count while they wait.
 
+local error_of = require "support.error_of"
 local gate = require "support.gate"
 local machines = require "clerk.machines"
 local process = require "support.process"
 
 local failure_of, spawn_and_await = gate.failure_of, gate.spawn_and_await
-
-local function error_of(f, ...)
-  local ok, problem = pcall(f, ...)
-  assert.is_false(ok, "no error was raised")
-  return problem
-end
 
 --- Tasks that get machines, `count` of them, whose names end with a number.
 local function spawn_gets(client, name, count)

@@ -7,6 +7,7 @@ local process = require "support.process"
 
 local failure_of = gate.failure_of
 
+-- In this file, because errors name the file that made the call.
 local function error_of(f, ...)
   local ok, problem = pcall(f, ...)
   assert.is_false(ok, "no error was raised")

@@ -52,17 +52,6 @@ local PATIENCE_STEPS = 1000
 
 local gate = { key = KEY }
 
-local temporary_files = {}
-
-local function write_temporary(text)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-  table.insert(temporary_files, path)
-  return path
-end
-
 --- A server of plain HTTP/1.1.
 function gate.start()
   return server.start(HTTP_1)
@@ -74,12 +63,12 @@ function gate.start_http2()
   local web = server.start(HTTP_2, {
     tls = { certificate = made.certificate, key = made.key, alpn = { "h2" } },
   })
-  web.ca_file = write_temporary(made.ca)
+  web.ca_file = files.write_temporary(made.ca)
   return web
 end
 
 function gate.stop_all()
-  for i = #temporary_files, 1, -1 do os.remove(table.remove(temporary_files, i)) end
+  files.remove_temporary()
   server.stop_all()
 end
 
