@@ -1,4 +1,4 @@
--- The client, libcurl and the emulator's server together: every operation over http and over TLS.
+-- The client, libcurl and the emulator's server together: every operation over HTTP and HTTPS.
 
 local machines = require "clerk.machines"
 local process = require "support.process"
@@ -90,7 +90,7 @@ local function describe_over(what, flags)
       assert.same({}, client:get(a.id).scoped_machines)
     end)
 
-    it("a full page arrives whole", function()
+    it("a full page arrives complete, on one connection", function()
       for i = 1, 60 do
         client:create { name = "machine " .. i }
       end
@@ -107,7 +107,7 @@ local function describe_over(what, flags)
       assert.equal(3, info.attempts)
     end)
 
-    it("a POST whose response is lost is an error and is not repeated", function()
+    it("a POST whose response is lost is not repeated, and may be applied", function()
       local made = client:create { name = "a" }
       fault '{"operation": "rotate_secret_key", "drop": true, "applied": true}'
       local _, err = pcall(client.rotate_secret_key, client, made.id, { previous_token_ttl = 0 })
@@ -117,7 +117,7 @@ local function describe_over(what, flags)
       assert.not_equal(made.secret_key, client:get_secret_key(made.id).secret)
     end)
 
-    it("a response that is cut off is an error", function()
+    it("a truncated response is an error", function()
       fault '{"operation": "list", "truncate": 5, "times": 9}'
       local _, err = pcall(client.list, client, nil, { retries = false })
       assert.equal("TransportError", err.type)

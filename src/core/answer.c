@@ -79,14 +79,29 @@ clerk_judgement clerk_judge(const clerk_shape *shape, int status) {
   return shape->is_complete && shape->has_errors ? CLERK_API_ERRORS : CLERK_UNEXPECTED_STATUS;
 }
 
+static const struct {
+  const char *name, *summary;
+} judgements[] = {
+    [CLERK_SUCCESS] = {"success", "The operation succeeded."},
+    [CLERK_API_ERRORS] = {"api_errors", "The API refused and says why."},
+    [CLERK_INVALID_JSON] = {"invalid_json", "The status says success, but the body is not JSON."},
+    [CLERK_UNEXPECTED_SHAPE] =
+        {"unexpected_shape",
+         "The status says success, but the body lacks what the operation promises."},
+    [CLERK_UNEXPECTED_STATUS] =
+        {"unexpected_status",
+         "The status says failure, but the body is not an error of the API: a proxy's HTML page, "
+         "for example."},
+    [CLERK_REDIRECT_REFUSED] =
+        {"redirect_refused", "The server answered with a redirect (3XX), which is never followed."},
+};
+
+static const size_t judgement_count = sizeof judgements / sizeof *judgements;
+
 const char *clerk_judgement_name(clerk_judgement judgement) {
-  switch (judgement) {
-    case CLERK_SUCCESS: return "success";
-    case CLERK_API_ERRORS: return "api_errors";
-    case CLERK_INVALID_JSON: return "invalid_json";
-    case CLERK_UNEXPECTED_SHAPE: return "unexpected_shape";
-    case CLERK_UNEXPECTED_STATUS: return "unexpected_status";
-    case CLERK_REDIRECT_REFUSED: return "redirect_refused";
-  }
-  return NULL;
+  return judgement < judgement_count ? judgements[judgement].name : NULL;
+}
+
+const char *clerk_judgement_summary(clerk_judgement judgement) {
+  return judgement < judgement_count ? judgements[judgement].summary : NULL;
 }

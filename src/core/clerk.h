@@ -65,6 +65,7 @@ typedef struct clerk_parameter {
   bool required;
   int64_t min, max;          /* an integer's value, a string's characters, an array's elements */
   const char *const *values; /* the only ones allowed, NULL after the last; or NULL */
+  const char *summary;       /* for documentation, like every summary: one sentence or two */
 } clerk_parameter;
 
 /* What a member of an answer must be. */
@@ -86,6 +87,7 @@ typedef struct clerk_operation {
   const char *summary;
   const char *method;
   const char *path;    /* a {name} stands for each path parameter, in their order */
+  const char *result;  /* the class of a success, for documentation: "Machine" */
   bool answers_secret; /* a success holds a machine's secret key */
   bool may_answer_204; /* a 204, which has no body, is a success too */
   clerk_member members[CLERK_MEMBERS_MAX + 1]; /* of other successes; name NULL after the last */
@@ -275,6 +277,9 @@ clerk_judgement clerk_judge(const clerk_shape *shape, int status);
 /* The stable name of an unusable answer, such as "invalid_json". Static; NULL after the last. */
 const char *clerk_judgement_name(clerk_judgement judgement);
 
+/* What the judgement means, in one sentence. Static; NULL after the last. */
+const char *clerk_judgement_summary(clerk_judgement judgement);
+
 /* ------------------------------------------------------------------ failures */
 
 /* Why there is no complete response. The first four may pass and can be tried again. */
@@ -293,6 +298,12 @@ typedef enum clerk_failure {
 
 /* The name of a failure, such as "dns_failed". Static; NULL after the last. */
 const char *clerk_failure_name(clerk_failure failure);
+
+/* What the failure means, in one sentence. Static; NULL after the last. */
+const char *clerk_failure_summary(clerk_failure failure);
+
+/* Whether another attempt may succeed: one of the first four. */
+bool clerk_failure_is_repeatable(clerk_failure failure);
 
 /* Finds a failure by its name; false, with *failure as it was, when there is none. */
 bool clerk_find_failure(const char *name, clerk_failure *failure);

@@ -17,6 +17,16 @@ static void set_values(lua_State *L, const char *const *values) {
   lua_setfield(L, -2, "values");
 }
 
+/* The names of the members that a success must hold. */
+static void set_members(lua_State *L, const clerk_member *members) {
+  lua_newtable(L);
+  for (int i = 0; members[i].name; i++) {
+    lua_pushstring(L, members[i].name);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "members");
+}
+
 static void push_parameter(lua_State *L, const clerk_parameter *parameter) {
   static const char *const places[] = {"path", "query", "body"};
   static const char *const types[] = {"string", "integer", "machine_id", "machine_ids"};
@@ -28,6 +38,7 @@ static void push_parameter(lua_State *L, const clerk_parameter *parameter) {
   set_bound(L, "min", parameter->min);
   set_bound(L, "max", parameter->max);
   set_values(L, parameter->values);
+  clerk_lua_set_string(L, "summary", parameter->summary);
 }
 
 static void push_operation(lua_State *L, const clerk_operation *operation) {
@@ -36,7 +47,10 @@ static void push_operation(lua_State *L, const clerk_operation *operation) {
   clerk_lua_set_string(L, "summary", operation->summary);
   clerk_lua_set_string(L, "method", operation->method);
   clerk_lua_set_string(L, "path", operation->path);
+  clerk_lua_set_string(L, "result", operation->result);
   clerk_lua_set_boolean(L, "answers_secret", operation->answers_secret);
+  clerk_lua_set_boolean(L, "may_answer_204", operation->may_answer_204);
+  set_members(L, operation->members);
   lua_newtable(L);
   for (int i = 0; operation->parameters[i].name; i++) {
     push_parameter(L, &operation->parameters[i]);
@@ -55,20 +69,27 @@ static void push_operations(lua_State *L) {
 
 /* ------------------------------------------------------------------ the codes of errors */
 
+static void push_code(lua_State *L, const char *name, const char *summary) {
+  lua_newtable(L);
+  clerk_lua_set_string(L, "name", name);
+  clerk_lua_set_string(L, "summary", summary);
+}
+
 static void push_failures(lua_State *L) {
   lua_newtable(L);
-  for (int i = 0; clerk_failure_name((clerk_failure)i); i++) {
-    lua_pushstring(L, clerk_failure_name((clerk_failure)i));
-    lua_rawseti(L, -2, i + 1);
+  for (clerk_failure i = 0; clerk_failure_name(i); i++) {
+    push_code(L, clerk_failure_name(i), clerk_failure_summary(i));
+    clerk_lua_set_boolean(L, "is_repeatable", clerk_failure_is_repeatable(i));
+    lua_rawseti(L, -2, (int)i + 1);
   }
 }
 
-/* Those of answers that cannot be used. */
+/* Those of responses that cannot be used. */
 static void push_judgements(lua_State *L) {
   lua_newtable(L);
-  for (int i = CLERK_INVALID_JSON; clerk_judgement_name((clerk_judgement)i); i++) {
-    lua_pushstring(L, clerk_judgement_name((clerk_judgement)i));
-    lua_rawseti(L, -2, i - CLERK_INVALID_JSON + 1);
+  for (clerk_judgement i = CLERK_INVALID_JSON; clerk_judgement_name(i); i++) {
+    push_code(L, clerk_judgement_name(i), clerk_judgement_summary(i));
+    lua_rawseti(L, -2, (int)(i - CLERK_INVALID_JSON) + 1);
   }
 }
 

@@ -3,24 +3,6 @@
 local core = require "clerk.machines.core"
 
 ---@class clerk.machines.Error
----@field type "ClerkErrors"|"SDKError"|"TransportError"|"ArgumentError"
----@field message string of the first API error, else a sentence
----@field code clerk.machines.FailureCode|clerk.machines.SDKErrorCode|string the API's or ours
----@field errors table[]|nil every API error, as sent: message, long_message, code, meta
----@field status integer|nil
----@field headers table<string, string>|nil names in lower case
----@field body string|nil the whole answer; withheld where it may hold a machine's secret key
----@field meta table|nil as sent beside the API's errors
----@field clerk_trace_id string|nil
----@field retry_after integer|nil seconds
----@field operation string|nil
----@field attempts integer|nil
----@field elapsed_ms integer|nil
----@field pages integer|nil that pagination had returned before the error
----@field machines integer|nil that pagination had returned before the error
----@field where string|nil the caller's file:line, of an ArgumentError
----@field maybe_applied boolean|nil of a change: whether it may have taken effect all the same
----@operator concat(any): string
 local Error = { __name = "clerk.machines.Error" }
 
 local errors = {}

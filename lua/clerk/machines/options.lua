@@ -173,8 +173,8 @@ local function names_of(rows)
   return names
 end
 
-local function unknown(rows, key, prefix)
-  if prefix == "" and is_name_of(options.rows, key) then
+local function unknown(rows, key, prefix, context)
+  if context.is_call and prefix == "" and is_name_of(options.rows, key) then
     return ('option "%s" can only be given to machines.new'):format(key)
   end
   local nearest = type(key) == "string" and core.nearest(key, names_of(rows))
@@ -197,7 +197,8 @@ local function check_row(row, given, prefix, context)
   local value, variable = value_of(row, given, context)
   local problem
   if value ~= nil then
-    value, problem = kinds[row.kind](row, value, prefix .. row.name, context)
+    local check_kind = kinds[row.kind] or row.kind
+    value, problem = check_kind(row, value, prefix .. row.name, context)
   end
   if problem and variable then
     problem = problem:gsub(row.name, "%0 (from " .. variable .. ")", 1)
@@ -208,7 +209,7 @@ end
 local function check(rows, given, prefix, context)
   for _, key in ipairs(sorted_keys(given)) do
     if not is_name_of(rows, key) then
-      return nil, unknown(rows, key, prefix)
+      return nil, unknown(rows, key, prefix, context)
     end
   end
   local checked = {}
@@ -259,38 +260,62 @@ local function table_of(rows)
   return rows
 end
 
-local function ms(name)
-  return { name = name, kind = "number", min = 0, max = LARGEST }
+local function ms(name, default, summary)
+  return {
+    name = name,
+    kind = "number", min = 0, max = LARGEST,
+    default = default,
+    summary = summary,
+  }
 end
 
+local backoff = table_of {
+  ms("initial_interval", 500, "Wait before the second attempt, in milliseconds."),
+  ms("max_interval", 60000, "Longest wait between two attempts, in milliseconds."),
+  {
+    name = "exponent",
+    kind = "number", min = 1, max = 1000,
+    default = 1.5,
+    summary = "Factor by which the wait grows after each attempt.",
+  },
+  ms("max_elapsed_time", 60000,
+    "Milliseconds after the start of the call; a wait that would end later is not begun."),
+}
+
 local retries = table_of {
-  { name = "strategy", kind = "one_of", values = { "backoff", "none" } },
+  {
+    name = "strategy",
+    kind = "one_of", values = { "backoff", "none" },
+    default = "backoff",
+    summary = '`"none"` never repeats a request.',
+  },
   {
     name = "backoff",
     kind = "group",
-    members = table_of {
-      ms "initial_interval",
-      ms "max_interval",
-      { name = "exponent", kind = "number", min = 1, max = 1000 },
-      ms "max_elapsed_time",
-    },
+    members = backoff,
+    summary = "How long to wait between attempts. The actual wait is random, "
+      .. "between half of the computed time and all of it, and never shorter than `Retry-After`.",
   },
-  { name = "retry_connection_errors", kind = "boolean" },
-  { name = "status_codes", kind = "status_codes" },
-  { name = "repeat_unsafe", kind = "boolean" },
-}
-
-local retries_by_default = {
-  strategy = "backoff",
-  backoff = {
-    initial_interval = 500,
-    max_interval = 60000,
-    exponent = 1.5,
-    max_elapsed_time = 60000,
+  {
+    name = "retry_connection_errors",
+    kind = "boolean",
+    default = true,
+    summary = "Whether to repeat a request after a failure that may pass, such as `timeout`.",
   },
-  retry_connection_errors = true,
-  status_codes = { "5XX", 429 },
-  repeat_unsafe = false,
+  {
+    name = "status_codes",
+    kind = "status_codes",
+    default = { "5XX", 429 },
+    summary = "Statuses after which a request is repeated: numbers, or classes such as `\"5XX\"`.",
+  },
+  {
+    name = "repeat_unsafe",
+    kind = "boolean",
+    default = false,
+    summary = "Whether to repeat a POST like any other request, although the change "
+      .. "may then be made twice. Otherwise a POST is repeated only after a 429, or when it "
+      .. "was not sent.",
+  },
 }
 
 local function refuse_no_key(key)
@@ -316,16 +341,19 @@ local function add_path(api_url)
   return (api_url:gsub("^(%a+://[^/]+)/*$", "%1/v1"))
 end
 
---- Every option, with its kind, bounds and default; `per_call`: may also be given with a call;
---- `variable`: of the environment, which is used when machines.new is not given the option and the
---- variable is not empty, as what `adapt` makes of it; `refuse(value, context)` returns a problem
---- that is not the value's alone.
+--- Every option. `kind`, `min`, `max`: what is allowed; `per_call`: a call may override it;
+--- `default`, or, where that is not a value, `default_text` for the reference; `summary`: for the
+--- reference; `variable`: the environment variable that `machines.new` falls back to, unless it is
+--- empty, after `adapt`; `refuse(value, context)`: returns a problem that depends on more than the
+--- value.
 local rows = table_of {
   {
     name = "secret_key",
     kind = "secret_key",
     variable = "CLERK_SECRET_KEY",
     refuse = refuse_no_key,
+    summary = "The instance's secret key (`sk_…`), or a function that returns it and is called "
+      .. "for every attempt.",
   },
   {
     name = "base_url",
@@ -334,50 +362,124 @@ local rows = table_of {
     adapt = add_path,
     default = "https://api.clerk.com/v1",
     per_call = true,
+    summary = "URL of the API: https, or http to 127.0.0.0/8, [::1] and localhost. "
+      .. "If the URL in `$CLERK_API_URL` has no path, `/v1` is added.",
   },
   {
     name = "timeout_ms",
     kind = "integer", min = 1, max = LARGEST,
     default = 10000,
     per_call = true,
+    summary = "Time limit of one attempt, in milliseconds.",
   },
-  { name = "connect_timeout_ms", kind = "integer", min = 1, max = LARGEST, default = 5000 },
-  { name = "deadline_ms", kind = "integer", min = 1, max = LARGEST, per_call = true },
+  {
+    name = "connect_timeout_ms",
+    kind = "integer", min = 1, max = LARGEST,
+    default = 5000,
+    summary = "Time limit for connecting, within an attempt, in milliseconds.",
+  },
+  {
+    name = "deadline_ms",
+    kind = "integer", min = 1, max = LARGEST,
+    per_call = true,
+    summary = "Time limit of the whole call with all attempts and waits, in milliseconds.",
+  },
   {
     name = "retries",
     kind = "group",
     members = retries,
     off = { strategy = "none" },
-    default = retries_by_default,
     per_call = true,
+    summary = "When and how to repeat a request: a table whose fields replace single "
+      .. "defaults, or `false` to never repeat.",
   },
-  { name = "headers", kind = "headers", default = {}, per_call = true },
-  { name = "api_version", kind = "string", default = "2026-05-12" },
-  { name = "user_agent", kind = "string" },
-  { name = "max_connections", kind = "integer", min = 1, max = 10000, default = 32 },
+  {
+    name = "headers",
+    kind = "headers",
+    default = {},
+    per_call = true,
+    summary = "Headers to add to each request. `Authorization`, `Accept-Encoding` and headers "
+      .. "that frame the message cannot be set.",
+  },
+  {
+    name = "api_version",
+    kind = "string",
+    default = "2026-05-12",
+    summary = "Version of the API, sent as `Clerk-API-Version`.",
+  },
+  {
+    name = "user_agent",
+    kind = "string",
+    summary = "Text to put before this library's own `User-Agent`.",
+  },
+  {
+    name = "max_connections",
+    kind = "integer", min = 1, max = 10000,
+    default = 32,
+    summary = "Connection limit: how many requests run at once, and how many idle "
+      .. "connections are kept. In nginx it applies to each worker.",
+  },
   {
     name = "max_response_bytes",
     kind = "integer", min = 1, max = LARGEST_EXACT,
-    default = 64 * 2 ^ 20,
+    default = 64 * 1024 * 1024,
+    summary = "Largest response body in bytes, after decompression. A larger one ends the "
+      .. "transfer with `response_too_large`.",
   },
   {
     name = "ca_file",
     kind = "string",
     refuse = libcurl_only("ca_file", "name the file by lua_ssl_trusted_certificate there"),
+    default_text = "the system's authorities",
+    summary = "PEM file of certificate authorities to trust in addition to the system's. "
+      .. "Only with libcurl.",
   },
-  { name = "proxy", kind = "string", refuse = libcurl_only("proxy", "it connects directly") },
-  { name = "transport", kind = "transport" },
-  { name = "on_event", kind = "function" },
-  { name = "allow_http", kind = "boolean", default = false },
-  { name = "check_bounds", kind = "boolean", default = true },
+  {
+    name = "proxy",
+    kind = "string",
+    refuse = libcurl_only("proxy", "it connects directly"),
+    default_text = "`$https_proxy` and `$no_proxy`, as libcurl reads them",
+    summary = "URL of an http, https or socks proxy. Only with libcurl.",
+  },
+  {
+    name = "transport",
+    kind = "transport",
+    default_text = "libcurl; in nginx, cosockets",
+    summary = "An object that sends the requests instead.",
+  },
+  {
+    name = "on_event",
+    kind = "function",
+    summary = "A function that is called with each event of each call.",
+  },
+  {
+    name = "allow_http",
+    kind = "boolean",
+    default = false,
+    summary = "Whether to allow plain http to any host. Anyone on the network can then read the "
+      .. "secret key.",
+  },
+  {
+    name = "check_bounds",
+    kind = "boolean",
+    default = true,
+    summary = "Whether to check the bounds of numbers and lengths before sending. If false, "
+      .. "the API checks them; types and names are always checked here.",
+  },
 }
 
-local defaults, per_call = {}, {}
-for _, row in ipairs(rows) do
-  if row.kind == "integer" and row.default then
-    row.default = math.floor(row.default)
+--- The defaults of a table of options; those of a group come from its members.
+local function defaults_of(rows_of_group)
+  local defaults = {}
+  for _, row in ipairs(rows_of_group) do
+    row.default = row.members and defaults_of(row.members) or row.default
+    defaults[row.name] = row.default
   end
-  defaults[row.name] = row.default
+  return defaults
+end
+
+local defaults, per_call = defaults_of(rows), {}
+for _, row in ipairs(rows) do
   per_call[#per_call + 1] = row.per_call and row or nil
 end
 table_of(per_call)
@@ -403,10 +505,27 @@ local function resolve(allowed, given, base)
   end
   local checked, problem = check(allowed, given, "", {
     is_new = allowed == rows,
+    is_call = allowed == per_call,
     allow_http = base.allow_http or rawget(given, "allow_http") == true,
     has_transport = rawget(given, "transport") ~= nil,
   })
   return checked and merge(base, checked, rows), problem
+end
+
+--- For tables of options that are not a client's. Their `kind` may also be a function.
+options.kinds = kinds
+options.table_of = table_of
+
+---@param allowed table made by `table_of`
+---@param given any
+---@param group string|nil in front of the names in messages: "fault" makes "fault.status"
+---@return table|nil checked a new table
+---@return string|nil problem
+function options.check(allowed, given, group)
+  if type(given) ~= "table" then
+    return unexpected(group or "options", "a table", given)
+  end
+  return check(allowed, given, group and group .. "." or "", {})
 end
 
 --- With `prepared`, what the core makes of the settings.

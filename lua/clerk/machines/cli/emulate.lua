@@ -42,40 +42,27 @@ function emulate.declare(parser)
     :argname("<count>"):convert(arguments.integer("--rate-limit", 1))
 end
 
-local function announce(server)
-  local lines = "listening on " .. server.url .. "\n"
-  if server.ca_file then
-    lines = lines .. "CA certificate: " .. server.ca_file .. "\n"
+local function announce(url, ca_file)
+  local lines = "listening on " .. url .. "\n"
+  if ca_file then
+    lines = lines .. "CA certificate: " .. ca_file .. "\n"
   end
   terminal.print(lines)
 end
 
 function emulate.run(parsed)
-  local servers = failure.require("clerk.machines.emulator.server",
-    "install lua-http (Debian: lua-http)")
-  local emulator = require "clerk.machines.emulator"
-  local signal = require "cqueues.signal"
-  signal.block(signal.SIGINT, signal.SIGTERM)
-  local server, problem = servers.new {
-    emulator = emulator.new {
-      secret_key = parsed.secret_key,
-      rate_limit = parsed.rate_limit,
-    },
+  failure.require("http.server", "install lua-http (Debian: lua-http)")
+  local emulator = require "clerk.machines.emulator" -- only this command loads it
+  local api = emulator.new { secret_key = parsed.secret_key, rate_limit = parsed.rate_limit }
+  local served, problem = api:serve {
     host = parsed.host,
     port = parsed.port,
     tls = parsed.tls,
-    log = terminal.complain,
+    on_listening = announce,
+    on_error = terminal.complain,
   }
-  if not server then
+  if not served then
     failure.raise(problem)
-  end
-  local ok, unwritten = pcall(announce, server)
-  if ok then
-    server:run(signal.SIGINT, signal.SIGTERM)
-  end
-  server:close()
-  if not ok then
-    error(unwritten, 0)
   end
 end
 

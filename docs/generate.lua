@@ -1,0 +1,424 @@
+--- Generates the reference (docs/reference/*.md) and the types for LuaLS from the tables of
+--- operations, options and failure codes, and from annotated classes:
+---
+---     lua5.4 docs/generate.lua [DIRECTORY]
+---
+--- in a checkout that is built. Writes below DIRECTORY, by default into the checkout itself. Each
+--- file is a copy of its template in docs/templates, in which a line {{name …}} is replaced by what
+--- generators.name returns.
+
+package.path = "docs/?.lua;lua/?.lua;lua/?/init.lua;" .. package.path
+package.cpath = ("build/%s/?.so;"):format(jit and "luajit" or "lua5.4") .. package.cpath
+
+local annotations = require "annotations"
+local core = require "clerk.machines.core"
+local options = require "clerk.machines.options"
+
+local PAGES = {
+  "operations", "methods", "options", "results", "errors", "events", "transports", "emulator",
+}
+local TYPES = "lua/clerk/machines/types.lua"
+
+local generators = {}
+
+-- ---------------------------------------------------------------- texts
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+local function write(path, text)
+  local file = assert(io.open(path, "wb"))
+  assert(file:write(text))
+  file:close()
+end
+
+--- The rows for which `convert` returns something, each converted.
+local function map(rows, convert)
+  local list = {}
+  for _, row in ipairs(rows) do
+    list[#list + 1] = convert(row)
+  end
+  return list
+end
+
+--- Joins paragraphs, without the empty ones.
+local function paragraphs(list)
+  return table.concat(map(list, function(text)
+    return text ~= "" and text or nil
+  end), "\n\n")
+end
+
+--- such_a_name -> SuchAName
+local function camel_case(name)
+  return (("_" .. name):gsub("_(%l)", string.upper))
+end
+
+local function markdown_table(head, rows)
+  local lines = { "| " .. table.concat(head, " | ") .. " |", ("|---"):rep(#head) .. "|" }
+  for _, row in ipairs(rows) do
+    lines[#lines + 1] = "| " .. table.concat(row, " | ") .. " |"
+  end
+  return table.concat(lines, "\n")
+end
+
+local function code(text)
+  return text == "" and "" or "`" .. text .. "`"
+end
+
+local function without_prefix(kind)
+  return (kind:gsub("clerk%.machines%.", ""))
+end
+
+--- A type in a cell of a table.
+local function type_cell(kind)
+  return code((without_prefix(kind):gsub("|", "\\|")))
+end
+
+local function name_cell(row)
+  return code(row.name) .. (row.is_optional and ", optional" or "")
+end
+
+--- The arguments of a method, as manuals write them: (id [, options]).
+local function signature(arguments)
+  local text, closing = "", ""
+  for i, argument in ipairs(arguments) do
+    local separator = i > 1 and ", " or ""
+    if argument.is_optional then
+      separator, closing = (i > 1 and " [" or "[") .. separator, closing .. "]"
+    end
+    text = text .. separator .. argument.name
+  end
+  return "(" .. text .. closing .. ")"
+end
+
+-- ---------------------------------------------------------------- parameters and options
+
+--- The Lua types of parameters' types and options' kinds; the others have the same name.
+local LUA_TYPES = {
+  machine_id = "string",
+  machine_ids = "string[]",
+  url = "string",
+  secret_key = "string|fun(): string",
+  headers = "table<string, string>",
+  status_codes = "(integer|string)[]",
+  transport = "clerk.machines.Transport",
+  ["function"] = "fun(event: clerk.machines.Event|clerk.machines.PageEvent)", -- on_event
+}
+
+local UNITS = { string = " characters", machine_ids = " elements" }
+
+local function lua_type(row)
+  local kind = row.type or row.kind
+  if row.values then
+    return '"' .. table.concat(row.values, '"|"') .. '"'
+  elseif row.members then
+    return "clerk.machines." .. camel_case(row.name) .. (row.off and "|false" or "")
+  end
+  return LUA_TYPES[kind] or kind
+end
+
+local function bounds(row)
+  if not row.min then
+    return ""
+  elseif not row.max then
+    return ("from %.0f"):format(row.min)
+  end
+  return ("%.0f to %.0f%s"):format(row.min, row.max, UNITS[row.type] or "")
+end
+
+local function shown(value)
+  if type(value) == "table" then
+    return #value > 0 and "{ " .. table.concat(map(value, shown), ", ") .. " }" or ""
+  end
+  return type(value) == "string" and ("%q"):format(value) or tostring(value)
+end
+
+--- An option's default; empty when it has none. That of a group is the defaults of its members.
+local function default_of(row)
+  local value = row.default ~= nil and not row.members and code(shown(row.default)) or ""
+  local variable = row.variable and code("$" .. row.variable) or ""
+  local separator = variable ~= "" and value ~= "" and ", else " or ""
+  return row.default_text or variable .. separator .. value
+end
+
+local function field(row)
+  local limits, default = bounds(row), default_of(row)
+  return ("---@field %s%s %s %s%s%s"):format(row.name, row.required and "" or "?", lua_type(row),
+    limits == "" and "" or limits .. ". ", row.summary,
+    default == "" and "" or " Default: " .. default .. ".")
+end
+
+local function class(name, rows)
+  return ("---@class clerk.machines.%s\n%s"):format(name, table.concat(map(rows, field), "\n"))
+end
+
+-- ---------------------------------------------------------------- operations
+
+local function is_in_params(row)
+  return row.place ~= "path" and row or nil
+end
+
+local function class_of_params(operation)
+  return camel_case(operation.name) .. "Params"
+end
+
+--- The arguments of an operation's method. The table `params` is required when it is the body.
+local function arguments_of(operation)
+  local arguments, params = {}, nil
+  for _, row in ipairs(operation.parameters) do
+    if is_in_params(row) then
+      params = { name = "params", type = class_of_params(operation) }
+      params.is_optional = row.place ~= "body"
+    else
+      arguments[#arguments + 1] = { name = row.name, type = "string" }
+    end
+  end
+  arguments[#arguments + 1] = params
+  arguments[#arguments + 1] = { name = "options", type = "CallOptions", is_optional = true }
+  return arguments
+end
+
+function generators.parameter_classes()
+  return paragraphs(map(core.operations, function(operation)
+    local rows = map(operation.parameters, is_in_params)
+    return #rows > 0 and class(class_of_params(operation), rows) or nil
+  end))
+end
+
+function generators.parameter_field(operation_name, name)
+  for _, operation in ipairs(core.operations) do
+    for _, row in ipairs(operation.name == operation_name and operation.parameters or {}) do
+      if row.name == name then
+        return field(row)
+      end
+    end
+  end
+end
+
+local OPERATION_METHOD = [[
+--- %s: %s %s
+%s---@return clerk.machines.%s
+---@return clerk.machines.CallInfo
+function Client:%s(%s) end]]
+
+local function operation_method(operation)
+  local lines, names = {}, {}
+  for i, argument in ipairs(arguments_of(operation)) do
+    local mark = argument.is_optional and "?" or ""
+    local prefix = argument.type == "string" and "" or "clerk.machines."
+    lines[i] = ("---@param %s%s %s%s\n"):format(argument.name, mark, prefix, argument.type)
+    names[i] = argument.name
+  end
+  return OPERATION_METHOD:format(operation.summary, operation.method, operation.path,
+    table.concat(lines), operation.result, operation.name, table.concat(names, ", "))
+end
+
+function generators.operation_methods()
+  return paragraphs(map(core.operations, operation_method))
+end
+
+local function parameter_row(row)
+  return {
+    code(row.name) .. (row.required and "" or ", optional"),
+    type_cell(lua_type(row)),
+    bounds(row),
+    row.summary,
+  }
+end
+
+local function operation_section(operation)
+  local success = ("A success holds `%s`%s."):format(table.concat(operation.members, "` and `"),
+    operation.may_answer_204 and ", or is a 204, which gives an empty table" or "")
+  return paragraphs {
+    "## " .. operation.name,
+    code("client:" .. operation.name .. signature(arguments_of(operation))),
+    ("%s: `%s %s`"):format(operation.summary, operation.method, operation.path),
+    markdown_table({ "parameter", "type", "bounds", "meaning" },
+      map(operation.parameters, parameter_row)),
+    ("Returns a [%s](results.md#%s). %s"):format(operation.result, operation.result:lower(),
+      success),
+  }
+end
+
+function generators.operations()
+  return paragraphs(map(core.operations, operation_section))
+end
+
+-- ---------------------------------------------------------------- options
+
+--- Calls `visit` with each group of options, inner groups first.
+local function each_group(rows, visit)
+  for _, row in ipairs(rows) do
+    if row.members then
+      each_group(row.members, visit)
+      visit(row)
+    end
+  end
+end
+
+local CALL_OPTIONS = "--- Options that a call may have too; by default it uses its client's.\n"
+
+function generators.option_classes()
+  local classes, of_calls, others = {}, {}, {}
+  each_group(options.rows, function(row)
+    table.insert(classes, class(camel_case(row.name), row.members))
+  end)
+  for _, row in ipairs(options.rows) do
+    table.insert(row.per_call and of_calls or others, row)
+  end
+  table.insert(classes, CALL_OPTIONS .. class("CallOptions", of_calls))
+  table.insert(classes, class("Options: clerk.machines.CallOptions", others))
+  return paragraphs(classes)
+end
+
+local function option_row(row)
+  return {
+    code(row.name) .. (row.per_call and " †" or ""),
+    type_cell(lua_type(row)),
+    row.members and ("[below](#%s)"):format(row.name) or default_of(row),
+    bounds(row),
+    row.summary,
+  }
+end
+
+local function option_table(rows)
+  return markdown_table({ "option", "type", "default", "bounds", "meaning" }, map(rows, option_row))
+end
+
+function generators.options()
+  local sections = {}
+  each_group(options.rows, function(row)
+    table.insert(sections, 1, paragraphs {
+      "## " .. row.name, row.summary, option_table(row.members),
+    })
+  end)
+  table.insert(sections, 1, option_table(options.rows))
+  return paragraphs(sections)
+end
+
+-- ---------------------------------------------------------------- codes
+
+function generators.code_alias(name, list)
+  local lines = map(core[list], function(row)
+    return ('---| "%s" # %s'):format(row.name, row.summary)
+  end)
+  return ("---@alias clerk.machines.%s\n%s"):format(name, table.concat(lines, "\n"))
+end
+
+function generators.codes(list)
+  return markdown_table({ "code", "meaning" }, map(core[list], function(row)
+    return { code(row.name), row.summary .. (row.is_repeatable and " *Retryable.*" or "") }
+  end))
+end
+
+-- ---------------------------------------------------------------- annotated classes
+
+--- Where annotations are read from: the generated types, then the sources.
+local annotated
+
+function generators.class(name)
+  local found = annotations.class(annotated, name)
+  return paragraphs {
+    found.summary,
+    markdown_table({ "field", "type", "meaning" }, map(found.fields, function(row)
+      return { name_cell(row), type_cell(row.type), row.description }
+    end)),
+  }
+end
+
+local function bullet(row)
+  return ("- %s%s%s"):format(row.name ~= "" and name_cell(row) .. ": " or "",
+    code(without_prefix(row.type)), row.description ~= "" and ", " .. row.description or "")
+end
+
+local function method_section(object, method)
+  local call, returns = object .. ":" .. method.name, map(method.returns, bullet)
+  return paragraphs {
+    "### " .. call,
+    code(call .. signature(method.parameters)),
+    method.summary,
+    table.concat(map(method.parameters, bullet), "\n"),
+    #returns > 0 and "Returns:" or "",
+    table.concat(returns, "\n"),
+  }
+end
+
+--- The methods of a class, except the operations, which have a page of their own.
+function generators.methods(class_name, object)
+  return paragraphs(map(annotations.methods(annotated, class_name), function(method)
+    return not method.comment:find "CallInfo" and method_section(object, method) or nil
+  end))
+end
+
+-- ---------------------------------------------------------------- the safe twin
+
+local ERROR = "clerk.machines.Error"
+
+--- What a method of the safe twin returns at that position: nil first, then the error.
+local function safe_type(position, kind)
+  if kind:find "^fun" then
+    return ("(%s, %s?)?"):format(kind, ERROR)
+  elseif position == 1 then
+    return kind:gsub("%.Task$", ".SafeTask") .. "?"
+  end
+  return kind:gsub("%?$", "|nil") .. "|" .. ERROR
+end
+
+local function safe_returns(returns)
+  if #returns > 0 and returns[1].type == "any" then
+    return { "---@return any ... or nil and the error" }
+  end
+  local lines = {}
+  for i, row in ipairs(returns) do
+    local text = ("---@return %s %s %s"):format(safe_type(i, row.type), row.name, row.description)
+    lines[i] = text:gsub(" +$", "")
+  end
+  lines[1] = lines[1] or "---@return nil"
+  lines[2] = lines[2] or ("---@return %s?"):format(ERROR)
+  return lines
+end
+
+function generators.safe_methods(class_name, _, types)
+  return paragraphs(map(annotations.methods(types, class_name), function(method)
+    return method.comment:gsub("%-%-%-@return [^\n]+\n", "")
+      .. table.concat(safe_returns(method.returns), "\n")
+      .. ("\nfunction Safe%s:%s%s end"):format(class_name, method.name, method.arguments)
+  end))
+end
+
+-- ---------------------------------------------------------------- files
+
+local function render(template)
+  local lines = {}
+  for line in (read("docs/templates/" .. template .. ".in")):gmatch "([^\n]*)\n" do
+    local name, first, second = line:match "^{{(%S+) ?(%S*) ?(%S*)}}$"
+    lines[#lines + 1] = name and generators[name](first, second, table.concat(lines, "\n")) or line
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+--- All Lua sources, except the generated types.
+local function sources()
+  local paths = {}
+  for path in io.popen("find lua -name '*.lua'"):lines() do
+    paths[#paths + 1] = path ~= TYPES and path or nil
+  end
+  table.sort(paths)
+  return table.concat(map(paths, read), "\n\n")
+end
+
+local NOTE = "<!-- Generated by docs/generate.lua from docs/templates/%s.in: do not edit. -->\n\n"
+
+local root = (arg[1] or ".") .. "/"
+assert(os.execute(("mkdir -p '%slua/clerk/machines' '%sdocs/reference'"):format(root, root)))
+local types = render "types.lua"
+write(root .. TYPES, types)
+annotated = types .. "\n\n" .. sources()
+for _, page in ipairs(PAGES) do
+  local name = page .. ".md"
+  write(root .. "docs/reference/" .. name, NOTE:format(name) .. render(name))
+end
