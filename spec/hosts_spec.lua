@@ -98,7 +98,7 @@ describe("A host's own work goes on in", function()
 
   goes_on("examples/luv.lua", and_later)
   goes_on("examples/cqueues.lua", and_later)
-  goes_on("examples/poll_host.c", at_once)
+  goes_on("examples/poll/host.c", at_once)
 
   if is_luajit then -- which these two are made with
     goes_on("examples/neovim.lua", and_later)
@@ -258,7 +258,7 @@ describe("The README's chapters on hosts", function()
 
   shows("luv", "examples/luv.lua", 1)
   shows("cqueues", "examples/cqueues.lua", 1)
-  shows("poll%(2%), in C", "examples/poll_host.c", 1)
+  shows("poll%(2%), in C", "examples/poll/host.c", 1)
   shows("In LÖVE", "examples/love/main.lua", 2)
   shows("In Neovim", "examples/neovim.lua", 2)
 end)
