@@ -1,6 +1,6 @@
 -- The script that host.c runs. It starts some calls and returns a function for the host's loop.
--- That function moves the calls and returns how many are left, which descriptor to wait for, and for
--- how long.
+-- That function moves the calls and returns how many are left, which descriptor to wait for, and
+-- for how long.
 
 local machines = require "clerk.machines"
 
