@@ -98,7 +98,7 @@ describe("A host's own work goes on in", function()
 
   goes_on("examples/luv.lua", and_later)
   goes_on("examples/cqueues.lua", and_later)
-  goes_on("examples/poll_host.c", at_once)
+  goes_on("examples/poll/host.c", at_once)
 
   if is_luajit then -- which these two are made with
     goes_on("examples/neovim.lua", and_later)
