@@ -297,7 +297,7 @@ describe("The manual", function()
     end)
   end
 
-  for _, path in ipairs(documents.paths "*.md docs/*.md docs/reference/*.md") do
+  for _, path in ipairs(documents.paths "*.md docs/*.md docs/reference/*.md examples/*.md") do
     it("has no dead link: " .. path, function()
       for _, link in ipairs(documents.links(path)) do
         local target, anchor = link:match "^([^#]*)#?(.*)$"
