@@ -103,7 +103,7 @@ describe("clerk-machines", function()
   end
 
   describe("list", function()
-    it("prints lines for other programs when piped: whole names, tabs, times and numbers", function()
+    it("prints lines for programs when piped: whole names, tabs, times and numbers", function()
       local worker = create(("w"):rep(255))
       local gateway = create("gateway", {
         default_token_ttl = 900,
@@ -535,7 +535,7 @@ describe("clerk-machines", function()
   end)
 
   describe("secret and rotate", function()
-    it("fail when standard output is closed", function()
+    it("fail when standard output is closed, and do not write the key elsewhere", function()
       local machine = create "a"
       for _, closed in ipairs { ">&-", "<&- >&-" } do
         local status, _, errors = process.run(command("secret " .. machine.id) .. " " .. closed)

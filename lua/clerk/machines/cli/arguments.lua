@@ -5,6 +5,8 @@ local units = require "clerk.machines.cli.units"
 
 local arguments = {}
 
+local LARGEST = 2 ^ 53 -- above it not every integer is a number
+
 ---@param parser table of argparse
 ---@param description? string
 function arguments.declare_machine_id(parser, description)
@@ -20,7 +22,7 @@ function arguments.integer(option, min, max)
   local range = max and ("from %d to %d"):format(min, max) or ("of at least %d"):format(min)
   return function(written)
     local number = written:find("^%d+$") and tonumber(written)
-    if number and number >= min and number <= (max or math.huge) then
+    if number and number >= min and number <= (max or LARGEST) then
       return number
     end
     return nil, ("%s must be an integer %s, not '%s'"):format(option, range, written)

@@ -1,7 +1,6 @@
 --- The command emulate.
 
 local arguments = require "clerk.machines.cli.arguments"
-local emulator = require "clerk.machines.emulator"
 local failure = require "clerk.machines.cli.failure"
 local terminal = require "clerk.machines.cli.terminal"
 
@@ -53,6 +52,7 @@ end
 
 function emulate.run(parsed)
   failure.require("http.server", "install lua-http (Debian: lua-http)")
+  local emulator = require "clerk.machines.emulator" -- only this command loads it
   local api = emulator.new { secret_key = parsed.secret_key, rate_limit = parsed.rate_limit }
   local served, problem = api:serve {
     host = parsed.host,

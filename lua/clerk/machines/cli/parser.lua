@@ -1,6 +1,5 @@
---- The parser of the command line, made from the tables of the commands. Each has a `name`, a
---- `summary`, an `epilog` (examples) and either `commands` of its own, or `declare` (its arguments)
---- and `run`.
+--- The parser of the command line, made from the commands' tables. Each has a `name`, a `summary`,
+--- an `epilog` (examples) and either `commands` of its own, or `declare` (its arguments) and `run`.
 
 local core = require "clerk.machines.core"
 local failure = require "clerk.machines.cli.failure"
