@@ -221,6 +221,17 @@ function generators.operation_methods()
   return paragraphs(map(core.operations, operation_method))
 end
 
+local function call_of(operation)
+  return code("client:" .. operation.name .. signature(arguments_of(operation)))
+end
+
+function generators.operation_list()
+  return markdown_table({ "method", "request" }, map(core.operations, function(operation)
+    local link = ("[%s](#%s)"):format(call_of(operation), operation.name)
+    return { link, code(operation.method .. " " .. operation.path) }
+  end))
+end
+
 local function parameter_row(row)
   return {
     code(row.name) .. (row.required and "" or ", optional"),
@@ -235,7 +246,7 @@ local function operation_section(operation)
     operation.may_answer_204 and ", or is a 204, which gives an empty table" or "")
   return paragraphs {
     "## " .. operation.name,
-    code("client:" .. operation.name .. signature(arguments_of(operation))),
+    call_of(operation),
     ("%s: `%s %s`"):format(operation.summary, operation.method, operation.path),
     markdown_table({ "parameter", "type", "bounds", "meaning" },
       map(operation.parameters, parameter_row)),
