@@ -374,7 +374,7 @@ local function safe_type(position, kind)
   if kind:find "^fun" then
     return ("(%s, %s?)?"):format(kind, ERROR)
   elseif position == 1 then
-    return kind:gsub("%.Task$", ".SafeTask") .. "?"
+    return kind .. "?"
   end
   return kind:gsub("%?$", "|nil") .. "|" .. ERROR
 end
@@ -394,11 +394,12 @@ local function safe_returns(returns)
 end
 
 function generators.safe_methods(class_name, _, types)
-  return paragraphs(map(annotations.methods(types, class_name), function(method)
+  local text = paragraphs(map(annotations.methods(types, class_name), function(method)
     return method.comment:gsub("%-%-%-@return [^\n]+\n", "")
       .. table.concat(safe_returns(method.returns), "\n")
       .. ("\nfunction Safe%s:%s%s end"):format(class_name, method.name, method.arguments)
   end))
+  return (text:gsub("%.Task%f[%W]", ".SafeTask"))
 end
 
 -- ---------------------------------------------------------------- files
