@@ -20,7 +20,7 @@ local function write_file(bytes)
   return name
 end
 
-describe("the emulator's server", function()
+describe("The emulator's server", function()
   local server, url, ca_file, files
 
   local function start(options)
@@ -44,7 +44,7 @@ describe("the emulator's server", function()
     process.none_left()
   end)
 
-  -- Runs curl with more options and URLs; `--write-out` goes to the end of what it prints.
+  -- Runs curl with these options and URLs.
   local function curl(...)
     local parts = { "curl -sS -m 10 -H 'Authorization: Bearer sk_test_emulator'" }
     if ca_file then
@@ -65,13 +65,13 @@ describe("the emulator's server", function()
     return pending
   end
 
-  -- Starts a request in the background; returns once the server has it, and its answer is delayed.
+  -- Starts a request in the background, and returns once its response is being delayed.
   local function begin_delayed(operation, delay_ms, applied, request)
     local count = script_fault(('{"operation":"%s","delay_ms":%d,"applied":%s}')
       :format(operation, delay_ms, applied))
     local command = "curl -sSk -o /dev/null -H 'Authorization: Bearer sk_test_emulator' "
     local begun = process.start(command .. request)
-    for _ = 1, 100 do -- until one fewer is pending, though one more was scripted
+    for _ = 1, 100 do -- until one fewer is pending although one more was scripted
       local new_count = script_fault '{"operation":"rotate_secret_key","status":500}'
       if new_count == count then return begun end
       count = new_count
@@ -89,7 +89,7 @@ describe("the emulator's server", function()
     return core.decode(answer).total_count
   end
 
-  -- What every protocol has to do alike.
+  -- What is the same in every protocol.
   local function behaves_alike(version)
     local function first_line(status)
       return ("^HTTP/%s %d"):format(version:gsub("%p", "%%%0"), status)
@@ -107,13 +107,13 @@ describe("the emulator's server", function()
       assert.is_true(core.decode(deleted).deleted)
     end)
 
-    it("keeps the connection for the next request", function()
+    it("keeps the connection open for the next request", function()
       local urls = (" -o /dev/null " .. url .. "/machines"):rep(50)
       local _, connects = curl("-w '%{num_connects}'", urls)
       assert.equal("1" .. ("0"):rep(49), connects)
     end)
 
-    it("answers a body that is too large, announced or not, and reads on", function()
+    it("answers a body that is too large, and keeps the connection", function()
       local large = write_file((" "):rep(3 * 1048576))
       files[#files + 1] = large
       local data = "-H 'Content-Type: application/json' --data-binary @" .. large
@@ -128,13 +128,13 @@ describe("the emulator's server", function()
       end
     end)
 
-    it("answers HEAD with a head alone", function()
+    it("answers HEAD without a body", function()
       local status, answer = curl("-I", url .. "/machines")
       assert.equal(0, status)
       assert.matches(first_line(405), answer)
     end)
 
-    it("drops the connection without an answer, before or after the change", function()
+    it("closes the connection without a response, before or after the change", function()
       for _, applied in ipairs { "false", "true" } do
         script_fault(('{"operation":"create","drop":true,"applied":%s}'):format(applied))
         local data = json_body('{"name":"a"}')
@@ -145,7 +145,7 @@ describe("the emulator's server", function()
       end
     end)
 
-    it("cuts an answer short and drops the connection", function()
+    it("truncates a response and closes the connection", function()
       for _, bytes in ipairs { 0, 7, 100000 } do
         script_fault(('{"truncate":%d,"applied":true}'):format(bytes))
         local status, answer = curl(url .. "/machines")
@@ -154,7 +154,7 @@ describe("the emulator's server", function()
       end
     end)
 
-    it("answers as scripted", function()
+    it("sends a scripted response", function()
       script_fault([[{"status":502,"body":"<html>","content_type":"text/html","retry_after":3}]])
       local _, answer = curl("-i", url .. "/machines")
       assert.matches(first_line(502), answer)
@@ -168,23 +168,23 @@ describe("the emulator's server", function()
       assert.equal("204 1 200 0 ", codes)
     end)
 
-    it("really waits before a delayed answer", function()
+    it("really waits before a delayed response", function()
       script_fault '{"operation":"list","delay_ms":300}'
       local _, seconds = curl("-o /dev/null -w '%{time_total}'", url .. "/machines")
       assert.is_true(tonumber(seconds) >= 0.3)
     end)
 
-    it("serves others before a delayed answer", function()
+    it("serves other requests while a response is delayed", function()
       local slow = begin_delayed("list", 60000, "false", url .. "/machines")
       local _, code = curl("-o /dev/null -w '%{http_code}'", url .. "/machines/x")
       assert.equal("404", code)
       assert.equal(TERMINATED, slow:stop())
     end)
 
-    it("makes a delayed change whose client has left only if it was applied", function()
+    it("makes a delayed change after its client left only if the fault says so", function()
       local request = json_body('{"name":"a"}') .. " " .. url .. "/machines"
       assert.equal(TERMINATED, begin_delayed("create", 1000, "false", request):stop())
-      script_fault '{"operation":"get","delay_ms":1000}' -- which ends after that
+      script_fault '{"operation":"get","delay_ms":1000}' -- ends after the delayed change
       curl(url .. "/machines/x")
       assert.equal(0, count())
       assert.equal(TERMINATED, begin_delayed("create", 60000, "true", request):stop())
@@ -223,7 +223,7 @@ describe("the emulator's server", function()
       assert.same({}, client:get(b.id).scoped_machines)
     end)
 
-    it("shows the client what was scripted", function()
+    it("shows scripted faults to the client", function()
       local machine = client:create { name = "a" }
       script_fault('{"status":503,"times":2}')
       assert.equal(3, select(2, client:get(machine.id)).attempts)
@@ -251,12 +251,12 @@ describe("the emulator's server", function()
     behaves_alike("1.1")
     serves_the_client()
 
-    it("listens on the loopback", function()
+    it("listens on the loopback interface", function()
       assert.matches("^http://127%.0%.0%.1:%d+/v1$", url)
       assert.is_nil(ca_file)
     end)
 
-    it("asks for the key, to script faults too", function()
+    it("requires the key, also for scripting faults", function()
       for _, path in ipairs { "/v1/machines", "/emulator/faults" } do
         local target = url:gsub("/v1$", path)
         local _, code = process.run("curl -sS -o /dev/null -w '%{http_code}' " .. target)
@@ -264,7 +264,7 @@ describe("the emulator's server", function()
       end
     end)
 
-    it("forgets scripted faults when asked to", function()
+    it("clears scripted faults", function()
       script_fault('{"status":500,"times":5}')
       local faults_url = url:gsub("/v1$", "/emulator/faults")
       local _, answer = curl("-X DELETE", faults_url)
@@ -272,13 +272,13 @@ describe("the emulator's server", function()
       assert.equal(0, count())
     end)
 
-    it("refuses a fault that it does not understand", function()
+    it("refuses a fault with an unknown field", function()
       local faults_url = url:gsub("/v1$", "/emulator/faults")
       local _, answer = curl("-w '%{http_code}'", json_body('{"states":500}'), faults_url)
-      assert.matches("unknown field 'states'.*422$", answer)
+      assert.matches("fault%.states.*422$", answer)
     end)
 
-    it("joins repeated headers, so that two keys are none", function()
+    it("joins repeated headers, so that two keys are refused", function()
       local _, code = curl("-o /dev/null -w '%{http_code}'", "-H 'Authorization: Bearer x'",
         url .. "/machines")
       assert.equal("401", code)
@@ -291,7 +291,7 @@ describe("the emulator's server", function()
       process.run("bash -c " .. quote(script))
     end
 
-    it("takes an unfinished request for none", function()
+    it("ignores an incomplete request", function()
       local head = "POST /v1/machines HTTP/1.1\\r\\nHost: x\\r\\n"
         .. "Authorization: Bearer sk_test_emulator\\r\\nContent-Type: application/json\\r\\n"
       local small = head .. "Content-Length: 13\\r\\n\\r\\n"
@@ -306,7 +306,7 @@ describe("the emulator's server", function()
       assert.equal(1, count())
     end)
 
-    it("survives what is no HTTP", function()
+    it("survives bytes that are not HTTP", function()
       send_and_close([[\000\377 nonsense\r\n\r\n]])
       assert.equal(0, count())
     end)
@@ -328,7 +328,7 @@ describe("the emulator's server", function()
     behaves_alike("2")
     serves_the_client()
 
-    it("is trusted by its CA alone, and under every name of the loopback", function()
+    it("has a certificate of its CA for every name of the loopback interface", function()
       local port = url:match(":(%d+)/")
       for _, host in ipairs { "127.0.0.1", "localhost" } do
         local target = ("https://%s:%s/v1/machines"):format(host, port)
@@ -342,7 +342,7 @@ describe("the emulator's server", function()
       assert.equal(60, (curl(url .. "/machines")))
     end)
 
-    it("speaks HTTP/1.1 to a client that wants it", function()
+    it("speaks HTTP/1.1 to a client that prefers it", function()
       local _, version = curl("--http1.1 -o /dev/null -w '%{http_version}'", url .. "/machines")
       assert.equal("1.1", version)
       local _, without = curl("--no-alpn -o /dev/null -w '%{http_version}'", url .. "/machines")
@@ -357,7 +357,7 @@ describe("the emulator's server", function()
   end)
 end)
 
-describe("certificates", function()
+describe("Certificates", function()
   local function verify(made, options)
     local ca, certificate = write_file(made.ca), write_file(made.certificate)
     local command = "openssl verify -x509_strict -CAfile %s %s %s"
@@ -369,7 +369,7 @@ describe("certificates", function()
 
   after_each(process.none_left)
 
-  it("are for the loopback by default, and satisfy a strict verifier", function()
+  it("are for the loopback interface by default, and pass strict verification", function()
     local made = certificates.new()
     for _, option in ipairs { "hostname localhost", "ip 127.0.0.1", "ip ::1" } do
       assert.equal(0, (verify(made, "-verify_" .. option)))
@@ -378,14 +378,14 @@ describe("certificates", function()
     assert.matches("^%-%-%-%-%-BEGIN PRIVATE KEY", made.key)
   end)
 
-  it("can be for any host", function()
+  it("can be for other hosts", function()
     local made = certificates.new { hosts = { "example.test", "10.1.2.3" } }
     assert.equal(0, (verify(made, "-verify_hostname example.test")))
     assert.equal(0, (verify(made, "-verify_ip 10.1.2.3")))
     assert.is_not.equal(0, (verify(made, "-verify_hostname localhost")))
   end)
 
-  it("can be of the past or the future", function()
+  it("can be expired or not yet valid", function()
     local now = os.time()
     local _, expired = verify(certificates.new { not_before = now - 20, not_after = now - 10 })
     assert.matches("certificate has expired", expired)
@@ -397,9 +397,9 @@ describe("certificates", function()
     assert.is_not.equal(certificates.new().ca, certificates.new().ca)
   end)
 
-  it("refuse an unknown option by its name", function()
+  it("refuse an unknown option", function()
     assert.error_matches(function()
       certificates.new { names = {} }
-    end, "unknown field 'names'")
+    end, 'unknown option "names"')
   end)
 end)

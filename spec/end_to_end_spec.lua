@@ -1,4 +1,4 @@
--- The client, libcurl and the emulator's server together: every operation over http and over TLS.
+-- The client, libcurl and the emulator's server together: every operation over HTTP and HTTPS.
 
 local machines = require "clerk.machines"
 local process = require "support.process"
@@ -90,7 +90,7 @@ local function describe_over(what, flags)
       assert.same({}, client:get(a.id).scoped_machines)
     end)
 
-    it("a full page arrives whole, on one connection", function()
+    it("a full page arrives complete, on one connection", function()
       for i = 1, 60 do
         client:create { name = "machine " .. i }
       end
@@ -99,7 +99,7 @@ local function describe_over(what, flags)
       assert.equal("machine 1", page.data[1].name)
     end)
 
-    it("a change that fails is repeated where that is safe", function()
+    it("a failed change is repeated where that is safe", function()
       local made = client:create { name = "a" }
       fault '{"operation": "update", "status": 503, "retry_after": 0, "times": 2}'
       local changed, info = client:update(made.id, { name = "b" })
@@ -107,7 +107,7 @@ local function describe_over(what, flags)
       assert.equal(3, info.attempts)
     end)
 
-    it("a POST whose answer is lost is told as what it is, and not repeated", function()
+    it("a POST whose response is lost is not repeated, and may be applied", function()
       local made = client:create { name = "a" }
       fault '{"operation": "rotate_secret_key", "drop": true, "applied": true}'
       local _, err = pcall(client.rotate_secret_key, client, made.id, { previous_token_ttl = 0 })
@@ -117,7 +117,7 @@ local function describe_over(what, flags)
       assert.not_equal(made.secret_key, client:get_secret_key(made.id).secret)
     end)
 
-    it("an answer that is cut off is no answer", function()
+    it("a truncated response is an error", function()
       fault '{"operation": "list", "truncate": 5, "times": 9}'
       local _, err = pcall(client.list, client, nil, { retries = false })
       assert.equal("TransportError", err.type)
@@ -131,7 +131,7 @@ local function describe_over(what, flags)
       end
     end)
 
-    it("another key is refused", function()
+    it("a wrong key is refused", function()
       local stranger = machines.new { secret_key = "sk_test_other", base_url = url,
         ca_file = ca_file }
       local _, err = pcall(stranger.list, stranger)

@@ -259,7 +259,7 @@ describe("A success of", function()
   --- hold, and whether a 204 is a success too.
   local operations = {
     list = { {}, '{"data":[]}', { "data" } },
-    create = { { { name = "a" } }, '{"id":"mch_1","secret_key":"ak_1"}', { "id", "secret_key" } },
+    create = { { { name = "a" } }, '{"id":"mch_1","secret_key":"ak_1"}', { "id" } },
     get = { { "mch_1" }, '{"id":"mch_1"}', { "id" } },
     update = { { "mch_1", {} }, '{"id":"mch_1"}', { "id" }, true },
     delete = { { "mch_1" }, '{"deleted":true}', { "deleted" }, true },

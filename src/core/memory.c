@@ -1,4 +1,4 @@
-/* Memory that is wiped before it is given back. */
+/* Memory that is wiped before it is freed. */
 #include "memory.h"
 
 #include <stdint.h>
@@ -15,8 +15,8 @@ void clerk_wipe_string(char *string) {
   free(string);
 }
 
-/* Not realloc, which may leave a copy of the bytes behind; and zeroed, for a block may hold what
-** somebody else did not wipe. */
+/* Not realloc, which may leave a copy of the bytes behind. Zeroed, since a new block may hold what
+** another part of the program did not wipe. */
 static bool grow(clerk_buffer *buffer, size_t needed) {
   size_t capacity = buffer->capacity ? buffer->capacity : 256;
   while (capacity < needed) {

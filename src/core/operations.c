@@ -40,7 +40,7 @@ const clerk_operation clerk_operations[] = {
      .path = "/machines",
      .result = "CreatedMachine",
      .answers_secret = true,
-     .members = {{"id", CLERK_MEMBER_STRING}, {"secret_key", CLERK_MEMBER_STRING}},
+     .members = {{"id", CLERK_MEMBER_STRING}}, /* a missing secret_key can be asked for */
      .parameters = {{"name", CLERK_BODY, CLERK_STRING, true, 1, 255, NULL, "The machine's name."},
                     {"scoped_machines", CLERK_BODY, CLERK_MACHINE_IDS, false, 0, 150, NULL,
                      "IDs of the machines that the new machine may call."},

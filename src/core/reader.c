@@ -71,7 +71,7 @@ static bool is_plain(unsigned char byte) {
 #if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define HAS_VECTORS
 
-/* Sixteen bytes at once, by the vectors of gcc and clang: who is not ASCII is negative in them. */
+/* Sixteen bytes at once, by the vectors of gcc and clang, where a byte that is not ASCII is negative. */
 typedef signed char bytes16 __attribute__((vector_size(16)));
 typedef uint64_t words2 __attribute__((vector_size(16)));
 

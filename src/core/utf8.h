@@ -24,7 +24,7 @@ size_t clerk_utf8_read(const char *at, const char *end, clerk_character *charact
 /* Counts the characters (code points); false when the text is not well-formed. */
 bool clerk_utf8_count(clerk_text text, size_t *characters);
 
-/* Writes a code point, which is no surrogate, to `out` (4 bytes at most); returns the length. */
+/* Writes a code point other than a surrogate to `out` (at most 4 bytes); returns the length. */
 size_t clerk_utf8_write(unsigned code_point, char *out);
 
 /* The lower case of an ASCII letter, in every locale; any other byte as it is. */

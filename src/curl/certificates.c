@@ -1,4 +1,4 @@
-/* Whose certificates are trusted. */
+/* The certificate authorities that TLS trusts. */
 #include "certificates.h"
 
 #include <dirent.h>
@@ -23,7 +23,7 @@ static bool has_hash_links(const char *directory) {
   return found;
 }
 
-/* Appends a file; false when it cannot be read (errno tells why) or there is no memory (0). */
+/* Appends a file. False when it cannot be read (errno says why) or without memory (errno is 0). */
 static bool append_file(clerk_buffer *buffer, const char *path) {
   char bytes[4096];
   size_t length;
@@ -93,7 +93,7 @@ clerk_status clerk_certificates_choose(clerk_certificates *certificates, const c
   return status;
 }
 
-/* Not every TLS library knows directories; then there is none to leave out either. */
+/* Not every TLS library supports directories; then there is no default one to turn off either. */
 bool clerk_certificates_set(const clerk_certificates *certificates, CURL *easy) {
   const clerk_buffer *bundle = &certificates->bundle;
   const char *directory = certificates->directory;

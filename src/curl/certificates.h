@@ -21,7 +21,7 @@ typedef struct clerk_certificates {
 clerk_status clerk_certificates_choose(clerk_certificates *certificates, const char *ca_file,
                                        clerk_problem *problem);
 
-/* Has a handle trust them, as long as they live. False when there is no memory. */
+/* Makes a handle trust them, as long as they live. False without memory. */
 bool clerk_certificates_set(const clerk_certificates *certificates, CURL *easy);
 
 void clerk_certificates_free(clerk_certificates *certificates);

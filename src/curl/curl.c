@@ -12,7 +12,7 @@
 #include "descriptors.h"
 #include "easy.h"
 
-/* How long one step may work, so that a host that draws or serves beside it is not held up. */
+/* How long one step may work, so that a host with other work, such as drawing, is not held up. */
 enum { SLICE_US = 150 };
 
 static int64_t now_us(void) {
@@ -51,8 +51,8 @@ static void move_to(clerk_transfers *list, clerk_transfer *transfer) {
 
 /* ------------------------------------------------------------------ transfers come and go */
 
-/* A handle is used again after a whole transfer only, and never reset: curl_easy_reset does not
-** tell when it lacked the memory to restore the defaults, and then the next answer is lost. */
+/* A handle is reused only after a complete transfer, and never reset: curl_easy_reset does not report
+** that it had no memory to restore the defaults, and then the next response is lost. */
 static void put_back(clerk_curl *curl, CURL *easy, bool is_reusable) {
   clerk_easy_forget(easy);
   if (is_reusable && curl->idle_count < curl->max_connections &&
@@ -72,7 +72,7 @@ static CURL *take_handle(clerk_curl *curl) {
   return easy;
 }
 
-/* Takes a transfer off libcurl's hands. */
+/* Takes a transfer back from libcurl. */
 static void release(clerk_curl *curl, clerk_transfer *transfer) {
   if (transfer->list == &curl->moving) curl_multi_remove_handle(curl->multi, transfer->easy);
   leave_list(transfer);
@@ -110,7 +110,7 @@ static void abandon_transfers(clerk_loop *loop, clerk_transfers *transfers) {
   }
 }
 
-/* In a forked child: the handles are the parent's, and even to clean them up would reach its
+/* In a forked child: the handles are the parent's, and even cleaning them up would affect its
 ** connections. */
 static void leave_to_parent(clerk_loop *loop) {
   pid_t pid = getpid();
@@ -143,7 +143,7 @@ static bool is_proxy_scheme(const char *scheme) {
   return false;
 }
 
-/* Checked here because libcurl's own words for a bad one may quote it, its password included. */
+/* Checked here because libcurl's message may quote a bad one, with its password. */
 static clerk_status check_proxy(const char *proxy, clerk_problem *problem) {
   const unsigned flags = CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME;
   char *scheme = NULL;
@@ -156,7 +156,7 @@ static clerk_status check_proxy(const char *proxy, clerk_problem *problem) {
   if (is_good) return CLERK_OK;
   if (code == CURLUE_OUT_OF_MEMORY) return CLERK_NO_MEMORY;
   snprintf(problem->message, sizeof problem->message,
-           "proxy must be an URL of http, https or socks, such as http://127.0.0.1:3128");
+           "proxy must be a URL with http, https or socks, such as http://127.0.0.1:3128");
   return CLERK_REFUSED;
 }
 
@@ -233,7 +233,7 @@ void clerk_curl_close(clerk_curl *curl) {
   *curl = (clerk_curl){0};
 }
 
-/* libcurl's callback: what a socket is waited on for. */
+/* libcurl's callback: which events of a socket it waits for. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *socket_user) {
   clerk_curl *curl = user;
   int events = 0;
@@ -244,7 +244,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *s
   return 0;
 }
 
-/* libcurl's callback: when it wants to be asked though no socket is ready. */
+/* libcurl's callback: when it wants to be called even if no socket is ready. */
 static int on_timer(CURLM *multi, long wait_ms, void *user) {
   clerk_curl *curl = user;
   (void)multi;
@@ -293,7 +293,8 @@ clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
   if (!curl->loop) return CLERK_REFUSED;
   clerk_guard_standard_descriptors(); /* the host may have closed them since */
   leave_to_parent(curl->loop);
-  if (!clerk_poller_open(&curl->loop->poller)) return lack_descriptor(curl->loop, transfer);
+  if (!open_multi(curl) && clerk_easy_descriptors_are_scarce())
+    return lack_descriptor(curl->loop, transfer);
   if (!open_multi(curl) || !open_share(curl)) return CLERK_NO_MEMORY;
   CURL *easy = take_handle(curl);
   if (!easy) return CLERK_NO_MEMORY;
@@ -338,7 +339,7 @@ static void finish_transfers(clerk_curl *curl) {
   }
 }
 
-/* Without memory, libcurl can lose a socket or its timer, and crash when it goes on. */
+/* Without memory libcurl can lose a socket or its timer, and crash when it continues. */
 static void start_over(clerk_curl *curl) {
   while (curl->moving.first)
     fail(curl, curl->moving.first, CLERK_CONNECTION_LOST, "not enough memory");
@@ -380,7 +381,7 @@ static void begin_and_time(clerk_curl *curl, int64_t end_us) {
   if (curl->timer_ms >= 0 && curl->timer_ms <= now_us() / 1000) act_on_timer(curl);
 }
 
-/* How long nothing is due, at most `wait_ms`; both -1: for ever. */
+/* How long until something is due, at most `wait_ms`; -1 in both means without limit. */
 static int time_to_wait(const clerk_loop *loop, int wait_ms) {
   int64_t wait = wait_ms < 0 ? INT32_MAX : wait_ms;
   bool is_due = loop->finished.first != NULL;

@@ -1,10 +1,10 @@
 /*
-** The libcurl transport: bytes out, bytes in, no opinion about either. No Lua.
+** The libcurl transport: it moves bytes and does not interpret them. No Lua.
 **
-** A clerk_curl keeps the connections of one client. A clerk_transfer is one request on its way. A
-** clerk_loop is what they all wait on: they move only within clerk_loop_step. One thread at a time
-** uses a loop and what belongs to it; clients and transfers keep their address from their first use
-** to their end. After a fork the child starts with no connection and leaves the parent's alone.
+** A clerk_curl has the connections of one client. A clerk_transfer is one request in progress. A
+** clerk_loop waits for all of them: they advance only within clerk_loop_step. One thread at a time may
+** use a loop and what belongs to it; clients and transfers must not move in memory from their first
+** use to their end. After a fork the child starts without connections and does not touch the parent's.
 */
 #ifndef CLERK_CURL_H
 #define CLERK_CURL_H
@@ -35,25 +35,25 @@ typedef struct clerk_loop {
   clerk_transfers finished; /* and not fetched by clerk_loop_next_finished */
 } clerk_loop;
 
-/* A new loop, to be released; NULL when there is no memory. Every clerk_curl holds it too. */
+/* A new loop, for clerk_loop_release; NULL without memory. Each clerk_curl holds a reference too. */
 clerk_loop *clerk_loop_new(void);
 
-/* Gives it back; the last one frees it. NULL is fine. */
+/* Drops a reference; the last one frees the loop. NULL is allowed. */
 void clerk_loop_release(clerk_loop *loop);
 
 /*
-** Moves what can move, for a fraction of a millisecond; before that, while nothing can, waits at
-** most `wait_ms` (-1: for ever), though perhaps less.
+** Waits until some transfer can advance, at most `wait_ms` (-1: without limit) and perhaps less, then
+** advances transfers for a fraction of a millisecond.
 */
 void clerk_loop_step(clerk_loop *loop, int wait_ms);
 
-/* The next transfer that has finished and was not fetched yet, in their order; NULL: none. */
+/* The next transfer that has finished and was not returned yet, in order; NULL if there is none. */
 clerk_transfer *clerk_loop_next_finished(clerk_loop *loop);
 
 /*
-** For a host's own event loop: a descriptor that is readable when a step can move something; -1
-** where the system has no epoll, or no descriptor left. `wait_ms`: after so long a step is due all
-** the same; -1: never. Both may be different after the next step or start.
+** For a host's own event loop: a descriptor that becomes readable when a step is due; -1 where the
+** system has no epoll or no descriptor left. After `wait_ms` a step is due in any case; -1: never.
+** Both may change with each step or start.
 */
 int clerk_loop_descriptor(clerk_loop *loop, int *wait_ms);
 
@@ -90,14 +90,14 @@ clerk_status clerk_curl_init(clerk_curl *curl, clerk_loop *loop, const clerk_cur
                              clerk_problem *problem);
 
 /*
-** Finishes every transfer under way as cancelled (its owner ends it as ever), closes the
-** connections and zeroes the struct; a zeroed one is fine.
+** Finishes every transfer in progress as cancelled (its owner still calls clerk_transfer_end), closes
+** the connections and zeroes the struct; a zeroed one is allowed.
 */
 void clerk_curl_close(clerk_curl *curl);
 
 /* ------------------------------------------------------------------ one transfer */
 
-/* Zero it before its first use. Only the members named public are for others. */
+/* Zero it before its first use. Callers may use only the members marked public. */
 struct clerk_transfer {
   bool is_finished;      /* public: the rest of the public members counts from then on */
   bool has_response;     /* public */
@@ -150,18 +150,17 @@ typedef struct clerk_curl_request {
 } clerk_curl_request;
 
 /*
-** Starts a transfer, once, by a copy of the request; the next step begins it. It stays the
-** caller's, who keeps it where it is until clerk_transfer_end. CLERK_OK; or CLERK_NO_MEMORY, or
-** CLERK_REFUSED when `curl` is closed: not started, but to be ended too. Without a file descriptor
-** for the loop, the transfer is started and has failed.
+** Starts a transfer, once, with a copy of the request; the next step begins it. The caller owns it and
+** must not move it until clerk_transfer_end, which is needed whatever this returns: CLERK_OK;
+** CLERK_NO_MEMORY; or CLERK_REFUSED when `curl` is closed. Without a file descriptor for the loop, the
+** transfer counts as started and has failed.
 */
 clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
                               const clerk_curl_request *request);
 
 /*
-** Walks over the answer's headers: begin with *position 0. The name is in lower case. A name may
-** come more than once. No NUL follows either text; both are gone with the transfer. False after
-** the last.
+** Iterates over the response's headers: begin with *position 0. Names are in lower case and may come
+** more than once. No NUL follows either text; both live as long as the transfer. False after the last.
 */
 bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, clerk_text *name,
                                 clerk_text *value);
@@ -172,7 +171,7 @@ bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, cler
 */
 bool clerk_transfer_has_sent(const clerk_transfer *transfer);
 
-/* Stops the transfer if it is under way, wipes and frees what it owns, and zeroes it. */
+/* Stops the transfer if it is in progress, wipes and frees what it owns, and zeroes it. */
 void clerk_transfer_end(clerk_transfer *transfer);
 
 #endif

@@ -48,18 +48,38 @@ static int on_close(void *user, curl_socket_t fd) {
   return close(fd);
 }
 
-/* On a kept connection of HTTP/1 nobody has asked for anything. What is there to read, its end
-** included, is not the response to the next request. HTTP/2 has frames of its own there. libcurl
-** names the connection by its local port only. */
+/* OpenSSL's, if that is what libcurl has loaded: nothing is linked for it. */
+#if defined(__GNUC__)
+__attribute__((weak))
+#endif
+int SSL_has_pending(const void *ssl);
+
+/* Newer libcurls read ahead: what came with the last response is in OpenSSL's buffer already. */
+static bool has_buffered_input(const clerk_transfer *transfer) {
+  const struct curl_tlssessioninfo *session = NULL;
+  if (!SSL_has_pending) return false;
+  curl_easy_getinfo(transfer->easy, CURLINFO_TLS_SSL_PTR, &session);
+  return session && session->backend == CURLSSLBACKEND_OPENSSL && session->internals &&
+         SSL_has_pending(session->internals);
+}
+
+static bool has_received(const clerk_transfer *transfer, int fd) {
+  char byte;
+  if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN) return true;
+  return transfer->is_tls && has_buffered_input(transfer);
+}
+
+/* On a kept connection of HTTP/1 nothing has been asked for. What is there to read, its end included,
+** is not the response to the next request. HTTP/2 has frames of its own there. libcurl identifies the
+** connection by its local port only. */
 static bool has_input(const clerk_transfer *transfer) {
   clerk_poller *poller = &transfer->owner->loop->poller;
   const clerk_watch *watch;
   bool is_known = false;
-  char byte;
   for (int next = 0; (watch = clerk_poller_find(poller, transfer->local_port, &next)) != NULL;) {
     is_known = true;
     if (transfer->is_tls && !watch->is_http1) continue;
-    if (recv(next - 1, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN) return true;
+    if (has_received(transfer, next - 1)) return true;
   }
   return !is_known;
 }
@@ -87,9 +107,9 @@ bool clerk_easy_renew(clerk_transfer *transfer) {
   return SET(transfer->easy, CURLOPT_FRESH_CONNECT, 1L);
 }
 
-/* ------------------------------------------------------------------ the answer */
+/* ------------------------------------------------------------------ the response */
 
-/* Has libcurl end the transfer, and tells why. */
+/* Makes libcurl end the transfer, and says why. */
 static size_t refuse(clerk_transfer *transfer, clerk_failure failure, const char *flaw) {
   transfer->failure = failure;
   transfer->flaw = flaw;
@@ -104,7 +124,7 @@ static const char *skip_blanks(const char *at) {
   return at + strspn(at, " \t\r");
 }
 
-/* A head of 1XX is followed by another one, which takes its place. */
+/* A 1XX head is followed by another head, which replaces it. */
 static void begin_head(clerk_transfer *transfer, const char *status_line, size_t length) {
   const char *code = memchr(status_line, ' ', length - 1);
   while (code && *code == ' ') code++;
@@ -175,7 +195,7 @@ static size_t add_head_line(clerk_transfer *transfer, const char *line, size_t l
   return length;
 }
 
-/* What comes after the final head is a trailer, and dropped. */
+/* A trailer comes after the final head; it is dropped. */
 static size_t receive_head(char *line, size_t one, size_t length, void *user) {
   clerk_transfer *transfer = user;
   (void)one;
@@ -188,7 +208,7 @@ static size_t receive_head(char *line, size_t one, size_t length, void *user) {
   return length;
 }
 
-/* What the server announces is reserved at once, within reason: to grow is to copy and to wipe. */
+/* The announced length is reserved at once, within limits: growing means copying and wiping. */
 static bool reserve_body(clerk_transfer *transfer) {
   curl_off_t announced = 0;
   curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
@@ -232,7 +252,7 @@ bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, cler
 
 /* ------------------------------------------------------------------ the request */
 
-/* A line and its place in the list are one block of ours, which libcurl only reads. */
+/* A line and its list node are one block of ours; libcurl only reads it. */
 static clerk_status add_line(clerk_transfer *transfer, const char *name, const char *separator,
                              const char *value) {
   struct curl_slist *line =
@@ -253,7 +273,7 @@ void clerk_easy_free_lines(clerk_transfer *transfer) {
   }
 }
 
-/* To libcurl, "name:" means to leave a header out and "name;" to send it empty. */
+/* libcurl takes "name:" as "leave this header out" and "name;" as "send it empty". */
 clerk_status clerk_transfer_add_header(clerk_transfer *transfer, const char *name,
                                        const char *value) {
   return add_line(transfer, name, *value ? ": " : ";", value);
@@ -283,8 +303,7 @@ static bool set_callbacks(CURL *easy, clerk_loop *loop) {
          SET(easy, CURLOPT_WRITEFUNCTION, receive_body);
 }
 
-/* An option that is not set, for want of memory, must not let a request go: it could be the proxy.
- */
+/* If memory runs out and an option is not set, no request may be sent: it could be the proxy. */
 CURL *clerk_easy_new(clerk_curl *curl) {
   CURL *easy = curl_easy_init();
   if (easy && SET(easy, CURLOPT_SHARE, curl->share) && set_protocols(easy) &&
@@ -313,16 +332,16 @@ static bool set_body(CURL *easy, const clerk_buffer *body) {
          SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->length);
 }
 
-/* The request target is sent as it was built: for want of memory libcurl can lose the query of an URL,
-** and does not tell. But a proxy of plain HTTP is sent the whole URL. */
+/* The request target is sent as it was built: without memory libcurl can lose the query of a URL
+** silently. A plain HTTP proxy needs the whole URL. */
 static bool set_target(CURL *easy, const char *url, bool is_proxied) {
   const char *authority = strstr(url, "://");
   return SET(easy, CURLOPT_REQUEST_TARGET,
              authority && !is_proxied ? strchr(authority + 3, '/') : NULL);
 }
 
-/* A key for loopback must not travel to a proxy that somebody set for the outside. To wait for a
-** connection to share pays with HTTP/2; on plain HTTP it only costs time.
+/* A key for loopback must not go to a proxy that is meant for other hosts. Waiting for a connection
+** to share pays off with HTTP/2; over plain HTTP it only costs time.
 **
 ** libcurl does not say whether a server has refused a stream unprocessed (REFUSED_STREAM, or GOAWAY),
 ** except on a stream that is the first of its connection: there it has no other reason to send a
@@ -337,9 +356,9 @@ static bool set_route(CURL *easy, const clerk_curl *curl, const clerk_transfer *
          set_target(easy, request->url, !is_direct && !transfer->is_tls);
 }
 
-/* Read here and handed over: of a string, libcurl 7.88 makes a normal one again, which takes longer
-** than all the rest of its work on an URL. (Its CURLINFO_EFFECTIVE_URL is the handle's first URL
-** then.) What is no URL stays a string, for libcurl to tell what is wrong with it. */
+/* Parsed here: libcurl 7.88 normalises a string first, which takes longer than the rest of its work on
+** a URL. (CURLINFO_EFFECTIVE_URL is the handle's first URL then.) What does not parse stays a string,
+** so that libcurl reports what is wrong with it. */
 static bool set_url(CURL *easy, clerk_transfer *transfer, const char *url) {
   transfer->url = curl_url();
   if (!transfer->url) return false;
@@ -418,7 +437,7 @@ static clerk_failure failure_of(CURLcode code, const char *message, bool was_beg
   return was_begun ? CLERK_CONNECTION_LOST : CLERK_CONNECT_FAILED;
 }
 
-/* Whether a proxy has refused in a way that will not pass; who goes on has the account locked. */
+/* Whether a proxy has refused for good: to go on trying may get the account locked. */
 static bool is_refused_by_proxy(const clerk_transfer *transfer) {
   long status = 0, reason = CURLPX_OK;
   curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &status);
@@ -427,9 +446,8 @@ static bool is_refused_by_proxy(const clerk_transfer *transfer) {
          reason == CURLPX_NO_AUTH || reason == CURLPX_REPLY_NOT_ALLOWED;
 }
 
-/* A name and a certificate are looked up with a few descriptors. Whatever fails for lack of one has
-** given the others back by now. */
-static bool are_descriptors_scarce(void) {
+/* What fails for lack of a descriptor has given others back by now. */
+bool clerk_easy_descriptors_are_scarce(void) {
   enum { NEEDED = 5 };
   int fds[NEEDED], count = 0;
   while (count < NEEDED && (fds[count] = socket(AF_UNIX, SOCK_STREAM, 0)) >= 0) count++;
@@ -440,7 +458,7 @@ static bool are_descriptors_scarce(void) {
 
 static bool lacks_descriptors(const clerk_transfer *transfer) {
   bool is_lookup = transfer->failure == CLERK_DNS_FAILED || transfer->failure == CLERK_TLS_FAILED;
-  return transfer->lacks_fd || (is_lookup && are_descriptors_scarce());
+  return transfer->lacks_fd || (is_lookup && clerk_easy_descriptors_are_scarce());
 }
 
 static void conclude_unsent(clerk_transfer *transfer) {

@@ -1,4 +1,4 @@
-/* libcurl's easy handles: how one is set up for a transfer, and what it tells. Internal to src/. */
+/* libcurl's easy handles: set up for a transfer, and read at its end. Internal to src/. */
 #ifndef CLERK_EASY_H
 #define CLERK_EASY_H
 
@@ -7,10 +7,13 @@
 #define CLERK_NO_DESCRIPTOR \
   "the process has no file descriptor left: close some, or raise ulimit -n"
 
-/* A handle with all that is the same in every transfer of `curl`; NULL when there is no memory. */
+/* Whether so few descriptors are left that libcurl cannot look up a name or start. */
+bool clerk_easy_descriptors_are_scarce(void);
+
+/* A handle with the options that all transfers of `curl` share; NULL without memory. */
 CURL *clerk_easy_new(clerk_curl *curl);
 
-/* Sets what a transfer has of its own. False when there is no memory: then it must not be used. */
+/* Sets the options of one transfer. False without memory: the handle must not be used then. */
 bool clerk_easy_set(CURL *easy, const clerk_curl *curl, clerk_transfer *transfer,
                     const clerk_curl_request *request);
 
@@ -18,13 +21,13 @@ bool clerk_easy_set(CURL *easy, const clerk_curl *curl, clerk_transfer *transfer
 ** then gets a new one. */
 bool clerk_easy_renew(clerk_transfer *transfer);
 
-/* Has the handle know nothing of its transfer any more. */
+/* Removes every reference to the transfer from the handle. */
 void clerk_easy_forget(CURL *easy);
 
 /* Wipes and frees the header lines of a transfer. */
 void clerk_easy_free_lines(clerk_transfer *transfer);
 
-/* Writes the public members of a transfer that libcurl has ended with this code. */
+/* Sets the public members of a transfer that libcurl has ended with this code. */
 void clerk_easy_conclude(clerk_transfer *transfer, CURLcode code);
 
 #endif

@@ -13,7 +13,7 @@
 #include <sys/epoll.h>
 #endif
 
-/* The watch of a descriptor, or NULL when there is no memory for it. */
+/* The watch of a descriptor; NULL without memory. */
 static clerk_watch *find(clerk_poller *poller, int descriptor) {
   size_t index = (size_t)descriptor;
   if (index < poller->capacity) return &poller->watches[index];
@@ -82,7 +82,7 @@ void clerk_poller_close(clerk_poller *poller) {
   *poller = (clerk_poller){0};
 }
 
-/* A descriptor that was closed behind our back is known to epoll no more, or as another one. */
+/* A descriptor that was closed without our knowing is gone from epoll, or is another one there. */
 static bool tell_epoll(const clerk_poller *poller, int descriptor, clerk_watch *watch) {
   struct epoll_event event = {.data.fd = descriptor};
   int what = watch->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
@@ -107,7 +107,7 @@ bool clerk_poller_watch(clerk_poller *poller, int descriptor, int events, void *
   return may_stay || watch->registered == events || tell_epoll(poller, descriptor, watch);
 }
 
-/* Not left to close(): a forked child that still has the descriptor keeps it registered. */
+/* Closing alone does not do this while a forked child still has the descriptor. */
 void clerk_poller_drop(clerk_poller *poller, int descriptor) {
   poller->changes++;
   if ((size_t)descriptor >= poller->capacity) return;

@@ -1,4 +1,4 @@
-/* Which sockets are ready: asked of epoll on Linux, of poll elsewhere. Internal to src/. */
+/* Which sockets are ready: by epoll on Linux, by poll elsewhere. Internal to src/. */
 #ifndef CLERK_POLLER_H
 #define CLERK_POLLER_H
 
@@ -13,14 +13,14 @@
 
 enum { CLERK_READABLE = 1, CLERK_WRITABLE = 2, CLERK_BROKEN = 4 };
 
-/* What is known of one descriptor; its number is its index. */
+/* What is known about a descriptor; its number is the index. */
 typedef struct clerk_watch {
   void *owner;
   unsigned char wanted;     /* CLERK_READABLE, CLERK_WRITABLE; 0: not watched */
-  unsigned char registered; /* what epoll has been told */
-  bool is_kept;             /* whoever opened it tells when it is closed */
+  unsigned char registered; /* with epoll */
+  bool is_kept;             /* its owner calls clerk_poller_drop before it is closed */
   bool is_http1;            /* a note of the transport: its connection speaks HTTP/1 */
-  int local_port;           /* of a kept one, once somebody has asked; else 0 */
+  int local_port;           /* of a kept one, once it was looked up; else 0 */
 } clerk_watch;
 
 /* Zero it before clerk_poller_open; clerk_poller_close ends it. */
@@ -47,13 +47,13 @@ bool clerk_lacks_descriptors(int error);
 /* Frees everything and zeroes the struct; the descriptors watched stay open. */
 void clerk_poller_close(clerk_poller *poller);
 
-/* Frees what it knows of descriptors, when none is watched or kept any more; epoll's stays open. */
+/* Frees the table of descriptors once none is watched or kept; epoll's own stays open. */
 void clerk_poller_trim(clerk_poller *poller);
 
 /*
-** Tells that a descriptor was just opened, or is about to be closed, by who watches it. For such a
-** one, epoll is not asked to forget it whenever nobody waits for it: that is half of all the calls
-** of a connection that is kept. False when there is no memory.
+** To be called when a descriptor was just opened, and before it is closed. Such a descriptor stays
+** registered with epoll while nothing waits for it, which saves half of the system calls of a kept
+** connection. False without memory.
 */
 bool clerk_poller_keep(clerk_poller *poller, int descriptor);
 void clerk_poller_drop(clerk_poller *poller, int descriptor);
@@ -64,10 +64,10 @@ void clerk_poller_drop(clerk_poller *poller, int descriptor);
 */
 clerk_watch *clerk_poller_find(clerk_poller *poller, int local_port, int *next);
 
-/* Watches for these events from now on, 0: for none. False when there is no memory. */
+/* Watches for these events from now on; 0 for none. False without memory. */
 bool clerk_poller_watch(clerk_poller *poller, int descriptor, int events, void *owner);
 
-/* Waits at most `wait_ms` (-1: for ever); writes what is ready, at most `count`. */
+/* Waits at most `wait_ms` (-1: without limit); writes what is ready, at most `count`. */
 size_t clerk_poller_wait(clerk_poller *poller, int wait_ms, clerk_ready ready[], size_t count);
 
 #endif

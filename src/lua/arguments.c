@@ -36,7 +36,7 @@ static clerk_status read_integer(lua_State *L, int index, const char *name, int6
   return CLERK_REFUSED;
 }
 
-/* Counts the elements of the table at `index`; false when it is no array without holes. */
+/* Counts the elements of the table at `index`; false unless it is an array without holes. */
 static bool count_elements(lua_State *L, int index, size_t *count) {
   int64_t largest = 0;
   *count = 0;

@@ -7,14 +7,14 @@
 #define CURL_TYPE "clerk.machines.curl"
 #define TRANSFER_TYPE "clerk.machines.transfer"
 
-/* Room for them at once; an answer may have more. */
+/* How many headers a table has room for at first. */
 enum { USUAL_HEADERS = 16 };
 
 typedef struct shared_loop {
   clerk_loop *loop;
 } shared_loop;
 
-/* Finalizers of the host's may still call when the loop has had its own. */
+/* The host's finalizers may still call this after the loop's own finalizer has run. */
 static clerk_loop *loop_of(lua_State *L, const shared_loop *shared) {
   if (!shared->loop) luaL_error(L, "the Lua state is being closed");
   return shared->loop;
@@ -124,7 +124,7 @@ static int curl_start(lua_State *L) {
       .timeout_ms = (long)integer_field(L, 2, "timeout_ms"),
       .connect_timeout_ms = (long)integer_field(L, 2, "connect_timeout_ms"),
       .max_response_bytes = (size_t)integer_field(L, 2, "max_response_bytes")};
-  luaL_argcheck(L, request.method && request.url, 2, "a method and an url expected");
+  luaL_argcheck(L, request.method && request.url, 2, "a method and a url expected");
   clerk_transfer *transfer = clerk_lua_new(L, sizeof *transfer, TRANSFER_TYPE);
   add_headers(L, 2, transfer);
   add_body(L, 2, transfer);
@@ -139,7 +139,7 @@ static int curl_close(lua_State *L) {
 
 /* ------------------------------------------------------------------ a transfer */
 
-/* transfer:key() -> what loop:next_finished tells of it */
+/* transfer:key() -> what loop:next_finished returns for it */
 static int transfer_key(lua_State *L) {
   lua_pushlightuserdata(L, check_transfer(L));
   return 1;
@@ -151,9 +151,9 @@ static int transfer_is_finished(lua_State *L) {
   return 1;
 }
 
-/* Adds a header to the table on top of the stack. From the second of a name on its values come in a
-** table, to be joined when all are there: to join each would copy the first ones again and again.
-** Returns whether this was such a one. */
+/* Adds a header to the table on top of the stack. Repeated headers are collected in a table and joined
+** at the end: joining each would copy the first ones again and again. Returns whether it is a repeated
+** one. */
 static bool add_header(lua_State *L, clerk_text name, clerk_text value) {
   lua_pushlstring(L, name.bytes, name.length);
   lua_pushvalue(L, -1);
@@ -173,7 +173,7 @@ static bool add_header(lua_State *L, clerk_text name, clerk_text value) {
   return is_again;
 }
 
-/* Pushes the values in the table on top of the stack as one (RFC 9110, 5.3). */
+/* Pushes the values in the table on top of the stack, joined (RFC 9110, 5.3). */
 static void push_joined(lua_State *L) {
   luaL_Buffer joined;
   int values = lua_gettop(L), count = (int)lua_rawlen(L, values);

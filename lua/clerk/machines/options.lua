@@ -173,8 +173,8 @@ local function names_of(rows)
   return names
 end
 
-local function unknown(rows, key, prefix)
-  if prefix == "" and is_name_of(options.rows, key) then
+local function unknown(rows, key, prefix, context)
+  if context.is_call and prefix == "" and is_name_of(options.rows, key) then
     return ('option "%s" can only be given to machines.new'):format(key)
   end
   local nearest = type(key) == "string" and core.nearest(key, names_of(rows))
@@ -197,7 +197,8 @@ local function check_row(row, given, prefix, context)
   local value, variable = value_of(row, given, context)
   local problem
   if value ~= nil then
-    value, problem = kinds[row.kind](row, value, prefix .. row.name, context)
+    local check_kind = kinds[row.kind] or row.kind
+    value, problem = check_kind(row, value, prefix .. row.name, context)
   end
   if problem and variable then
     problem = problem:gsub(row.name, "%0 (from " .. variable .. ")", 1)
@@ -208,7 +209,7 @@ end
 local function check(rows, given, prefix, context)
   for _, key in ipairs(sorted_keys(given)) do
     if not is_name_of(rows, key) then
-      return nil, unknown(rows, key, prefix)
+      return nil, unknown(rows, key, prefix, context)
     end
   end
   local checked = {}
@@ -504,10 +505,27 @@ local function resolve(allowed, given, base)
   end
   local checked, problem = check(allowed, given, "", {
     is_new = allowed == rows,
+    is_call = allowed == per_call,
     allow_http = base.allow_http or rawget(given, "allow_http") == true,
     has_transport = rawget(given, "transport") ~= nil,
   })
   return checked and merge(base, checked, rows), problem
+end
+
+--- For tables of options that are not a client's. Their `kind` may also be a function.
+options.kinds = kinds
+options.table_of = table_of
+
+---@param allowed table made by `table_of`
+---@param given any
+---@param group string|nil in front of the names in messages: "fault" makes "fault.status"
+---@return table|nil checked a new table
+---@return string|nil problem
+function options.check(allowed, given, group)
+  if type(given) ~= "table" then
+    return unexpected(group or "options", "a table", given)
+  end
+  return check(allowed, given, group and group .. "." or "", {})
 end
 
 --- With `prepared`, what the core makes of the settings.

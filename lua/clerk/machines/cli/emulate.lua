@@ -1,6 +1,8 @@
+local emulator = require "clerk.machines.emulator"
 local failure = require "clerk.machines.cli.failure"
-local fields = require "clerk.machines.emulator.fields"
 local terminal = require "clerk.machines.cli.terminal"
+
+local LARGEST = 2 ^ 53
 
 local emulate = {
   summary = "Serve an emulator of the Machines API.",
@@ -16,13 +18,13 @@ and cleared by DELETE. Ends on SIGINT or SIGTERM.]],
 }
 
 local function integer(min, max)
-  local rule = fields.integer(min, max)
+  local range = max and ("from %d to %d"):format(min, max) or ("of at least %d"):format(min)
   return function(written)
     local number = written:find("^%d+$") and tonumber(written)
-    if number and rule.accepts(number) then
+    if number and number >= min and number <= (max or LARGEST) then
       return number
     end
-    return nil, ("'%s' is not %s"):format(written, rule.expected)
+    return nil, ("'%s' is not an integer %s"):format(written, range)
   end
 end
 
@@ -44,40 +46,29 @@ function emulate.declare(parser)
     :convert(integer(1))
 end
 
-local function announce(server)
-  local lines = "listening on " .. server.url .. "\n"
-  if server.ca_file then
-    lines = lines .. "CA certificate: " .. server.ca_file .. "\n"
+local function announce(url, ca_file)
+  local lines = "listening on " .. url .. "\n"
+  if ca_file then
+    lines = lines .. "CA certificate: " .. ca_file .. "\n"
   end
   terminal.print(lines)
 end
 
 function emulate.run(arguments)
-  local servers = failure.require("clerk.machines.emulator.server",
-    "install lua-http (Debian: lua-http)")
-  local emulator = require "clerk.machines.emulator"
-  local signal = require "cqueues.signal"
-  signal.block(signal.SIGINT, signal.SIGTERM)
-  local server, problem = servers.new {
-    emulator = emulator.new {
-      secret_key = arguments.secret_key,
-      rate_limit = arguments.rate_limit,
-    },
+  failure.require("http.server", "install lua-http (Debian: lua-http)")
+  local api = emulator.new {
+    secret_key = arguments.secret_key,
+    rate_limit = arguments.rate_limit,
+  }
+  local served, problem = api:serve {
     host = arguments.host,
     port = arguments.port,
     tls = arguments.tls,
-    log = terminal.complain,
+    on_listening = announce,
+    on_error = terminal.complain,
   }
-  if not server then
+  if not served then
     failure.raise(problem)
-  end
-  local ok, unwritten = pcall(announce, server)
-  if ok then
-    server:run(signal.SIGINT, signal.SIGTERM)
-  end
-  server:close()
-  if not ok then
-    error(unwritten, 0)
   end
 end
 

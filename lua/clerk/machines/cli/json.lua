@@ -1,7 +1,7 @@
 --- Results as JSON: indented, names in order, numbers as they were, and secrets masked.
 
 local core = require "clerk.machines.core"
-local emulator_json = require "clerk.machines.emulator.json"
+local writer = require "clerk.machines.json"
 local secrets = require "clerk.machines.cli.secrets"
 
 local json = {}
@@ -12,7 +12,7 @@ local write
 
 --- Nothing is lost, and nothing is left that a terminal obeys.
 local function string_text(value)
-  return core.escape(emulator_json.encode(value))
+  return writer.encode(value)
 end
 
 local function float_text(value)

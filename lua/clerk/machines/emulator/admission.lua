@@ -1,10 +1,33 @@
---- What every request must show before it is looked at: its size, key, version and path.
+--- What every request must pass before its parameters are read: size, key, API version, path and
+--- rate limit.
 
 local assumed = require "clerk.machines.emulator.assumed"
 local problems = require "clerk.machines.emulator.problems"
 local routes = require "clerk.machines.emulator.routes"
 
+local WINDOW_MS = 10000
+
+---@class clerk.machines.emulator.Admission
+---@field secret_key string
+---@field rate_limit integer requests in ten seconds
+---@field count integer requests in the current ten seconds
+---@field window_ends number ms
+local Admission = {}
+Admission.__index = Admission
+
 local admission = {}
+
+---@param secret_key string
+---@param rate_limit integer? requests in ten seconds; unlimited by default
+---@return clerk.machines.emulator.Admission
+function admission.new(secret_key, rate_limit)
+  return setmetatable({
+    secret_key = secret_key,
+    rate_limit = rate_limit or math.huge,
+    count = 0,
+    window_ends = -math.huge,
+  }, Admission)
+end
 
 local function check_size(request)
   if #(request.body or "") > assumed.max_body_bytes then
@@ -19,7 +42,7 @@ local function check_key(request, secret_key)
     local what = "The Authorization header must be `Bearer` and a secret key."
     return problems.new("authorization_header_format_invalid", what)
   elseif key ~= secret_key then
-    return problems.new("clerk_key_invalid", "The secret key is not the one of this instance.")
+    return problems.new("clerk_key_invalid", "The secret key is not the key of this instance.")
   end
 end
 
@@ -30,34 +53,33 @@ local function check_version(request)
   end
 end
 
-local function check_rate(call, rate, now)
-  local wait = call.operation and rate:count_request(now)
-  if not wait then
-    return nil
+local function check_rate(self, now)
+  if now >= self.window_ends then
+    self.window_ends, self.count = now + WINDOW_MS, 0
   end
-  local problem = problems.new("too_many_requests", "Wait before you send another request.")
-  problem.headers = { ["retry-after"] = ("%d"):format(wait) }
-  return problem
+  self.count = self.count + 1
+  if self.count > self.rate_limit then
+    local problem = problems.new("too_many_requests", "Wait before you send another request.")
+    local seconds = math.ceil((self.window_ends - now) / 1000)
+    problem.headers = { ["retry-after"] = ("%d"):format(seconds) }
+    return problem
+  end
 end
 
+---The rate limit counts only requests that ask for an operation.
 ---@param request clerk.machines.emulator.Request
----@param secret_key string
----@param rate clerk.machines.emulator.Rate counts the calls of operations
 ---@param now integer ms
 ---@return clerk.machines.emulator.Call?
 ---@return clerk.machines.emulator.Problem?
-function admission.check(request, secret_key, rate, now)
+function Admission:check(request, now)
   local problem = check_size(request)
-    or check_key(request, secret_key)
+    or check_key(request, self.secret_key)
     or check_version(request)
   if problem then
     return nil, problem
   end
   local call, no_route = routes.find(request.method, request.url)
-  if not call then
-    return nil, no_route
-  end
-  problem = check_rate(call, rate, now)
+  problem = no_route or call.operation and check_rate(self, now)
   if problem then
     return nil, problem
   end

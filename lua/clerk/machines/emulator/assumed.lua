@@ -1,22 +1,22 @@
---- What no public document says about the API. Every choice that the emulator had to make is here:
+--- What the API's public documents leave open. Every choice that the emulator makes is here:
 --- correct it here when the real API turns out to differ.
 ---
---- Made of code elsewhere, and assumed all the same:
---- * A request is judged in this order: body size, key, API version, path and method, rate limit,
----   content type, JSON, parameters (all wrong ones at once), existence of what the path names, and
----   then what the operation asks for.
---- * `updated_at` moves when update is given a field, and not by scopes or rotations.
+--- Choices that other files of the emulator make:
+--- * A request is checked in this order: body size, key, API version, path and method, rate limit,
+---   content type, JSON, parameters (all problems at once), the machines in the path, and then the
+---   rules of the operation.
+--- * `updated_at` changes when update is given a field, and not by scopes or rotations.
 --- * Earlier keys that still overlap keep their own time when a key is rotated again.
---- * A machine's `scoped_machines` come in the order in which the scopes were made.
---- * Machines with the same `created_at` come in the order of their creation, turned with the rest.
---- * Deleting a machine removes every scope that names it, in either direction.
+--- * A machine's `scoped_machines` are in the order in which the scopes were created.
+--- * Machines with the same `created_at` are in the order of their creation, or in its reverse.
+--- * Deleting a machine deletes every scope that names it, in either direction.
 
 local assumed = {}
 
----Bytes of a request body beyond which it is answered 413.
+---The most bytes of a request body; a larger one gets a 413.
 assumed.max_body_bytes = 1048576
 
----Which code answers what; problems.lua has their statuses.
+---The code of each problem; problems.lua has their statuses.
 assumed.code = {
   wrong_method = "method_not_allowed",
   body_not_expected = "request_body_invalid",
@@ -33,7 +33,7 @@ assumed.code = {
   too_many_scopes = "form_param_array_size_exceeded",
 }
 
----Whether the list's `query` finds a machine: its ID, or a part of its name in upper or lower case.
+---Whether the list's `query` matches a machine: by its ID, or by a part of its name in any case.
 ---@param machine { id: string, name: string }
 ---@param query string
 ---@return boolean
@@ -41,7 +41,7 @@ function assumed.matches(machine, query)
   return machine.id == query or machine.name:lower():find(query:lower(), 1, true) ~= nil
 end
 
----Whether one name comes before another: by their bytes.
+---Whether one name sorts before another: by their bytes.
 ---@param name string
 ---@param other string
 ---@return boolean

@@ -1,4 +1,4 @@
---- Makes a private certificate authority and a server certificate that it signed, with luaossl.
+--- Makes a private certificate authority and a server certificate signed by it, with luaossl.
 
 local bignum = require "openssl.bignum"
 local pkey = require "openssl.pkey"
@@ -8,15 +8,22 @@ local x509_altname = require "openssl.x509.altname"
 local x509_extension = require "openssl.x509.extension"
 local x509_name = require "openssl.x509.name"
 
-local fields = require "clerk.machines.emulator.fields"
+local options = require "clerk.machines.options"
 
 local LOOPBACK = { "localhost", "127.0.0.1", "::1" }
 local HOUR, YEAR = 3600, 365 * 86400
 
-local OPTIONS = {
-  hosts = fields.table,
-  not_before = fields.integer(0),
-  not_after = fields.integer(0),
+local function array(_, value, name)
+  if type(value) ~= "table" then
+    return nil, name .. " must be an array, got " .. type(value)
+  end
+  return value
+end
+
+local OPTIONS = options.table_of {
+  { name = "hosts", kind = array },
+  { name = "not_before", kind = "integer", min = 0, max = 2 ^ 40 },
+  { name = "not_after", kind = "integer", min = 0, max = 2 ^ 40 },
 }
 
 local certificates = {}
@@ -84,28 +91,27 @@ local function new_server(authority, hosts, not_before, not_after)
 end
 
 ---@class clerk.machines.emulator.CertificateOptions
----@field hosts string[]? DNS names and IP addresses; those of the loopback by default
----@field not_before integer? Unix seconds of the server's certificate, an hour ago by default
----@field not_after integer? Unix seconds of the server's certificate, in a year by default
+---@field hosts string[]? DNS names and IP addresses; those of the loopback interface by default
+---@field not_before integer? of the server's certificate, in Unix seconds; an hour ago by default
+---@field not_after integer? of the server's certificate, in Unix seconds; in a year by default
 
 ---@class clerk.machines.emulator.Certificates
 ---@field ca string PEM: the certificate of the CA
 ---@field certificate string PEM: the server's
 ---@field key string PEM: the server's
 
----Makes a CA and a server certificate; the CA's key is not kept, so it signs nothing else.
----@param options clerk.machines.emulator.CertificateOptions?
+---Makes a CA and a server certificate. The CA's key is not kept, so it can sign nothing else.
+---@param given clerk.machines.emulator.CertificateOptions?
 ---@return clerk.machines.emulator.Certificates
-function certificates.new(options)
-  options = options or {}
-  local problem = fields.problem(options, OPTIONS)
-  if problem then
+function certificates.new(given)
+  local checked, problem = options.check(OPTIONS, given or {})
+  if not checked then
     error("certificates.new: " .. problem, 2)
   end
   local start, finish = os.time() - HOUR, os.time() + YEAR
   local authority = new_authority(start, finish)
-  local not_before, not_after = options.not_before or start, options.not_after or finish
-  local server = new_server(authority, options.hosts or LOOPBACK, not_before, not_after)
+  local not_before, not_after = checked.not_before or start, checked.not_after or finish
+  local server = new_server(authority, checked.hosts or LOOPBACK, not_before, not_after)
   return {
     ca = authority.certificate:toPEM(),
     certificate = server.certificate:toPEM(),

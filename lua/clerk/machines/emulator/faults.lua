@@ -1,7 +1,9 @@
---- Scripted faults: what is to go wrong with the next requests.
+--- Scripted faults: what will go wrong with the next requests.
 
 local core = require "clerk.machines.core"
-local fields = require "clerk.machines.emulator.fields"
+local options = require "clerk.machines.options"
+
+local faults = {}
 
 local operation_names = {}
 for i, operation in ipairs(core.operations) do
@@ -9,34 +11,48 @@ for i, operation in ipairs(core.operations) do
 end
 
 ---@class clerk.machines.emulator.Fault
----@field operation string? the operation to strike; any without
+---@field operation string? the operation to strike; any operation by default
 ---@field times integer? how many requests to strike, 1 by default
----@field status integer? of the scripted answer, 503 by default
+---@field status integer? of the scripted response, 503 by default
 ---@field retry_after integer|string? seconds, or a date
----@field body string? of the scripted answer, instead of an error in the API's shape
----@field content_type string? of the scripted answer, application/json by default
----@field delay_ms integer? the answer comes that much later
----@field drop boolean? the connection is dropped without an answer
----@field truncate integer? bytes of the body to send before the connection is dropped
+---@field body string? of the scripted response, instead of an error in the API's shape
+---@field content_type string? of the scripted response, application/json by default
+---@field delay_ms integer? how much later the response comes
+---@field drop boolean? the connection is closed without a response
+---@field truncate integer? bytes of the body to send before the connection is closed
 ---@field applied boolean? whether the change is made before the fault strikes, false by default
 
-local RULES = {
-  operation = fields.one_of(operation_names),
-  times = fields.integer(1),
-  status = fields.integer(200, 599),
-  retry_after = fields.either(fields.integer(0), fields.header_value),
-  body = fields.string,
-  content_type = fields.header_value,
-  delay_ms = fields.integer(0),
-  drop = fields.boolean,
-  truncate = fields.integer(0),
-  applied = fields.boolean,
+local LARGEST = 2 ^ 31 - 1
+
+local function retry_after(row, value, name)
+  local kind = type(value) == "number" and "integer" or "string"
+  return options.kinds[kind](row, value, name)
+end
+
+local function any_string(_, value, name)
+  if type(value) ~= "string" then
+    return nil, name .. " must be a string, got " .. type(value)
+  end
+  return value
+end
+
+faults.fields = options.table_of {
+  { name = "operation", kind = "one_of", values = operation_names },
+  { name = "times", kind = "integer", min = 1, max = LARGEST },
+  { name = "status", kind = "integer", min = 200, max = 599 },
+  { name = "retry_after", kind = retry_after, min = 0, max = LARGEST },
+  { name = "body", kind = any_string },
+  { name = "content_type", kind = "string" },
+  { name = "delay_ms", kind = "integer", min = 0, max = LARGEST },
+  { name = "drop", kind = "boolean" },
+  { name = "truncate", kind = "integer", min = 0, max = LARGEST },
+  { name = "applied", kind = "boolean" },
 }
 
-local ANSWER_FIELDS = { "status", "retry_after", "body", "content_type" }
+local RESPONSE_FIELDS = { "status", "retry_after", "body", "content_type" }
 
-local function gives_answer(fault)
-  for _, name in ipairs(ANSWER_FIELDS) do
+local function gives_response(fault)
+  for _, name in ipairs(RESPONSE_FIELDS) do
     if fault[name] ~= nil then
       return true
     end
@@ -44,35 +60,28 @@ local function gives_answer(fault)
   return false
 end
 
+local function check(fault)
+  local checked, problem = options.check(faults.fields, fault, "fault")
+  if checked and checked.drop and (checked.truncate or gives_response(checked)) then
+    return nil, "fault.drop sends no response, so it cannot be combined with a field of a response"
+  end
+  return checked, problem
+end
+
 ---@class clerk.machines.emulator.Faults
 local Faults = {}
 Faults.__index = Faults
-
-local faults = {}
 
 ---@return clerk.machines.emulator.Faults
 function faults.new()
   return setmetatable({ pending = {} }, Faults)
 end
 
----Finds what is wrong with a fault.
----@param fault clerk.machines.emulator.Fault
----@return string? problem
-function faults.problem(fault)
-  local problem = fields.problem(fault, RULES)
-  if problem then
-    return problem
-  end
-  if fault.drop and (fault.truncate or gives_answer(fault)) then
-    return "'drop' sends no answer, so it goes with no field of one"
-  end
-end
-
----Whether the operation's own answer is sent: late, or cut short after the change was made.
+---Whether the operation's own response is sent: late, or truncated after the change was made.
 ---@param fault clerk.machines.emulator.Fault
 ---@return boolean
 function faults.lets_through(fault)
-  if gives_answer(fault) then
+  if gives_response(fault) then
     return false
   end
   if fault.truncate then
@@ -81,14 +90,14 @@ function faults.lets_through(fault)
   return fault.delay_ms ~= nil
 end
 
----Adds a fault that `problem` found nothing wrong with.
----@param fault clerk.machines.emulator.Fault
+---@param fault clerk.machines.emulator.Fault the caller's; a copy is kept
+---@return string? problem
 function Faults:add(fault)
-  local copy = {}
-  for name, value in pairs(fault) do
-    copy[name] = value
+  local checked, problem = check(fault)
+  if not checked then
+    return problem
   end
-  self.pending[#self.pending + 1] = { fault = copy, times = fault.times or 1 }
+  self.pending[#self.pending + 1] = { fault = checked, times = checked.times or 1 }
 end
 
 ---Takes the first fault that strikes an operation.

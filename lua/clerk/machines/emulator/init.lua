@@ -1,4 +1,4 @@
---- A stateful, strict stand-in for the Machines API, in memory.
+--- A stateful, strict stand-in for the Machines API.
 ---
 --- In a unit test it is the transport of a client:
 ---
@@ -7,29 +7,20 @@
 ---     local client = machines.new { secret_key = "sk_test_emulator", transport = api }
 ---     api:fault { operation = "create", status = 503, times = 2 }
 ---
---- `clerk-machines emulate` serves the same over HTTP. What the API does not document, and had to
---- be decided, is in emulator/assumed.lua.
+--- `clerk-machines emulate` serves it over HTTP. Choices that the API's documentation leaves open
+--- are in emulator/assumed.lua.
 
 local admission = require "clerk.machines.emulator.admission"
-local answers = require "clerk.machines.emulator.answers"
-local body = require "clerk.machines.emulator.body"
+local checks = require "clerk.machines.emulator.checks"
 local core = require "clerk.machines.core"
 local faults = require "clerk.machines.emulator.faults"
-local fields = require "clerk.machines.emulator.fields"
-local handlers = require "clerk.machines.emulator.handlers"
-local json = require "clerk.machines.emulator.json"
-local parameters = require "clerk.machines.emulator.parameters"
+local operations = require "clerk.machines.emulator.operations"
+local options = require "clerk.machines.options"
 local problems = require "clerk.machines.emulator.problems"
-local rate = require "clerk.machines.emulator.rate"
+local responses = require "clerk.machines.emulator.responses"
 local store = require "clerk.machines.emulator.store"
 
 local DEFAULT_SECRET_KEY = "sk_test_emulator"
-
-local OPTIONS = {
-  secret_key = fields.name,
-  clock = fields.func,
-  rate_limit = fields.integer(1),
-}
 
 ---@class clerk.machines.emulator.Request
 ---@field method string
@@ -45,7 +36,13 @@ Emulator.__index = Emulator
 
 local emulator = {}
 
--- Unix time in milliseconds, as fine as the monotonic clock.
+emulator.options = options.table_of {
+  { name = "secret_key", kind = "string" },
+  { name = "clock", kind = "function" },
+  { name = "rate_limit", kind = "integer", min = 1, max = 2 ^ 53 },
+}
+
+-- Unix time in milliseconds, with the resolution of the monotonic clock.
 local function wall_clock()
   local origin = os.time() * 1000 - core.now()
   return function()
@@ -54,26 +51,24 @@ local function wall_clock()
 end
 
 ---@class clerk.machines.emulator.Options
----@field secret_key string? the key that requests must bear, "sk_test_emulator" by default
+---@field secret_key string? the key that requests must have, "sk_test_emulator" by default
 ---@field clock (fun(): number)? Unix ms; by default the wall clock, which `sleep` moves forward
 ---@field rate_limit integer? requests in ten seconds; unlimited by default
 
----@param options clerk.machines.emulator.Options?
+---@param given clerk.machines.emulator.Options?
 ---@return clerk.machines.Emulator
-function emulator.new(options)
-  options = options or {}
-  local problem = fields.problem(options, OPTIONS)
-  if problem then
+function emulator.new(given)
+  local checked, problem = options.check(emulator.options, given == nil and {} or given)
+  if not checked then
     error("emulator.new: " .. problem, 2)
   end
   return setmetatable({
-    secret_key = options.secret_key or DEFAULT_SECRET_KEY,
-    clock = options.clock or wall_clock(),
-    clock_is_ours = not options.clock,
+    clock = checked.clock or wall_clock(),
+    clock_is_ours = not checked.clock,
     slept_ms = 0,
+    admission = admission.new(checked.secret_key or DEFAULT_SECRET_KEY, checked.rate_limit),
     store = store.new(),
     faults = faults.new(),
-    rate = rate.new(options.rate_limit),
   }, Emulator)
 end
 
@@ -85,7 +80,7 @@ function Emulator:now()
   return math.floor(self.clock() + self.slept_ms)
 end
 
----Lets time pass without waiting; a clock that was handed in is its owner's to move.
+---Lets time pass without waiting. A clock that the caller supplied is not moved.
 ---@param ms number
 function Emulator:sleep(ms)
   if self.clock_is_ours then
@@ -95,14 +90,13 @@ end
 
 -- ---------------------------------------------------------------- faults
 
----Scripts a fault for the next requests; those scripted earlier strike first.
+---Scripts a fault for the next requests. Faults strike in the order in which they were scripted.
 ---@param fault clerk.machines.emulator.Fault
 function Emulator:fault(fault)
-  local problem = faults.problem(fault)
+  local problem = self.faults:add(fault)
   if problem then
-    error("fault: " .. problem, 2)
+    error(problem, 2)
   end
-  self.faults:add(fault)
 end
 
 ---Forgets the faults that have not struck yet.
@@ -110,85 +104,70 @@ function Emulator:clear_faults()
   self.faults:clear()
 end
 
-local Pending = json.shape { "pending" }
-
--- What is asked of the emulator itself, at /emulator/faults.
+-- Requests to /emulator/faults.
 local controls = {}
 
 function controls.add_fault(self, _, request)
-  local fault, problem = body.read(request.headers, request.body or "")
+  local fault, problem = checks.read_object(request)
   if not fault then
     return nil, problem
   end
-  local why = faults.problem(fault)
+  local why = self.faults:add(fault)
   if why then
     return nil, problems.new("form_param_value_invalid", why)
   end
-  self.faults:add(fault)
-  return Pending { pending = self.faults:count() }
+  return { pending = self.faults:count() }
 end
 
 function controls.clear_faults(self)
   self:clear_faults()
-  return Pending { pending = 0 }
+  return { pending = 0 }
 end
 
 -- ---------------------------------------------------------------- requests
 
-local function read_body(call, request)
-  local bytes = request.body or ""
-  if parameters.takes_body(call.operation) then
-    return body.read(request.headers, bytes)
-  end
-  return body.read_none(bytes)
-end
-
 local function execute(self, call, request)
-  local object, body_problem = read_body(call, request)
-  if not object then
-    return nil, body_problem
-  end
-  local values, problem = parameters.read(call, object)
+  local values, problem = checks.read(call, request)
   if not values then
     return nil, problem
   end
-  return handlers[call.operation.name](self.store, values, self:now())
+  return operations[call.operation.name](self.store, values, self:now())
 end
 
 local function perform(self, call, request)
   local act = call.operation and execute or controls[call.control]
   local result, problem = act(self, call, request)
   if problem then
-    return answers.refuse(self:now(), problem)
+    return responses.refuse(self:now(), problem)
   end
-  return answers.accept(self:now(), result)
+  return responses.accept(self:now(), result)
 end
 
 local function strike(self, fault, call, request)
-  local own_answer = fault.applied and perform(self, call, request)
+  local response = fault.applied and perform(self, call, request)
   return function()
     if fault.drop then
       return { drop = true }
     end
     if not faults.lets_through(fault) then
-      own_answer = answers.script(self:now(), fault)
+      response = responses.script(self:now(), fault)
     end
-    local answer = own_answer or perform(self, call, request)
-    answer.truncate = fault.truncate
-    return answer
+    response = response or perform(self, call, request)
+    response.truncate = fault.truncate
+    return response
   end
 end
 
----Takes a request as the API would. Nothing waits here: whoever moves the bytes waits `delay_ms`
----and asks for the answer then, unless the caller has gone.
+---Takes a request as the API would, without waiting. A server waits `delay_ms` and then calls
+---`finish`, unless its client has gone.
 ---@param request clerk.machines.emulator.Request
 ---@return integer delay_ms
----@return fun(): clerk.machines.emulator.Answer finish
+---@return fun(): clerk.machines.emulator.Response finish
 function Emulator:receive(request)
-  local call, problem = admission.check(request, self.secret_key, self.rate, self:now())
+  local call, problem = self.admission:check(request, self:now())
   if not call then
     return 0, function()
-      return answers.refuse(self:now(), problem)
+      return responses.refuse(self:now(), problem)
     end
   end
   local fault = call.operation and self.faults:take(call.operation.name)
@@ -204,7 +183,7 @@ local function failure(code, message)
   return nil, { code = code, message = message, sent = true }
 end
 
----Answers a request of a client whose transport this is, without waiting for anything.
+---Sends a request, as the transport of a client, without waiting.
 ---@param request clerk.machines.emulator.Request
 ---@return { status: integer, headers: table<string, string>, body: string }? response
 ---@return { code: string, message: string, sent: boolean }? failure
@@ -212,24 +191,34 @@ function Emulator:send(request)
   local delay_ms, finish = self:receive(request)
   if request.timeout_ms and delay_ms >= request.timeout_ms then
     self:sleep(request.timeout_ms)
-    return failure("timeout", "no answer within the time given (scripted)")
+    return failure("timeout", "no response within timeout_ms (scripted)")
   end
   self:sleep(delay_ms)
   local response = finish()
   if response.drop or response.truncate then
-    return failure("connection_lost", "the connection was dropped (scripted)")
+    return failure("connection_lost", "the connection was closed (scripted)")
   elseif #response.body > (request.max_response_bytes or math.huge) then
     return failure("response_too_large", "the response is larger than max_response_bytes")
   end
   return response
 end
 
----Which machine a secret key authenticates now.
+---Returns the machine that a secret key authenticates now.
 ---@param secret string
----@return string? machine_id nil when it is no machine's key, or no longer
+---@return string? machine_id nil when the key is unknown or no longer valid
 function Emulator:machine_of(secret)
   local machine = self.store:machine_of(secret, self:now())
   return machine and machine.id
+end
+
+-- ---------------------------------------------------------------- server
+
+---Serves the emulator over HTTP until SIGINT or SIGTERM arrives. Needs lua-http.
+---@param server_options clerk.machines.emulator.ServerOptions?
+---@return true?
+---@return string? problem why it cannot listen
+function Emulator:serve(server_options)
+  return require("clerk.machines.emulator.server").serve(self, server_options or {})
 end
 
 return emulator

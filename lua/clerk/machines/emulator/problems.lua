@@ -1,6 +1,6 @@
 --- The errors of the API: their statuses, codes and shape.
 
-local json = require "clerk.machines.emulator.json"
+local json = require "clerk.machines.json"
 
 local problems = {}
 
@@ -9,7 +9,7 @@ local problems = {}
 ---@field errors table[] in the API's shape
 ---@field headers table<string, string>?
 
--- The first row of a status is what a scripted fault of that status says.
+-- Status, code and message. A scripted fault uses the first row of its status.
 local ROWS = {
   { 400, "malformed_request_parameters", "Malformed request parameters" },
   { 400, "request_body_invalid", "Invalid request body" },
@@ -45,16 +45,12 @@ for _, row in ipairs(ROWS) do
   by_status[status] = by_status[status] or row
 end
 
-local Answer = json.shape { "errors", "clerk_trace_id" }
-local Entry = json.shape { "message", "long_message", "code", "meta" }
-local Meta = json.shape { "param_name" }
-
 local function of_row(row, long_message, param_name)
-  local entry = Entry {
+  local entry = {
     message = row[3],
     long_message = long_message,
     code = row[2],
-    meta = param_name and Meta { param_name = param_name },
+    meta = param_name and { param_name = param_name },
   }
   return { status = row[1], errors = { entry } }
 end
@@ -78,10 +74,10 @@ end
 ---@return clerk.machines.emulator.Problem
 function problems.scripted(status)
   local row = by_status[status] or { status, "scripted_fault", "Scripted fault" }
-  return of_row(row, "This answer was scripted.")
+  return of_row(row, "This response was scripted.")
 end
 
----Several problems as one; the first gives the status.
+---Joins several problems; the first one gives the status.
 ---@param list clerk.machines.emulator.Problem[]
 ---@return clerk.machines.emulator.Problem
 function problems.join(list)
@@ -96,7 +92,7 @@ end
 ---@param trace string
 ---@return string json
 function problems.body(problem, trace)
-  return json.encode(Answer { errors = json.array(problem.errors), clerk_trace_id = trace })
+  return json.encode { errors = problem.errors, clerk_trace_id = trace }
 end
 
 return problems

@@ -1,9 +1,8 @@
---- Finds what a request asks for: the operation, and the parameters that its URL carries.
+--- Finds the operation that a request asks for, and the parameters in its URL.
 
 local assumed = require "clerk.machines.emulator.assumed"
 local core = require "clerk.machines.core"
 local problems = require "clerk.machines.emulator.problems"
-local text = require "clerk.machines.emulator.text"
 
 local API_PREFIX = "/v1"
 local FAULTS_PATH = "/emulator/faults"
@@ -12,10 +11,10 @@ local routes = {}
 
 ---@class clerk.machines.emulator.Call
 ---@field operation table? a row of core.operations
----@field control "add_fault"|"clear_faults"|nil what is asked of the emulator itself
+---@field control "add_fault"|"clear_faults"|nil for requests to the emulator itself
 ---@field path table<string, string>
 ---@field query table<string, string>
----@field repeated string[] names of query parameters that occur again
+---@field repeated string[] names of query parameters that occur more than once
 
 local function split(path)
   local segments = {}
@@ -41,10 +40,23 @@ local function malformed(what)
   return problems.new("malformed_request_parameters", what)
 end
 
+local function byte_of(hex)
+  return string.char(tonumber(hex, 16))
+end
+
+-- Nil when a `%` is not followed by two hex digits, or the result is not UTF-8.
+local function percent_decode(encoded)
+  if encoded:gsub("%%%x%x", ""):find("%", 1, true) then
+    return nil
+  end
+  local decoded = encoded:gsub("%%(%x%x)", byte_of)
+  return core.characters(decoded) and decoded
+end
+
 local function decode_segments(path)
   local segments = split(path)
   for i, segment in ipairs(segments) do
-    segments[i] = text.percent_decode(segment)
+    segments[i] = percent_decode(segment)
     if not segments[i] then
       return nil, malformed("The path is not percent-encoded UTF-8.")
     end
@@ -55,7 +67,7 @@ end
 local function decode_pair(piece)
   local name, value = piece:gsub("%+", " "):match("^([^=]+)=?(.*)$")
   if name then
-    return text.percent_decode(name), text.percent_decode(value)
+    return percent_decode(name), percent_decode(value)
   end
 end
 
@@ -67,7 +79,7 @@ local function decode_query(encoded)
   for piece in (encoded .. "&"):gmatch("([^&]*)&") do
     local name, value = decode_pair(piece)
     if not (name and value) then
-      return nil, malformed("The query is not a well-formed one.")
+      return nil, malformed("The query is malformed.")
     end
     if query[name] then
       repeated[#repeated + 1] = name
@@ -95,7 +107,7 @@ local function path_values(expected, segments)
 end
 
 local function wrong_method(allowed)
-  local what = "This path does not take that method."
+  local what = "This path does not support this method."
   local problem = problems.new(assumed.code.wrong_method, what)
   problem.headers = { allow = table.concat(allowed, ", ") }
   return problem
@@ -125,7 +137,7 @@ end
 function routes.find(method, url)
   local target = url:match("^%a[%w+.-]*://[^/?#]*(.*)$") or url
   if target:find("[^\33-\126]") or target:find("#", 1, true) then
-    return nil, malformed("The URL holds bytes that must travel percent-encoded.")
+    return nil, malformed("The URL holds bytes that must be percent-encoded.")
   end
   local path, encoded_query = target:match("^([^?]*)%??(.*)$")
   local segments, problem = decode_segments(path)

@@ -1,8 +1,8 @@
 --- What the emulated instance holds: machines and their secret keys.
 
 local assumed = require "clerk.machines.emulator.assumed"
+local random = require "clerk.machines.emulator.random"
 local scopes = require "clerk.machines.emulator.scopes"
-local tokens = require "clerk.machines.emulator.tokens"
 
 ---@class clerk.machines.emulator.Machine
 ---@field id string
@@ -14,14 +14,14 @@ local tokens = require "clerk.machines.emulator.tokens"
 ---@field number integer counts up with each machine
 ---@field secret string the current key
 ---@field secrets table<string, true> all keys that may still be valid
----@field scopes clerk.machines.emulator.Machine[] those it may call, in the order of their scopes
----@field callers table<clerk.machines.emulator.Machine, true> those that may call it
+---@field scopes clerk.machines.emulator.Machine[] the machines it may call, oldest scope first
+---@field callers table<clerk.machines.emulator.Machine, true> the machines that may call it
 ---@field deleted boolean?
 
 ---@class clerk.machines.emulator.Store
 ---@field machines table<string, clerk.machines.emulator.Machine> by ID
----@field by_creation clerk.machines.emulator.Machine[] holds deleted ones while `has_deleted`
----@field by_name clerk.machines.emulator.Machine[]? sorted when first asked for
+---@field by_creation clerk.machines.emulator.Machine[] with deleted ones while `has_deleted`
+---@field by_name clerk.machines.emulator.Machine[]? sorted when it is first needed
 ---@field keys table<string, { machine: clerk.machines.emulator.Machine, expires_at: integer? }>
 local Store = {}
 Store.__index = Store
@@ -31,7 +31,7 @@ local store = {}
 ---@return clerk.machines.emulator.Store
 function store.new()
   return setmetatable({
-    instance_id = "ins_" .. tokens.word(27),
+    instance_id = "ins_" .. random.word(27),
     machines = {},
     by_creation = {},
     has_deleted = false,
@@ -49,7 +49,7 @@ end
 
 -- ---------------------------------------------------------------- machines
 
--- From the end, since only a clock that was set back puts a machine before another one.
+-- Starts at the end: only a clock that was set back puts a new machine before an older one.
 local function insert_by_creation(list, machine)
   local at = #list + 1
   while at > 1 and list[at - 1].created_at > machine.created_at do
@@ -65,7 +65,7 @@ end
 function Store:create(name, default_token_ttl, now)
   self.created = self.created + 1
   local machine = {
-    id = "mch_" .. tokens.word(27),
+    id = "mch_" .. random.word(27),
     instance_id = self.instance_id,
     name = name,
     default_token_ttl = default_token_ttl,
@@ -124,9 +124,9 @@ function Store:forget_expired_keys(machine, now)
   end
 end
 
----Gives a machine a new key; the one before stays valid for a while.
+---Gives a machine a new key.
 ---@param machine clerk.machines.emulator.Machine
----@param previous_ttl integer seconds
+---@param previous_ttl integer seconds for which the previous key stays valid
 ---@param now integer
 ---@return string secret
 function Store:rotate(machine, previous_ttl, now)
@@ -135,7 +135,7 @@ function Store:rotate(machine, previous_ttl, now)
     previous.expires_at = now + previous_ttl * 1000
   end
   self:forget_expired_keys(machine, now)
-  machine.secret = "ak_" .. tokens.word(40)
+  machine.secret = "ak_" .. random.word(40)
   machine.secrets[machine.secret] = true
   self.keys[machine.secret] = { machine = machine }
   return machine.secret
@@ -191,12 +191,12 @@ function Store:in_name_order()
   return self.by_name
 end
 
----@param order_by string "name" or "created_at", after a "+" or "-" or nothing
----@param query string finds all when empty
+---@param order_by string "name" or "created_at", optionally after a "+" or "-"
+---@param query string an empty one matches every machine
 ---@param offset integer
 ---@param limit integer
 ---@return clerk.machines.emulator.Machine[] page
----@return integer total_count of what was found
+---@return integer total_count of all matching machines
 function Store:list(order_by, query, offset, limit)
   local sign, field = order_by:match("^([+-]?)(.*)$")
   local found = field == "name" and self:in_name_order() or self:in_creation_order()

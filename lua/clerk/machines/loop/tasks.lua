@@ -208,10 +208,24 @@ end
 --- ended what was waking or resuming them.
 local is_whole = true
 
+local listener
+
+--- Has `f` called after everything that may change what `tasks.pollable` returns.
+function tasks.on_change(f)
+  listener = f
+end
+
+local function changed()
+  if listener then
+    listener()
+  end
+end
+
 local function guard(f, ...)
   local ok, problem = pcall(f, ...)
+  is_whole = is_whole and ok
+  changed()
   if not ok then
-    is_whole = false
     error(problem, 0)
   end
 end
@@ -502,6 +516,7 @@ function tasks.give_slot(slots)
   local waiter = slots.free >= 0 and shift(slots)
   if waiter then
     wake(waiter)
+    changed()
   else
     slots.free = slots.free + 1
   end

@@ -1,12 +1,13 @@
--- The README's configuration of nginx, part by part in a real one, over the emulator.
+-- The manual's nginx configurations, part by part in a real nginx, with the emulator as the API.
 
+local documents = require "support.documents"
 local machines = require "clerk.machines"
 local nginx = require "support.nginx"
 local process = require "support.process"
 
 if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
 
-local KEY = "sk_test_readme"
+local KEY = "sk_test_manual"
 
 --- The parts of the configuration, as nginx.start takes them.
 local function parts_of(text)
@@ -16,14 +17,9 @@ local function parts_of(text)
   return { main = main, http = http, init = init:sub(2, -2), server = server }
 end
 
-local function configuration()
-  local file = assert(io.open("README.md", "rb"))
-  local readme = file:read "*a"
-  file:close()
-  return assert(readme:match "\n```nginx\n(.-)```")
-end
+local configuration = documents.of_kind "nginx"[1].text
 
-describe("The README's nginx", function()
+describe("The manual's nginx configuration", function()
   local emulator, url
 
   before_each(function()
@@ -38,7 +34,7 @@ describe("The README's nginx", function()
   end)
 
   local function start(key)
-    local options = parts_of(configuration())
+    local options = parts_of(configuration)
     options.init = options.init:gsub("%.new%(%)", (".new { base_url = %q }"):format(url))
     options.environment = "CLERK_SECRET_KEY=" .. key
     return nginx.start(options)

@@ -1,11 +1,57 @@
---- Checks the parameters of a call against the rows of its operation.
+--- Reads the body of a request, and checks all parameters against the row of the operation.
 
 local assumed = require "clerk.machines.emulator.assumed"
-local body = require "clerk.machines.emulator.body"
 local core = require "clerk.machines.core"
 local problems = require "clerk.machines.emulator.problems"
 
-local parameters = {}
+local checks = {}
+
+-- ---------------------------------------------------------------- body
+
+-- The metatable of decoded objects; arrays have none.
+local Object = {}
+
+local function is_json(content_type)
+  local media_type = (content_type or ""):match("^%s*([^;]-)%s*;") or content_type or ""
+  return media_type:lower() == "application/json"
+end
+
+---@param request clerk.machines.emulator.Request
+---@return table? object null members are core.null
+---@return clerk.machines.emulator.Problem?
+function checks.read_object(request)
+  if not is_json(request.headers["content-type"]) then
+    local what = "The Content-Type must be application/json."
+    return nil, problems.new("unsupported_content_type", what)
+  end
+  local object, why = core.decode(request.body or "", Object, true)
+  if object == nil then
+    return nil, problems.new("request_body_invalid", "The body is not JSON: " .. why .. ".")
+  elseif getmetatable(object) ~= Object then
+    return nil, problems.new("request_body_invalid", "The body is not a JSON object.")
+  end
+  return object
+end
+
+local function takes_body(operation)
+  for _, row in ipairs(operation.parameters) do
+    if row.place == "body" then
+      return true
+    end
+  end
+  return false
+end
+
+local function read_body(operation, request)
+  if takes_body(operation) then
+    return checks.read_object(request)
+  elseif (request.body or "") == "" then
+    return {}
+  end
+  return nil, problems.new(assumed.code.body_not_expected, "This operation does not take a body.")
+end
+
+-- ---------------------------------------------------------------- values
 
 local function wrong_type(expected)
   return "form_param_type_invalid", "must be " .. expected
@@ -43,7 +89,7 @@ local function check_elements(elements)
   end
 end
 
--- By the type of a row: its code and words when the value is wrong.
+-- By the type of a row. Each returns the code and the text of the problem, if there is one.
 local CHECKS = {}
 
 function CHECKS.string(row, value)
@@ -82,7 +128,7 @@ function CHECKS.machine_id(_, value)
 end
 
 function CHECKS.machine_ids(row, value)
-  if type(value) ~= "table" or body.is_object(value) then
+  if type(value) ~= "table" or getmetatable(value) == Object then
     return wrong_type("an array of machine IDs")
   elseif #value > row.max then
     return "form_param_array_size_exceeded", ("must have at most %d elements"):format(row.max)
@@ -90,7 +136,7 @@ function CHECKS.machine_ids(row, value)
   return check_elements(value)
 end
 
--- The text of a query parameter as what it stands for; text that is no integer stays as it is.
+-- An integer parameter as a number; other text stays as it is, and fails its check.
 local function query_value(row, value)
   local is_integer = value and row.type == "integer" and value:find("^%-?%d+$")
   return is_integer and tonumber(value) or value
@@ -108,26 +154,19 @@ local function check(row, value)
   end
 end
 
+-- ---------------------------------------------------------------- calls
+
 local function add(found, code, name, what)
   found[#found + 1] = problems.new(code, ("`%s` %s."):format(name, what), name)
 end
 
-local function declared_names(operation, place)
-  local names = {}
+local function add_unknown(found, given, place, operation)
+  local declared, unknown = {}, {}
   for _, row in ipairs(operation.parameters) do
-    if row.place == place then
-      names[row.name] = true
-    end
+    declared[row.name] = row.place == place
   end
-  return names
-end
-
-local function refuse_unknown(found, given, declared)
-  local unknown = {}
   for name in pairs(given) do
-    if not declared[name] then
-      unknown[#unknown + 1] = name
-    end
+    unknown[#unknown + 1] = not declared[name] and name or nil
   end
   table.sort(unknown)
   for _, name in ipairs(unknown) do
@@ -135,13 +174,9 @@ local function refuse_unknown(found, given, declared)
   end
 end
 
----@param call clerk.machines.emulator.Call
----@param object table the body's members
----@return table<string, any>? values by name
----@return clerk.machines.emulator.Problem?
-function parameters.read(call, object)
+local function read_declared(found, call, object)
   local places = { path = call.path, query = call.query, body = object }
-  local found, values = {}, {}
+  local values = {}
   for _, row in ipairs(call.operation.parameters) do
     local value = places[row.place][row.name]
     if row.place == "query" then
@@ -153,8 +188,23 @@ function parameters.read(call, object)
     end
     values[row.name] = value
   end
-  refuse_unknown(found, call.query, declared_names(call.operation, "query"))
-  refuse_unknown(found, object, declared_names(call.operation, "body"))
+  return values
+end
+
+---Reads and checks the parameters of a call, and reports all problems at once.
+---@param call clerk.machines.emulator.Call
+---@param request clerk.machines.emulator.Request
+---@return table<string, any>? values by name
+---@return clerk.machines.emulator.Problem?
+function checks.read(call, request)
+  local object, problem = read_body(call.operation, request)
+  if not object then
+    return nil, problem
+  end
+  local found = {}
+  local values = read_declared(found, call, object)
+  add_unknown(found, call.query, "query", call.operation)
+  add_unknown(found, object, "body", call.operation)
   for _, name in ipairs(call.repeated) do
     add(found, assumed.code.query_repeated, name, "is given twice")
   end
@@ -164,10 +214,4 @@ function parameters.read(call, object)
   return values
 end
 
----@param operation table a row of core.operations
----@return boolean
-function parameters.takes_body(operation)
-  return next(declared_names(operation, "body")) ~= nil
-end
-
-return parameters
+return checks

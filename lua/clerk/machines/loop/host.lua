@@ -1,0 +1,93 @@
+--- What the adapters share: the clients that are attached to a host's event loop, and when that
+--- loop has to step them. An adapter supplies only `watch` and `rest`.
+
+local Client = require("clerk.machines.client").Client
+local errors = require "clerk.machines.errors"
+local tasks = require "clerk.machines.scheduler"
+
+local host = {}
+
+--- Returned by every adapter's `attach`.
+---@class clerk.machines.Attachment
+local Attachment = {}
+Attachment.__index = Attachment
+
+---@class clerk.machines.Host
+local Host = {}
+Host.__index = Host
+
+host.Attachment = Attachment
+
+--- The hosts that have clients attached: usually one.
+local hosts = {}
+
+--- Whether any client has unfinished tasks. Closed clients leave, once their tasks have ended.
+local function are_busy(clients)
+  local is_any_busy = false
+  for client in pairs(clients) do
+    if tasks.count(client.lane) > 0 then
+      is_any_busy = true
+    elseif client.is_closed then
+      clients[client] = nil
+    end
+  end
+  return is_any_busy
+end
+
+local function update(self)
+  if are_busy(self.clients) then
+    self.watch(tasks.pollable())
+  else
+    self.rest()
+  end
+  hosts[self] = next(self.clients) and true or nil
+end
+
+local function update_all()
+  for each in pairs(hosts) do
+    update(each)
+  end
+end
+
+--- A step of any client moves the tasks of all clients.
+function host.step()
+  tasks.step(0)
+end
+
+--- Makes a host without clients.
+---@param watch fun(fd: integer, ms: integer|nil) have `host.step` called when the descriptor is
+--- readable and, unless `ms` is nil, after so many ms: this replaces what an earlier call asked for
+---@param rest fun() there is nothing to wait for: let the host's loop end
+---@return clerk.machines.Host
+function host.new(watch, rest)
+  return setmetatable({ watch = watch, rest = rest, clients = {} }, Host)
+end
+
+--- A client of clerk.machines.safe holds the client that is attached.
+local function inner(client)
+  local found = type(client) == "table" and rawget(client, "inner") or client
+  if getmetatable(found) ~= Client then
+    errors.refuse(("attach needs a client, got %s"):format(type(client)))
+  end
+  return found
+end
+
+---@param client clerk.machines.Client|clerk.machines.SafeClient
+---@return clerk.machines.Attachment
+function Host:attach(client)
+  client = inner(client)
+  client:pollable() -- refuses a closed client, and a system without epoll
+  self.clients[client] = true
+  tasks.on_change(update_all)
+  update(self)
+  return setmetatable({ host = self, client = client }, Attachment)
+end
+
+--- Detaches the client: the loop no longer steps it. Its unfinished tasks stay, and go on when the
+--- client is attached or stepped again. Closing a client detaches it too.
+function Attachment:detach()
+  self.host.clients[self.client] = nil
+  update(self.host)
+end
+
+return host
