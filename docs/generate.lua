@@ -12,6 +12,8 @@ package.cpath = ("build/%s/?.so;"):format(jit and "luajit" or "lua5.4") .. packa
 
 local annotations = require "annotations"
 local core = require "clerk.machines.core"
+local emulator = require "clerk.machines.emulator"
+local faults = require "clerk.machines.emulator.faults"
 local options = require "clerk.machines.options"
 
 local PAGES = {
@@ -106,7 +108,6 @@ local LUA_TYPES = {
   headers = "table<string, string>",
   status_codes = "(integer|string)[]",
   transport = "clerk.machines.Transport",
-  ["function"] = "fun(event: clerk.machines.Event|clerk.machines.PageEvent)", -- on_event
 }
 
 local UNITS = { string = " characters", machine_ids = " elements" }
@@ -286,6 +287,15 @@ function generators.option_classes()
   return paragraphs(classes)
 end
 
+local OPTION_TABLES = {
+  ["emulator.Options"] = emulator.options,
+  ["emulator.Fault"] = faults.fields,
+}
+
+function generators.option_class(name)
+  return class(name, OPTION_TABLES[name])
+end
+
 local function option_row(row)
   return {
     code(row.name) .. (row.per_call and " †" or ""),
@@ -298,6 +308,10 @@ end
 
 local function option_table(rows)
   return markdown_table({ "option", "type", "default", "bounds", "meaning" }, map(rows, option_row))
+end
+
+function generators.option_table(name)
+  return option_table(OPTION_TABLES[name])
 end
 
 function generators.options()
