@@ -398,6 +398,31 @@ describe("under the user's coroutine, a call", function()
     error "no end"
   end
 
+  it("ends its retries in the time of the waits, though sleep takes no time", function()
+    local attempts, slept = 0, 0
+    local transport = {
+      send = function() attempts = attempts + 1 return fake.answer(503) end,
+      sleep = function(_, ms) slept = slept + ms end,
+    }
+    local client = fake.client({}, { transport = transport })
+    local ok, err = pcall(client.get, client, "mch_1")
+    assert.is_false(ok)
+    assert.equal(attempts, err.attempts)
+    assert.is_true(slept <= 60000 and err.elapsed_ms >= math.floor(slept))
+  end)
+
+  it("may have a clock, which the call's times follow", function()
+    local time = 5000
+    local client = fake.client({}, {
+      transport = {
+        send = function() time = time + 700.5 return fake.ok end,
+        now = function() return time end,
+      },
+    })
+    local _, info = client:get "mch_1"
+    assert.equal(700, info.elapsed_ms)
+  end)
+
   it("may yield in send and in sleep", function()
     local transport = {
       send = function(_, request) return coroutine.yield(request.method) end,
