@@ -171,7 +171,7 @@ local function add_api_errors(err, value)
   err.errors = value.errors
   err.meta = value.meta
   err.message = text_or_nil(first.message) or text_or_nil(first.long_message)
-    or "the API refused the request without saying why"
+    or "the API refused without saying why"
   err.code = text_or_nil(first.code) or "unknown"
 end
 
