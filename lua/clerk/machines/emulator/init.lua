@@ -39,7 +39,7 @@ local emulator = {}
 emulator.options = options.table_of {
   { name = "secret_key", kind = "string" },
   { name = "clock", kind = "function" },
-  { name = "rate_limit", kind = "integer", min = 1, max = 2 ^ 53 },
+  { name = "rate_limit", kind = "integer", min = 1, max = 1000000000 },
 }
 
 -- Unix time in milliseconds, with the resolution of the monotonic clock.
