@@ -95,7 +95,9 @@ describe("clerk-machines", function()
       ["emulate --port x"] = "%-%-port must be an integer from 0 to 65535, not 'x'",
       ["emulate --port 65536"] = "%-%-port must be an integer from 0 to 65535, not '65536'",
       ["emulate --port=-1"] = "%-%-port must be an integer from 0 to 65535, not '%-1'",
-      ["emulate --rate-limit 0"] = "%-%-rate%-limit must be an integer of at least 1, not '0'",
+      ["emulate --rate-limit 0"] = "%-%-rate%-limit must be an integer from 1 to %d+, not '0'",
+      ["emulate --rate-limit 99999999999"] = "%-%-rate%-limit must be an integer from 1 to %d+",
+      ["emulate --secret-key 'a\nb'"] = "%-%-secret%-key must not be empty or have control",
       ["emulate --secret-key ''"] = "%-%-secret%-key must not be empty",
       ["emulate --host ''"] = "%-%-host must not be empty",
     }

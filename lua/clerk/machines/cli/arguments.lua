@@ -5,8 +5,6 @@ local units = require "clerk.machines.cli.units"
 
 local arguments = {}
 
-local LARGEST = 2 ^ 53 -- above it not every integer is a number
-
 ---@param parser table of argparse
 ---@param description? string
 function arguments.declare_machine_id(parser, description)
@@ -16,16 +14,15 @@ end
 --- Reads an integer.
 ---@param option string named in the message
 ---@param min integer
----@param max? integer
+---@param max integer
 ---@return fun(written: string): integer|nil, string|nil
 function arguments.integer(option, min, max)
-  local range = max and ("from %d to %d"):format(min, max) or ("of at least %d"):format(min)
   return function(written)
     local number = written:find("^%d+$") and tonumber(written)
-    if number and number >= min and number <= (max or LARGEST) then
+    if number and number >= min and number <= max then
       return number
     end
-    return nil, ("%s must be an integer %s, not '%s'"):format(option, range, written)
+    return nil, ("%s must be an integer from %d to %d, not '%s'"):format(option, min, max, written)
   end
 end
 

@@ -21,12 +21,12 @@ To test failures, POST a fault to /emulator/faults, for example
 DELETE /emulator/faults removes all.]],
 }
 
-local function not_empty(option)
+local function text(option)
   return function(written)
-    if written ~= "" then
+    if written ~= "" and not written:find("%c") then
       return written
     end
-    return nil, option .. " must not be empty"
+    return nil, option .. " must not be empty or have control characters"
   end
 end
 
@@ -34,12 +34,12 @@ function emulate.declare(parser)
   parser:option("--port", "Port to listen on (default: 0, a free port)."):argname("<port>")
     :convert(arguments.integer("--port", 0, 65535))
   parser:option("--host", "Address to listen on (default: 127.0.0.1)."):argname("<address>")
-    :convert(not_empty("--host"))
+    :convert(text("--host"))
   parser:flag("--tls", "Serve HTTPS; print the CA certificate's file.")
   parser:option("--secret-key", "Key that requests need (default: sk_test_emulator).")
-    :argname("<key>"):convert(not_empty("--secret-key"))
+    :argname("<key>"):convert(text("--secret-key"))
   parser:option("--rate-limit", "Requests per ten seconds (default: no limit).")
-    :argname("<count>"):convert(arguments.integer("--rate-limit", 1))
+    :argname("<count>"):convert(arguments.integer("--rate-limit", 1, 1000000000))
 end
 
 local function announce(url, ca_file)

@@ -51,7 +51,7 @@ emulator.options = options.table_of {
   },
   {
     name = "rate_limit",
-    kind = "integer", min = 1, max = 2 ^ 53,
+    kind = "integer", min = 1, max = 1000000000,
     default_text = "unlimited",
     summary = "How many requests are allowed in ten seconds.",
   },
