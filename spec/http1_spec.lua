@@ -642,7 +642,7 @@ describe("HTTP/1.1 without a socket", function()
 
     it("and tells where the connection was closed", function()
       for bytes, place in pairs {
-        [""] = "without an answer",
+        [""] = "without a response",
         ["H"] = "head",
         [CHUNKED] = "body",
         [CHUNKED .. "0\r\nA: b\r\n"] = "body",

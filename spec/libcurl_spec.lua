@@ -644,7 +644,9 @@ describe("The libcurl transport", function()
         retries = { backoff = { initial_interval = 10000, max_elapsed_time = 60000 } },
         on_event = function(event) waited = waited + (event.wait_ms or 0) end,
       })
-      client.transport.sleep = function() end
+      local slept = 0
+      function client.transport.sleep(_, ms) slept = slept + ms end
+      function client.transport.now() return require "clerk.machines.core".now() + slept end
       return client, function()
         local ms = waited
         waited = 0

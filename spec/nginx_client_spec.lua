@@ -23,7 +23,7 @@ local FILES = {
   { "secrets", 10 },
   { "tasks", 10, "long about it", "more to move",
     "blocks within a task, while", "resume its task itself", "wait no longer than they may",
-    "however often they are interrupted",
+    "however often they are interrupted", "which the step does",
     "return what the function returned, and nil", "by a coroutine that the task has resumed" },
   { "pages", 90 },
   { "wire", 50 },

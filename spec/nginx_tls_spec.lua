@@ -168,7 +168,7 @@ describe("Inside nginx, over TLS,", function()
   it("refuses an address, which nginx cannot verify, without connecting", function()
     local api = start(trusted)
     local outcomes = call { url = url(api, "127.0.0.1"), method = "create" }
-    assert_refused(outcomes, 1, "tls_failed", "use a name")
+    assert_refused(outcomes, 1, "tls_failed", "use a host name")
     assert.equal(0, api:connections())
   end)
 

@@ -745,7 +745,7 @@ describe("after a 429", function()
   --- the second one; all later ones are answered well.
   local function overlapping(first_answer, second_answer)
     local answers, client = { first_answer, second_answer }, nil
-    local transport = { sleeps = {}, sleep = fake.sleep }
+    local transport = fake.new()
     function transport.send()
       local answer = table.remove(answers, 1)
       if answers[1] then pcall(client.get, client, "m", { retries = false }) end

@@ -4,6 +4,7 @@ local fake = require "support.fake"
 local gate = require "support.gate"
 local machines = require "clerk.machines"
 local process = require "support.process"
+local safe = require "clerk.machines.safe"
 
 local failure_of = gate.failure_of
 
@@ -304,6 +305,86 @@ describe("A task's result", function()
     assert.equal(failure_of(joined), failure_of(plain))
     assert.equal("done", caught.status)
     assert.same({ false, failure_of(joined) }, { caught:result() })
+  end)
+end)
+
+describe("A function given to task:on_done", function()
+  after_each(gate.stop_all)
+
+  local endings = {
+    done = function() return 1 end,
+    failed = function() error("mine", 0) end,
+    cancelled = function(task) task():cancel() error("mine", 0) end,
+  }
+
+  for status, f in pairs(endings) do
+    it("is called with a " .. status .. " task, once, or at once after the end", function()
+      local client, seen = idle_client(), {}
+      local function note(task) table.insert(seen, task.status) end
+      local task
+      task = client:spawn(function()
+        coroutine.yield(gate.key)
+        return f(function() return task end)
+      end)
+      task:on_done(note)
+      task:on_done(note)
+      assert.same({}, seen)
+      client:run()
+      assert.same({ status, status }, seen)
+      task:on_done(note)
+      assert.same({ status, status, status }, seen)
+      client:step()
+      assert.equal(3, #seen)
+    end)
+  end
+
+  it("is called when the task is cancelled while it waits", function()
+    local web = gate.start()
+    local client = gate.client(web)
+    local task, seen = gate.spawn_and_await(web, client, client.get, "mch_hang"), nil
+    task:on_done(function(ended) seen = ended end)
+    task:cancel()
+    assert.equal(task, seen)
+  end)
+
+  it("may use the client, and spawn tasks", function()
+    local client = gate.client(gate.start())
+    local task, id, next_task = client:spawn(client.get, client, "mch_1"), nil, nil
+    task:on_done(function()
+      id = client:get("mch_2").id
+      next_task = client:spawn(client.get, client, "mch_3")
+    end)
+    repeat client:step(10) until next_task
+    assert.equal("mch_2", id)
+    assert.equal("mch_3", next_task:result().id)
+  end)
+
+  it("may raise, which the step does after the other functions were called", function()
+    local client, seen = idle_client(), 0
+    local task = client:spawn(coroutine.yield, gate.key)
+    local waiting = client:spawn(task.result, task)
+    task:on_done(function() error("first", 0) end)
+    task:on_done(function() seen = seen + 1 error("second", 0) end)
+    assert.equal("first", error_of(client.step, client))
+    assert.equal(1, seen)
+    assert.equal("done", task.status)
+    client:run()
+    assert.equal("done", waiting.status)
+  end)
+
+  it("must be a function", function()
+    local task = idle_client():spawn(function() end)
+    assert_refused("on_done needs a function, got nil", task.on_done, task)
+    assert_refused("colon", task.on_done, function() end)
+  end)
+
+  it("is given the safe twin's task by the safe twin", function()
+    local client = safe.new { secret_key = "sk_test", transport = fake.new { fake.ok } }
+    local seen
+    local task = client:spawn(function() error("mine", 0) end)
+    task:on_done(function(ended) seen = ended end)
+    assert.equal(task, seen)
+    assert.same({ nil, "mine" }, { seen:result() })
   end)
 end)
 
@@ -679,7 +760,6 @@ end)
 describe("The safe twin's tasks", function()
   after_each(gate.stop_all)
 
-  local safe = require "clerk.machines.safe"
 
   it("return what the function returned, and nil and the error where it raised", function()
     local client = safe.new(gate.settings(gate.start()))

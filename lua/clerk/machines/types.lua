@@ -216,6 +216,7 @@
 ---@class clerk.machines.Transport
 ---@field send clerk.machines.Send returns a Response, or nil and a Failure; may yield
 ---@field sleep? fun(self, ms: number) makes the waits between attempts; may yield
+---@field now? fun(self): number a clock in ms that never goes back; `sleep` moves it
 
 -- ---------------------------------------------------------------- the emulator
 
@@ -366,6 +367,11 @@ function Task:result() end
 --- End the task: the wait that it is in, and every later wait, fails with the code `cancelled`.
 function Task:cancel() end
 
+--- Call f(task) once: when the task has ended, or at once if it has. f is not a task: a call in it
+--- blocks. An error in f is raised by the step that ended the task; nginx logs it.
+---@param f fun(task: clerk.machines.Task)
+function Task:on_done(f) end
+
 -- ---------------------------------------------------------------- clerk.machines.safe
 
 --- A client of clerk.machines.safe: where Client raises an error, it returns nil and the error. A
@@ -505,3 +511,10 @@ function SafeTask:result() end
 ---@return nil
 ---@return clerk.machines.Error?
 function SafeTask:cancel() end
+
+--- Call f(task) once: when the task has ended, or at once if it has. f is not a task: a call in it
+--- blocks. An error in f is raised by the step that ended the task; nginx logs it.
+---@param f fun(task: clerk.machines.SafeTask)
+---@return nil
+---@return clerk.machines.Error?
+function SafeTask:on_done(f) end
