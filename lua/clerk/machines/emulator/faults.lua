@@ -134,7 +134,8 @@ function Faults:add(fault)
   if not checked then
     return problem
   end
-  self.pending[#self.pending + 1] = { fault = checked, times = checked.times or faults.fields.times.default }
+  local times = checked.times or faults.fields.times.default
+  self.pending[#self.pending + 1] = { fault = checked, times = times }
 end
 
 ---Takes the first fault that strikes an operation.
