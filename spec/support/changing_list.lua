@@ -15,6 +15,8 @@
 ---   total_count "right", "low", "high", "wrong", "absent" or "absurd". A page before the last one
 ---               never ends where a wrong total_count says: no client could notice that
 
+local core = require "clerk.machines.core"
+
 local changing_list = {}
 
 local List = {}
@@ -255,8 +257,14 @@ function List:send(request)
   return response, failure
 end
 
---- The client waits in no time.
-function List:sleep() end -- luacheck: no self
+--- The client waits in no time, which moves its clock.
+function List:sleep(ms)
+  self.slept_ms = (self.slept_ms or 0) + ms
+end
+
+function List:now()
+  return core.now() + (self.slept_ms or 0)
+end
 
 -- ---------------------------------------------------------------- what must come
 

@@ -1,5 +1,6 @@
 --- A transport for specs: it answers from a list and remembers every request and every sleep.
 
+local core = require "clerk.machines.core"
 local machines = require "clerk.machines"
 local success = require "support.success"
 
@@ -21,7 +22,7 @@ fake.ok = fake.answer(200, success())
 
 --- Gives the answers in turn, the last one ever after.
 function fake.new(answers)
-  return setmetatable({ answers = answers, requests = {}, sleeps = {} }, fake)
+  return setmetatable({ answers = answers, requests = {}, sleeps = {}, slept_ms = 0 }, fake)
 end
 
 function fake:send(request)
@@ -33,6 +34,12 @@ end
 
 function fake:sleep(ms)
   table.insert(self.sleeps, ms)
+  self.slept_ms = self.slept_ms + ms
+end
+
+-- Its sleeps take no time, and move its clock.
+function fake:now()
+  return core.now() + self.slept_ms
 end
 
 --- A client over a new fake, and that fake.

@@ -7,12 +7,12 @@ local certificates = require "clerk.machines.emulator.certificates"
 local core = require "clerk.machines.core"
 local gate = require "support.gate"
 local machines = require "clerk.machines"
-local phases = require "clerk.machines.nginx.phases"
 local process = require "support.process"
 local safe = require "clerk.machines.safe"
 local server = require "support.server"
 
 local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
+local is_nginx = rawget(_G, "ngx") ~= nil
 
 local KEY = "sk_test_MARKED0123456789"
 local SECRET = "ak_MARKED9876543210"
@@ -181,7 +181,7 @@ local BREAKS_OFF = [[
 ]]
 
 --- Too long for a name, so that no name server is asked; in nginx the specs have one of their own.
-local UNKNOWN_NAME = phases.is_nginx and "machines.invalid" or ("a"):rep(64)
+local UNKNOWN_NAME = is_nginx and "machines.invalid" or ("a"):rep(64)
 
 local servers = {
   { name = "an answer that breaks off", script = HALF, code = "connection_lost" },
@@ -203,7 +203,7 @@ local servers = {
   { name = "a port that is closed", is_gone = true, script = ANSWER, code = "connect_failed" },
 }
 
-if not phases.is_nginx then -- which asks for nothing packed
+if not is_nginx then -- which asks for nothing packed
   local headers = { ["content-encoding"] = "gzip" }
   for name, value in pairs(ECHO_HEADERS) do headers[name] = value end
   for _, row in ipairs {

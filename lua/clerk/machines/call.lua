@@ -1,11 +1,12 @@
 --- One call through its attempts. It may yield wherever the transport does.
 ---
---- A call holds one of the client's connections only while the transport sends: never while it
---- waits, and never while a function of the user's runs.
+--- A call counts towards the client's connection limit only while the transport sends: not while it
+--- waits, and not while a function of the user's runs.
 
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
-local tasks = require "clerk.machines.scheduler"
+local runtime = require "clerk.machines.runtime"
+local tasks = require "clerk.machines.task"
 
 local call = {}
 
@@ -14,30 +15,34 @@ local SPREAD_MS = 1000
 
 -- ---------------------------------------------------------------- time
 
---- Monotonic ms. A transport whose `sleep` does not really wait moves this clock all the same.
+--- The client's time in ms, by the transport's clock if it has one.
 function call.now(client)
-  return core.now() + client.slept_ahead
+  local transport = client.transport
+  return transport.now and math.floor(transport:now()) or core.now()
 end
 
-local now = call.now
+--- The time of a call. A wait has taken its time, also where a transport's clock says otherwise.
+local function now(run)
+  return math.max(call.now(run.client), run.earliest)
+end
 
---- Whether the whole time has passed: a task may be cancelled before.
-local function sleep(client, ms)
-  local until_ms = now(client) + ms
-  local is_over = true
-  if client.transport.sleep then
-    client.transport:sleep(ms)
-  else
-    is_over = tasks.sleep(ms)
+--- Returns whether the whole time has passed: the task may be cancelled before.
+local function sleep(run, ms)
+  local wakes_at = now(run) + ms
+  local transport = run.client.transport
+  if transport.sleep then
+    transport:sleep(ms)
+  elseif not runtime.sleep(ms) then
+    return false
   end
-  client.slept_ahead = client.slept_ahead + (is_over and math.max(0, until_ms - now(client)) or 0)
-  return is_over
+  run.earliest = wakes_at
+  return true
 end
 
 -- ---------------------------------------------------------------- events
 
 --- A run is a call in progress: client, operation, settings, call (core's), start, attempts, the
---- keys of all attempts, and of the last attempt verdict and response.
+--- keys of all attempts, and the last attempt's verdict and response.
 
 --- Reports an event; `add(event, run, ...)` completes it.
 local function emit(run, event_type, add, ...)
@@ -51,7 +56,7 @@ local function emit(run, event_type, add, ...)
     method = run.operation.method,
     url = run.call:url(),
     attempt = run.attempts,
-    elapsed_ms = now(run.client) - run.start,
+    elapsed_ms = now(run) - run.start,
   }
   if add then
     add(event, run, ...)
@@ -91,7 +96,7 @@ local function raise(run)
   raise_error(run, errors.of_attempt(run.verdict, run.response, {
     operation = run.operation,
     attempts = run.attempts,
-    elapsed_ms = now(run.client) - run.start,
+    elapsed_ms = now(run) - run.start,
     keys = run.keys,
   }))
 end
@@ -99,7 +104,7 @@ end
 --- Ends the call without another attempt.
 local function give_up(run, code, message)
   local failure = { code = code, message = message, sent = false }
-  run.verdict = run.call:receive(nil, failure, now(run.client))
+  run.verdict = run.call:receive(nil, failure, now(run))
   run.response = nil
   raise(run)
 end
@@ -110,7 +115,7 @@ local function finish(run)
     status = run.response.status,
     headers = errors.hide_keys(run.response.headers or {}, run.keys),
     attempts = run.attempts,
-    elapsed_ms = now(run.client) - run.start,
+    elapsed_ms = now(run) - run.start,
   }
 end
 
@@ -118,63 +123,55 @@ end
 
 local function wait(run, ms)
   emit(run, "wait", add_wait, ms)
-  if not sleep(run.client, ms) then
+  if not sleep(run, ms) then
     give_up(run, "cancelled", "the task was cancelled")
   end
 end
 
 --- Until the deadline, or nil when there is none.
 local function time_left(run)
-  return run.settings.deadline_ms and run.call:time_left(now(run.client))
+  return run.settings.deadline_ms and run.call:time_left(now(run))
 end
 
 --- After a 429 the client's other calls pause, except those that do not retry.
 local function pause_left(run)
   local paused_until = run.settings.retries.strategy ~= "none" and run.client.paused_until
-  return paused_until and paused_until - now(run.client) or 0
+  return paused_until and paused_until - now(run) or 0
 end
 
 local function await_pause(run)
   local left = pause_left(run)
   while left > 0 do
     local wait_ms = left + math.floor(core.random() * SPREAD_MS)
-    if run.call:may_wait(wait_ms, now(run.client)) then
+    if run.call:may_wait(wait_ms, now(run)) then
       wait(run, wait_ms)
     elseif run.verdict then
       raise(run)
     else
-      raise_error(run, errors.of_pause(run.operation, left, now(run.client) - run.start))
+      raise_error(run, errors.of_pause(run.operation, left, now(run) - run.start))
     end
     left = pause_left(run)
   end
 end
 
---- A call outside a task holds up its host: it waits for a connection as long as for a response.
-local function await_connection(run)
+--- A call outside a task holds up its host, so it waits for a connection no longer than for a
+--- response.
+local function take_connection(run)
   local limit_ms = time_left(run)
-  if not tasks.current() then
+  if not runtime.current() then
     limit_ms = math.min(limit_ms or math.huge, run.settings.timeout_ms)
   end
   local wakes_at = limit_ms and core.now() + limit_ms
-  if tasks.take_slot(run.client.slots, wakes_at, run.settings.timeout_ms) then
-    return
+  local connection = run.client.connections:take(wakes_at, run.settings.timeout_ms)
+  if connection then
+    return connection
   end
   run.attempts = run.attempts - 1
-  if tasks.is_cancelled() then
+  if runtime.is_cancelled() then
     give_up(run, "cancelled", "the task was cancelled")
   end
   give_up(run, "timeout", ("not sent: %s while all connections of the client were busy"):format(
     time_left(run) == 0 and "the deadline has passed" or "timeout_ms has passed"))
-end
-
---- A pause may have begun meanwhile.
-local function take_connection(run)
-  await_connection(run)
-  while pause_left(run) > 0 do
-    tasks.give_slot(run.client.slots)
-    await_pause(run)
-    await_connection(run)
-  end
 end
 
 -- ---------------------------------------------------------------- one attempt
@@ -210,13 +207,13 @@ local function limit(run, request)
   request.max_response_bytes = settings.max_response_bytes
 end
 
---- While it waited, or in a function of the user's, the client may have been closed, the task
---- cancelled, or the deadline used up.
+--- While the call waited, or in a function of the user's, the client may have been closed, the task
+--- cancelled, or the deadline may have passed.
 local function send(run, request)
   local client = run.client
   if client.is_closed then
     return nil, { code = "cancelled", message = "the client was closed", sent = false }
-  elseif tasks.is_cancelled() then
+  elseif runtime.is_cancelled() then
     return nil, { code = "cancelled", message = "the task was cancelled", sent = false }
   elseif time_left(run) == 0 then
     return nil, { code = "timeout", message = "not sent: the deadline has passed", sent = false }
@@ -225,24 +222,40 @@ local function send(run, request)
   return client.transport:send(request)
 end
 
-local function give_connection(run, ok, ...)
-  tasks.give_slot(run.client.slots)
+--- Returns whether it has sent, and what came of it. A pause may have begun while the call waited
+--- for a connection.
+local function send_unless_paused(run, request)
+  if pause_left(run) > 0 then
+    return false
+  end
+  return true, send(run, request)
+end
+
+local function give_connection(run, connection, ok, ...)
+  run.client.connections:give(connection)
   if not ok then
     error((...), 0)
   end
   return ...
 end
 
+--- Between take and give everything is protected: it may run out of memory.
 local function send_on_connection(run, request)
-  if not run.client.slots then -- with a transport of the user's
+  if not run.client.connections then -- the transport is the user's
     return send(run, request)
   end
-  take_connection(run)
-  return give_connection(run, pcall(send, run, request))
+  local connection = take_connection(run)
+  local has_sent, response, failure =
+    give_connection(run, connection, pcall(send_unless_paused, run, request))
+  if has_sent then
+    return response, failure
+  end
+  await_pause(run)
+  return send_on_connection(run, request)
 end
 
-local function pause_others(client, ms)
-  client.paused_until = math.max(client.paused_until or 0, now(client) + ms)
+local function pause_others(run, ms)
+  run.client.paused_until = math.max(run.client.paused_until or 0, now(run) + ms)
 end
 
 local function attempt(run)
@@ -251,9 +264,9 @@ local function attempt(run)
   run.attempts = run.attempts + 1
   emit(run, "attempt")
   local response, failure = send_on_connection(run, request)
-  run.verdict = run.call:receive(response, failure, now(run.client))
+  run.verdict = run.call:receive(response, failure, now(run))
   if run.verdict.pause_ms then
-    pause_others(run.client, run.verdict.pause_ms)
+    pause_others(run, run.verdict.pause_ms)
   end
   run.response = run.verdict.type ~= "TransportError" and response or nil
   emit(run, "answer", add_outcome)
@@ -277,7 +290,8 @@ function call.run(client, operation, settings, prepared, start)
     call = prepared,
     attempts = 0,
     start = start,
-    keys = {}, -- of all attempts: a key function may return another one each time
+    earliest = start,
+    keys = {}, -- of all attempts: a key function may return a different one each time
     verdict = nil, -- these two, so that the table need not grow
     response = nil,
   }

@@ -1,15 +1,12 @@
---- The client: a method for each operation, and what it does with tasks, pages and its own end.
+--- The client: a method for each operation; tasks, pagination and closing.
 
 local call = require "clerk.machines.call"
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 local options = require "clerk.machines.options"
-local phases = require "clerk.machines.nginx.phases"
-local tasks = require "clerk.machines.scheduler"
 local pages = require "clerk.machines.pages"
-
-local default = require(phases.is_nginx and "clerk.machines.nginx.transport"
-  or "clerk.machines.loop.transport")
+local runtime = require "clerk.machines.runtime"
+local tasks = require "clerk.machines.task"
 
 ---@class clerk.machines.Client
 local Client = { __name = "clerk.machines.Client" }
@@ -27,7 +24,7 @@ local function check_client(client, operation_name)
   end
 end
 
---- How many path parameters an operation has, and whether it has others.
+--- How many path parameters an operation has, whether it has other ones, and its most arguments.
 local function layout_of(operation)
   local layout = { path_count = 0, takes_params = false }
   for _, parameter in ipairs(operation.parameters) do
@@ -41,29 +38,34 @@ local function layout_of(operation)
   return layout
 end
 
+--- The settings of a call and core's call, both checked.
+local function prepare(client, name, start, call_options, params, ...)
+  local settings, problem = options.for_call(call_options, client.settings)
+  if not settings then
+    errors.refuse(problem, name)
+  end
+  local prepared, unfit = core.call(name, settings.prepared, start, params, ...)
+  if not prepared then
+    errors.refuse(unfit, name)
+  end
+  return settings, prepared
+end
+
 local function invoke(client, operation, layout, ...)
   check_client(client, operation.name)
   if select("#", ...) > layout.count then
     errors.refuse(("%s takes %d arguments, got %d")
       :format(operation.name, layout.count, select("#", ...)), operation.name)
   end
-  if client.check_place then
-    client.check_place(operation.name)
+  if not client.transport.sleep then
+    runtime.check_call(operation.name)
   end
-  local given = select(layout.count, ...)
-  local settings, problem = options.for_call(given, client.settings)
-  if not settings then
-    errors.refuse(problem, operation.name)
-  end
-  local params
+  local call_options, params = (select(layout.count, ...)), nil
   if layout.takes_params then
     params = select(layout.path_count + 1, ...)
   end
   local start = call.now(client)
-  local prepared, unfit = core.call(operation.name, settings.prepared, start, params, ...)
-  if not prepared then
-    errors.refuse(unfit, operation.name)
-  end
+  local settings, prepared = prepare(client, operation.name, start, call_options, params, ...)
   return call.run(client, operation, settings, prepared, start)
 end
 
@@ -78,13 +80,13 @@ end
 
 local function check_outside(client, method)
   check_client(client, method)
-  if tasks.current() then
+  if runtime.current() then
     errors.refuse(("client:%s cannot be called inside a task"):format(method))
   end
 end
 
---- Runs f(...) as a task: until it would wait, then further with every step. What it raises is
---- raised by task:result(). A task may spawn others.
+--- Runs f(...) as a task: until it would wait, then further with every step. task:result() raises
+--- what f raises. A task may spawn others.
 ---@param f function
 ---@return clerk.machines.Task
 function Client:spawn(f, ...)
@@ -92,11 +94,11 @@ function Client:spawn(f, ...)
   if type(f) ~= "function" then
     errors.refuse(("spawn needs a function, got %s"):format(type(f)))
   end
-  return tasks.spawn(self.lane, f, ...)
+  return tasks.spawn(self.group, f, ...)
 end
 
---- Moves what can move, the tasks of other clients too, for about 0.3 ms; before that, while
---- nothing can, waits at most so long.
+--- Resumes tasks that can go on, of other clients too, for about 0.3 ms; before that, while none
+--- can, waits at most so long.
 ---@param ms? number default 0
 ---@return integer count of this client's unfinished tasks
 function Client:step(ms)
@@ -105,24 +107,24 @@ function Client:step(ms)
   if type(ms) ~= "number" or ms < 0 or ms ~= ms then
     errors.refuse(("step needs a number of ms from 0, got %s"):format(tostring(ms)))
   end
-  tasks.step(math.ceil(math.min(ms, 2 ^ 31 - 1)), self.lane)
-  return tasks.count(self.lane)
+  runtime.step(math.ceil(math.min(ms, 2 ^ 31 - 1)), self.group)
+  return runtime.count(self.group)
 end
 
---- Steps until none of this client's tasks is left.
+--- Steps until all of this client's tasks have ended.
 function Client:run()
   check_outside(self, "run")
-  tasks.run(self.lane)
+  runtime.run(self.group)
 end
 
 --- For a host's own event loop: call step(0) when the descriptor is readable, and after so many ms.
---- Ask again after every step, spawn, cancel and close. There is one descriptor for all clients of
---- a Lua state; it stays the same and stays this library's: do not close it.
+--- Ask again after every step, spawn, cancel and close. All clients of a Lua state share one
+--- descriptor, which stays the same. It belongs to this library: do not close it.
 ---@return integer fd of epoll, on Linux; an ArgumentError elsewhere
 ---@return integer|nil ms nil: no step is due before the descriptor is readable
 function Client:pollable()
   check_client(self, "pollable")
-  local fd, ms = tasks.pollable()
+  local fd, ms = runtime.pollable()
   if not fd then
     errors.refuse("pollable needs epoll, which this system does not have: call step(0) by a timer")
   end
@@ -131,23 +133,38 @@ end
 
 -- ---------------------------------------------------------------- pagination
 
+--- What pagination uses of a client.
+local function source_of(self)
+  return {
+    client = self,
+    on_event = self.on_event,
+    now = function()
+      return call.now(self)
+    end,
+    check = function(params, call_options)
+      prepare(self, "list", 0, call_options, params)
+    end,
+  }
+end
+
 --- Iterates over all machines: for machine in client:each() do … end. Every machine that exists
---- from the first request to the last comes exactly once, in order; by `name`, at most once, and
---- one that is renamed meanwhile may be missed. An error says how far it got: `pages`, `machines`.
+--- from the first request to the last comes exactly once, in order. By `name`, a machine comes at
+--- most once, and may be missed if it is renamed meanwhile. An error says how many `pages` and
+--- `machines` came before it.
 ---@param params? clerk.machines.PageParams as of list, without `offset`; `limit` defaults to 500
 ---@param call_options? clerk.machines.CallOptions `deadline_ms` limits the whole pagination
 ---@return fun(): clerk.machines.Machine?
 function Client:each(params, call_options)
   check_client(self, "each")
-  return pages.each(self, params, call_options)
+  return pages.each(source_of(self), params, call_options)
 end
 
 --- The same, page by page: each has `data`, at least one machine, and the latest `total_count`.
---- After an error the function may be called again and goes on where it was.
+--- After an error the function may be called again, and goes on where it was.
 ---@return fun(): clerk.machines.MachineList?
 function Client:pages(params, call_options)
   check_client(self, "pages")
-  return pages.pages(self, params, call_options)
+  return pages.pages(source_of(self), params, call_options)
 end
 
 --- All machines in an array.
@@ -155,7 +172,7 @@ end
 ---@return clerk.machines.Machine[]
 function Client:collect(params, call_options)
   check_client(self, "collect")
-  return pages.collect(self, params, call_options)
+  return pages.collect(source_of(self), params, call_options)
 end
 
 -- ---------------------------------------------------------------- life
@@ -177,15 +194,15 @@ function Client:close()
     return
   end
   self.is_closed = true
-  local ok, problem = pcall(tasks.cancel_all, self.lane)
-  if not ok then -- for want of memory, or by a signal: it can be called again
+  local ok, problem = pcall(tasks.cancel_all, self.group)
+  if not ok then -- out of memory, or a signal: close can be called again
     self.is_closed = false
     error(problem, 0)
   end
   close_transport(self)
 end
 
---- A collected client's tasks are collected with it, and not resumed once more.
+--- When a client is collected, its tasks are too: they are not resumed any more.
 local function finalize(client)
   if not client.is_closed then
     close_transport(client)
@@ -199,12 +216,12 @@ function Client:__tostring()
   return ("%s (%s)"):format(Client.__name, self.settings.base_url)
 end
 
---- LuaJIT finalizes no tables: a userdata of the client's does it there.
+--- LuaJIT does not finalize tables, so the client has a userdata there.
 local function add_finalizer(client)
   if newproxy then
     client.finalizer = newproxy(true)
     getmetatable(client.finalizer).__gc = function()
-      pcall(finalize, client) -- as on 5.4, an error reaches nobody
+      pcall(finalize, client) -- as on 5.4, an error in a finalizer is ignored
     end
   end
 end
@@ -222,19 +239,16 @@ end
 ---@return clerk.machines.Client
 function client.new(given)
   local settings = accept(options.for_client(given))
-  local sleeps = settings.transport and settings.transport.sleep
   local self = {
     settings = settings,
     secret_key = settings.secret_key,
     on_event = settings.on_event,
-    transport = settings.transport or accept(default.new(settings)),
-    check_place = phases.is_nginx and not sleeps and phases.check_call or nil,
-    slots = not settings.transport and tasks.new_slots(settings.max_connections) or nil,
+    transport = settings.transport or accept(runtime.new_transport(settings)),
+    connections = not settings.transport and runtime.new_limit(settings.max_connections) or nil,
     is_closed = false,
-    slept_ahead = 0,
   }
   add_finalizer(self)
-  self.lane = tasks.new_lane(self.finalizer or self)
+  self.group = runtime.new_group(self.finalizer or self)
   return setmetatable(self, Client)
 end
 

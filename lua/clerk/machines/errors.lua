@@ -64,8 +64,10 @@ end
 
 -- ---------------------------------------------------------------- ArgumentError
 
+local debug = rawget(_G, "debug") -- a host may leave it out
+
 --- Where this library's sources are; nil when they were bundled or stripped.
-local own_source = debug.getinfo(1, "S").source:match("^(.*)errors%.lua$")
+local own_source = debug and debug.getinfo(1, "S").source:match("^(.*)errors%.lua$")
 
 --- The first place on the stack that is not this library's.
 local function where()
@@ -100,12 +102,12 @@ function errors.refuse(message, operation, attempts, maybe_applied)
   }, Error), 0)
 end
 
--- ---------------------------------------------------------------- answers and failures
+-- ---------------------------------------------------------------- responses and failures
 
 --- Shorter keys are found by chance too often; real ones are much longer.
 local SHORTEST_KEY_TO_HIDE = 8
 
---- A copy of a value in which no string holds one of the keys, should a server repeat it.
+--- A copy of a value in which no string holds one of the keys: a server may repeat them.
 local function without_keys(value, keys)
   if type(value) == "table" then
     local copy = {}
@@ -122,15 +124,15 @@ local function without_keys(value, keys)
   return value
 end
 
---- What a URL has before its host, also a URL that nobody can read: from its start, as far as that
---- can be seen, to the last "@" of all, since a password may hold anything.
+--- What a URL has before its host, even a malformed URL: from what looks like its start to the very
+--- last "@", since a password may hold anything.
 local CREDENTIALS = "[^%s'\"]*:%S.*@"
 
 local function hide_credentials(found)
   return (found:match "^%a[%w+.-]*://" or "") .. "(hidden)@"
 end
 
---- A message in the words of others (libcurl, nginx, a transport), without keys and passwords.
+--- A message that libcurl, nginx or a transport wrote, without keys and passwords.
 local function without_secrets(message, keys)
   if message:find("@", 1, true) then
     message = message:gsub(CREDENTIALS, hide_credentials)
@@ -146,7 +148,7 @@ local function holds_one(value, keys)
   end
 end
 
---- Headers without the keys; the same table when none holds one, which is usual.
+--- Headers without the keys: usually none holds one, and this returns the same table.
 ---@param headers table<string, string>
 ---@param keys string[]
 function errors.hide_keys(headers, keys)
@@ -169,11 +171,11 @@ local function add_api_errors(err, value)
   err.errors = value.errors
   err.meta = value.meta
   err.message = text_or_nil(first.message) or text_or_nil(first.long_message)
-    or "the API refused without saying why"
+    or "the API refused the request without saying why"
   err.code = text_or_nil(first.code) or "unknown"
 end
 
---- Keys of Clerk's that are not an instance's secret key, by how they begin.
+--- Clerk's keys that are not an instance's secret key, by how they begin.
 local OTHER_KEYS = { pk_ = "a publishable key", ak_ = "a machine's secret key" }
 
 local function explain_key(err, key)
@@ -183,7 +185,7 @@ local function explain_key(err, key)
   end
 end
 
---- A success that cannot be read may hold the new key of a machine all the same.
+--- A success that cannot be read may still hold a machine's new key.
 local function add_body(err, body, answers_secret)
   if answers_secret and err.status < 300 then
     err.message = ("%s (%d bytes withheld: they may hold a secret)"):format(err.message, #body)
@@ -247,7 +249,7 @@ function errors.of_pause(operation, pause_ms, elapsed_ms)
   return setmetatable(err, Error)
 end
 
---- The error of a task that was cancelled while it waited for something else than an answer.
+--- The error of a task that was cancelled while it waited, but not in a call.
 ---@return clerk.machines.Error
 function errors.of_cancelled()
   return setmetatable({

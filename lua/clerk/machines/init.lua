@@ -7,7 +7,6 @@
 local client = require "clerk.machines.client"
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
-require "clerk.machines.results"
 
 local machines = {}
 
@@ -15,7 +14,7 @@ local machines = {}
 ---@type string
 machines.version = core.version
 
---- What a null element of an array in a result is: the light userdata NULL.
+--- Stands for null in arrays of results: the light userdata NULL.
 ---@type lightuserdata
 machines.null = core.null
 

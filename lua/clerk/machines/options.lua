@@ -1,11 +1,11 @@
---- Options: one table of all, of which some may also be given with a call. Of several problems the
---- first in the order of the table is reported.
+--- The options: one table of all, some of which may also be given with a call. Of several problems,
+--- the first in the order of the table is reported.
 ---
---- Checks return the value to use, or nil and the problem: a sentence that names the option.
---- Tables of the caller's are read raw, so that what was checked is what is used.
+--- Checks return the value to use, or nil and the problem: a sentence that names the option. They
+--- read the caller's tables raw, so that what was checked is what is used.
 
 local core = require "clerk.machines.core"
-local phases = require "clerk.machines.nginx.phases"
+local runtime = require "clerk.machines.runtime"
 
 local options = {}
 
@@ -23,7 +23,7 @@ local function shown(key)
   return is_plain and tostring(key) or type(key)
 end
 
---- The keys of a caller's table, which has no order, in one that is always the same.
+--- The keys of a caller's table, in an order that is always the same.
 local function sorted_keys(given)
   local keys = {}
   for key in next, given do
@@ -107,7 +107,7 @@ function kinds.secret_key(_, value, name)
   end, problem
 end
 
---- Other things raise when they are asked for a member.
+--- Any other value raises when it is indexed.
 local function has_members(value)
   local metatable = getmetatable(value)
   return type(value) == "table" or (type(value) == "userdata" and metatable and metatable.__index)
@@ -223,7 +223,7 @@ local function check(rows, given, prefix, context)
   return checked
 end
 
---- A group of options below one name: what is given of it replaces single members.
+--- A group of options under one name; those that are given replace single members.
 function kinds.group(row, value, name, context)
   if value == false and row.off then
     return row.off
@@ -234,7 +234,7 @@ function kinds.group(row, value, name, context)
   return check(row.members, value, name .. ".", context)
 end
 
---- Lays changes over a base, groups and headers member by member; neither table is changed.
+--- A copy of a base with changes; groups and headers are merged member by member.
 local function merge(base, changes, rows)
   local merged = {}
   for name, value in next, base do
@@ -252,7 +252,7 @@ end
 
 -- ---------------------------------------------------------------- the table
 
---- An array of rows that are found by their names as well.
+--- Makes an array of rows accessible by their names too.
 local function table_of(rows)
   for _, row in ipairs(rows) do
     rows[row.name] = row
@@ -321,27 +321,27 @@ local retries = table_of {
 local function refuse_no_key(key)
   if key == nil then
     return "secret_key is missing: give it or set CLERK_SECRET_KEY"
-      .. (phases.is_nginx and " (and say `env CLERK_SECRET_KEY;` in nginx.conf)" or "")
+      .. runtime.environment_hint
   end
 end
 
---- Refuses what libcurl can do, but neither cosockets nor a transport of the caller's.
-local function libcurl_only(name, remedy)
+--- Refuses what only our own transport can do, and not in every runtime.
+local function own_transport_only(name)
   return function(value, context)
     if value ~= nil and context.has_transport then
       return name .. " has no effect with a transport of your own"
-    elseif value ~= nil and phases.is_nginx then
-      return ("%s cannot be used in nginx: %s"):format(name, remedy)
     end
+    return value ~= nil and runtime.refuse_option(name) or nil
   end
 end
 
---- In all of Clerk's tools the variable is the root of a host, without the API's path.
+--- In all of Clerk's tools this variable holds the URL of a host, without the API's path.
 local function add_path(api_url)
   return (api_url:gsub("^(%a+://[^/]+)/*$", "%1/v1"))
 end
 
---- Every option. `kind`, `min`, `max`: what is allowed; `per_call`: a call may override it;
+--- Every option. `kind`, `min`, `max`: what is allowed; `type`: its type for LuaLS, if the kind does
+--- not say it; `per_call`: a call may override it;
 --- `default`, or, where that is not a value, `default_text` for the reference; `summary`: for the
 --- reference; `variable`: the environment variable that `machines.new` falls back to, unless it is
 --- empty, after `adapt`; `refuse(value, context)`: returns a problem that depends on more than the
@@ -429,7 +429,7 @@ local rows = table_of {
   {
     name = "ca_file",
     kind = "string",
-    refuse = libcurl_only("ca_file", "name the file by lua_ssl_trusted_certificate there"),
+    refuse = own_transport_only "ca_file",
     default_text = "the system's authorities",
     summary = "PEM file of certificate authorities to trust in addition to the system's. "
       .. "Only with libcurl.",
@@ -437,7 +437,7 @@ local rows = table_of {
   {
     name = "proxy",
     kind = "string",
-    refuse = libcurl_only("proxy", "it connects directly"),
+    refuse = own_transport_only "proxy",
     default_text = "`$https_proxy` and `$no_proxy`, as libcurl reads them",
     summary = "URL of an http, https or socks proxy. Only with libcurl.",
   },
@@ -450,6 +450,7 @@ local rows = table_of {
   {
     name = "on_event",
     kind = "function",
+    type = "fun(event: clerk.machines.Event|clerk.machines.PageEvent)",
     summary = "A function that is called with each event of each call.",
   },
   {
@@ -484,21 +485,15 @@ for _, row in ipairs(rows) do
 end
 table_of(per_call)
 
---- The names of all options and whether they may also be given with a call.
-options.names = {}
-for _, row in ipairs(rows) do
-  options.names[row.name] = row.per_call or false
-end
-
 options.rows = rows
 
 local function full_user_agent(own)
-  local runtime = type(jit) == "table" and jit.version or _VERSION
-  local ours = ("clerk-machines/%s (%s)"):format(core.version, runtime)
+  local version = type(jit) == "table" and jit.version or _VERSION
+  local ours = ("clerk-machines/%s (%s)"):format(core.version, version)
   return own and own .. " " .. ours or ours
 end
 
---- Checks what is given against `allowed` rows and lays it over `base`.
+--- Checks the given options against `allowed` rows and merges them into a copy of `base`.
 local function resolve(allowed, given, base)
   if type(given) ~= "table" then
     return unexpected("options", "a table", given)
@@ -528,7 +523,7 @@ function options.check(allowed, given, group)
   return check(allowed, given, group and group .. "." or "", {})
 end
 
---- With `prepared`, what the core makes of the settings.
+--- Adds `prepared`: the settings in the core's form.
 local function prepare(settings)
   settings.prepared = core.settings(settings)
   return settings

@@ -14,8 +14,8 @@
 
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
-local options = require "clerk.machines.options"
-local tasks = require "clerk.machines.scheduler"
+local Result = require "clerk.machines.result"
+local runtime = require "clerk.machines.runtime"
 
 local pages = {}
 
@@ -222,13 +222,8 @@ end
 
 -- ---------------------------------------------------------------- pages
 
---- The client's time, which a transport's `sleep` may advance without waiting.
-local function now(listing)
-  return core.now() + listing.client.slept_ahead
-end
-
 local function emit(listing, count)
-  local on_event = listing.client.on_event
+  local on_event = listing.source.on_event
   if on_event then
     on_event {
       type = "page",
@@ -236,7 +231,7 @@ local function emit(listing, count)
       page = listing.page_count + 1,
       machines = listing.machine_count + count,
       total_count = listing.total_count,
-      elapsed_ms = now(listing) - listing.start,
+      elapsed_ms = listing.source.now() - listing.start,
     }
   end
 end
@@ -260,7 +255,7 @@ local function next_page(listing)
   end
   local held = listing.held
   local rows, rest = cut(held, listing.most)
-  local page = setmetatable({ data = rows, total_count = listing.total_count }, core.result)
+  local page = setmetatable({ data = rows, total_count = listing.total_count }, Result)
   emit(listing, #rows)
   if listing.held ~= held then
     return next_page(listing)
@@ -278,25 +273,32 @@ local function raise(listing, problem)
   error(problem, 0)
 end
 
+--- LuaJIT has no object for the main thread.
+local function this_thread()
+  return coroutine.running() or "main"
+end
+
 local function take_turn(listing)
-  local left = listing.deadline and listing.deadline - now(listing)
-  if tasks.take_slot(listing.turns, left and core.now() + left, math.huge) then
-    return
-  elseif tasks.is_cancelled() then
+  local left = listing.deadline and listing.deadline - listing.source.now()
+  local turn = listing.turns:take(left and core.now() + left, math.huge)
+  if turn then
+    return turn
+  elseif runtime.is_cancelled() then
     raise(listing, errors.of_cancelled())
   end
   raise(listing, errors.of_pagination("TransportError", "timeout", "the deadline has passed"))
 end
 
---- Tasks may share an iterator: while one waits for a page, the others wait for that task.
+--- Tasks may share an iterator: while one waits for a page, the others wait for that task. But an
+--- on_event that asks for the next page must not wait for itself.
 local function in_turn(listing, f)
-  local is_within = tasks.has_slot(listing.turns)
-  if not is_within then
-    take_turn(listing)
-  end
+  local is_within = listing.thread == this_thread()
+  local turn = not is_within and take_turn(listing)
+  listing.thread = this_thread()
   local ok, result = pcall(f, listing)
-  if not is_within then
-    tasks.give_slot(listing.turns)
+  if turn then
+    listing.thread = nil
+    listing.turns:give(turn)
   end
   if not ok then
     raise(listing, result)
@@ -322,7 +324,7 @@ local function options_now(listing)
   if not listing.deadline then
     return listing.options
   end
-  local left = math.ceil(listing.deadline - now(listing))
+  local left = math.ceil(listing.deadline - listing.source.now())
   if left <= 0 then
     error(errors.of_pagination("TransportError", "timeout", "the deadline has passed"), 0)
   end
@@ -334,7 +336,7 @@ end
 local function request(listing, offset)
   local params = copy(listing.params)
   params.limit, params.offset = listing.rows, offset
-  return (listing.client:list(params, options_now(listing)))
+  return (listing.source.client:list(params, options_now(listing)))
 end
 
 -- ---------------------------------------------------------------- a new listing
@@ -347,10 +349,9 @@ local function check_integer(name, value, most)
   return math.floor(value)
 end
 
---- A copy of the parameters, checked as `list` does; `offset` is not for the caller to choose.
-local function check_params(client, given)
-  local call, problem = core.call("list", client.settings.prepared, 0, given)
-  local params = call and copy(given or {}) or errors.refuse(problem, "list")
+--- A copy of the parameters, checked as `list` does; pagination chooses the `offset`.
+local function copy_params(given)
+  local params = copy(given or {})
   if params.offset ~= nil then
     errors.refuse("each, pages and collect take no offset: they return all machines", "list")
   end
@@ -359,18 +360,14 @@ local function check_params(client, given)
   return params
 end
 
-local function check_options(client, given)
-  local settings, problem = options.for_call(given, client.settings)
-  return settings and copy(given or {}) or errors.refuse(problem, "list")
-end
-
 --- A listing is a pagination under way. This one returns the new machines of each request.
-local function new(client, given_params, given_options)
-  local params = check_params(client, given_params)
+local function new(source, given_params, given_options)
+  source.check(given_params, given_options)
+  local params = copy_params(given_params)
   local listing = {
-    client = client,
+    source = source,
     params = params,
-    options = check_options(client, given_options),
+    options = copy(given_options or {}),
     fetch = request,
     limit = check_integer("limit", params.limit, LARGEST_PAGE),
     order = orders[params.order_by],
@@ -390,10 +387,11 @@ local function new(client, given_params, given_options)
     page_count = 0,
     machine_count = 0,
     total_count = nil,
-    turns = tasks.new_slots(1),
+    turns = runtime.new_limit(1),
+    thread = nil,
   }
   listing.rows = math.max(2, math.min(LARGEST_PAGE, listing.limit + 1))
-  listing.start = now(listing)
+  listing.start = source.now()
   listing.deadline = listing.options.deadline_ms and listing.start + listing.options.deadline_ms
   return listing
 end
@@ -423,21 +421,22 @@ local function prefetch(listing, concurrency)
     for i = 0, listing.idle > 0 and 0 or count - 1 do
       local ahead = offset + i * listing.step
       if not pending[ahead] and (i == 0 or ahead + 1 < (listing.total_count or 0)) then
-        pending[ahead] = listing.client:spawn(request, listing, ahead)
+        pending[ahead] = listing.source.client:spawn(request, listing, ahead)
       end
     end
-    local task = pending[offset]
-    tasks.await_end(task)
+    local list = pending[offset]:result()
     pending[offset] = nil
-    return task:result()
+    return list
   end
   return pending
 end
 
 -- ---------------------------------------------------------------- the interface
+-- A source has the `client`, its `on_event` and its time `now()`; `check(params, options)` raises
+-- what `client:list` would refuse.
 
-function pages.each(client, params, given_options)
-  local listing = new(client, params, given_options)
+function pages.each(source, params, given_options)
+  local listing = new(source, params, given_options)
   local machines, at = {}, 0
   local function turn_page()
     if at >= #machines then
@@ -456,8 +455,8 @@ end
 
 --- A page has at most `limit` machines, and one less than a request asks for at most: so that one
 --- request is enough for a page.
-function pages.pages(client, params, given_options)
-  local listing = new(client, params, given_options)
+function pages.pages(source, params, given_options)
+  local listing = new(source, params, given_options)
   listing.least, listing.most = listing.rows - 1, listing.limit
   return function()
     return in_turn(listing, next_page)
@@ -487,15 +486,11 @@ local function take_concurrency(given)
   return check_integer("concurrency", rawget(given, "concurrency"), LARGEST_CONCURRENCY), others
 end
 
---- In nginx's init phases there are no tasks, and no connection to wait for.
-local function may_prefetch(client)
-  return not client.slots or not tasks.has_slot(client.slots)
-end
-
-function pages.collect(client, params, given_options)
+function pages.collect(source, params, given_options)
   local concurrency, call_options = take_concurrency(given_options)
-  local listing = new(client, params, call_options)
-  local pending = concurrency > 1 and may_prefetch(client) and prefetch(listing, concurrency) or {}
+  local listing = new(source, params, call_options)
+  local may_prefetch = concurrency > 1 and runtime.can_spawn()
+  local pending = may_prefetch and prefetch(listing, concurrency) or {}
   local ok, result = pcall(in_turn, listing, collect)
   cancel_all(pending)
   if not ok then

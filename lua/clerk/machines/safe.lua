@@ -1,8 +1,8 @@
---- The same interface as clerk.machines, but what raises there returns `nil, err` here.
+--- The same interface as clerk.machines, but functions return `nil, err` where they raise there.
 
 local client = require "clerk.machines.client"
 local machines = require "clerk.machines"
-local tasks = require "clerk.machines.scheduler"
+local tasks = require "clerk.machines.task"
 
 ---@class clerk.machines.safe
 ---@field version string "MAJOR.MINOR.PATCH"
@@ -24,8 +24,8 @@ local function inner(self)
   return type(self) == "table" and rawget(self, "inner") or self
 end
 
---- A class whose methods are those of another, on the object within, which has its own finalizer:
---- tasks and iterators may outlive the object around it.
+--- A class with the methods of another one, for objects that wrap an `inner` object of that class.
+--- The inner object has its own finalizer: tasks and iterators may outlive the wrapper.
 local function wrap(class)
   local Wrapper = {}
   for name, method in pairs(class) do
@@ -50,6 +50,13 @@ function SafeTask:__index(name)
   return name == "status" and self.inner.status or SafeTask[name]
 end
 
+local on_done = SafeTask.on_done
+function SafeTask:on_done(f)
+  return on_done(self, type(f) == "function" and function()
+    return f(self)
+  end or f)
+end
+
 local function wrap_task(task, problem)
   if not task then
     return nil, problem
@@ -57,7 +64,7 @@ local function wrap_task(task, problem)
   return setmetatable({ inner = task }, SafeTask)
 end
 
---- Their iterators return nil and the error, too.
+--- Iterators return nil and the error, too.
 for _, name in ipairs { "each", "pages" } do
   local start = Safe[name]
   Safe[name] = function(...)

@@ -3,7 +3,7 @@
 
 local Client = require("clerk.machines.client").Client
 local errors = require "clerk.machines.errors"
-local tasks = require "clerk.machines.scheduler"
+local tasks = require "clerk.machines.loop.tasks"
 
 local host = {}
 
@@ -25,7 +25,7 @@ local hosts = {}
 local function are_busy(clients)
   local is_any_busy = false
   for client in pairs(clients) do
-    if tasks.count(client.lane) > 0 then
+    if tasks.count(client.group) > 0 then
       is_any_busy = true
     elseif client.is_closed then
       clients[client] = nil

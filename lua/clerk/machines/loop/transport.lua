@@ -1,4 +1,4 @@
---- The transport on libcurl: the default outside of nginx. In a task it yields, else it blocks.
+--- The transport over libcurl: the default outside nginx. In a task it yields, elsewhere it blocks.
 
 local core = require "clerk.machines.core"
 local tasks = require "clerk.machines.loop.tasks"
@@ -6,8 +6,8 @@ local tasks = require "clerk.machines.loop.tasks"
 local Libcurl = {}
 Libcurl.__index = Libcurl
 
---- libcurl lets requests wait for a connection that others are making, and then for longer than
---- their timeout. This much later it is the end all the same.
+--- libcurl lets a request wait for a connection that another one is making, also beyond its
+--- timeout. This much later the request ends all the same.
 local GRACE_MS = 50
 
 ---@param request clerk.machines.Request
@@ -26,7 +26,7 @@ function Libcurl:send(request)
   elseif tasks.is_cancelled() then
     return nil, { code = "cancelled", message = "the task was cancelled", sent = sent }
   end
-  return nil, { code = "timeout", message = "no answer within the time allowed", sent = sent }
+  return nil, { code = "timeout", message = "no response within the time allowed", sent = sent }
 end
 
 function Libcurl:close()

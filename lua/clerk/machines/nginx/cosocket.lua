@@ -1,5 +1,5 @@
 --- HTTP/1.1 over nginx's cosockets, which yield instead of blocking the worker: one exchange of a
---- request for its answer.
+--- request for its response.
 
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
@@ -10,10 +10,10 @@ local DEFAULT_PORTS = { http = 80, https = 443 }
 local KEEP_IDLE_MS = 60000
 local PIECE_BYTES = 64 * 1024
 
---- nginx's resolver does not know it.
+--- nginx's resolver does not know `localhost`.
 local ADDRESSES = { localhost = { "127.0.0.1", "[::1]" } }
 
---- No name, so that to connect to it asks the pool and nobody else.
+--- Not a name, so that connecting to it takes a kept connection from the pool or fails.
 local NOWHERE = "["
 
 --- An exchange: request, destination, max_connections, connect_ends_at and ends_at (core.now's);
@@ -34,8 +34,8 @@ end
 local function check_name(self)
   local destination = self.destination
   if destination.scheme == "https" and is_address(destination.host) then
-    return failure("tls_failed", ("nginx cannot verify the certificate of an address, as %s is "
-      .. "one: use a name"):format(destination.host))
+    return failure("tls_failed", ("nginx cannot verify the certificate of an IP address (%s): "
+      .. "use a host name"):format(destination.host))
   end
   return true
 end
@@ -55,7 +55,7 @@ local function connect_failure(problem, destination)
   return failure("connect_failed", "no connection to " .. destination.authority .. ": " .. problem)
 end
 
---- Gives the socket what is left of a time; whether anything is.
+--- Limits the socket's next operation to the time that is left; returns whether any is.
 local function arm(self, ends_at)
   local left = ends_at - core.now()
   local ms = math.max(1, left)
@@ -63,7 +63,7 @@ local function arm(self, ends_at)
   return left > 0
 end
 
---- nginx's resolver has a timeout of its own, which may be longer.
+--- nginx's resolver has its own timeout, which may be longer.
 local function connect_to(self, address, pool)
   local socket, port = self.socket, self.destination.port
   if is_address(address) then
@@ -74,7 +74,7 @@ local function connect_to(self, address, pool)
   return ok, outcome == "done" and problem or outcome
 end
 
---- Tries one address after the other; reports what was wrong with the first.
+--- Tries one address after the other; returns the problem of the first.
 local function connect_anew(self, pool)
   local first_problem
   for i, address in ipairs(self.destination.addresses) do
@@ -91,12 +91,12 @@ local function connect_anew(self, pool)
 end
 
 --- Lets nginx look at its kept connections. It drops those that the server has closed, and those
---- with bytes that nobody asked for, which would be taken for the next answer.
+--- with unexpected bytes, which would be taken for the next response.
 local function drop_unusable()
   ngx.sleep(0.001)
 end
 
---- What the pool's name says is alike in all connections of that pool.
+--- The pool's name says what all its connections have in common.
 local function connect(self)
   local destination = self.destination
   self.socket = ngx.socket.tcp()
@@ -116,7 +116,7 @@ local function connect(self)
   return true
 end
 
---- Directives that answer what OpenSSL says, by its numbers.
+--- nginx's directives against OpenSSL's problems, by OpenSSL's numbers.
 local REMEDIES = {
   ["^2:"] = "lua_ssl_trusted_certificate",
   ["^18:"] = "lua_ssl_trusted_certificate",
@@ -126,8 +126,8 @@ local REMEDIES = {
   ["^22:"] = "lua_ssl_verify_depth",
 }
 
---- "handshake failed" is all that nginx says when the connection was cut, and when the server does
---- not speak TLS; either may pass. A number in front may be left from an earlier handshake.
+--- nginx only says "handshake failed" when the connection was cut, and when the server does not
+--- speak TLS; either may pass. A number before it may come from an earlier handshake.
 local function handshake_failure(problem, destination)
   local message = ("no TLS with %s: %s"):format(destination.authority, problem)
   if problem:find "handshake failed$" or problem:find "closed$" then
@@ -142,7 +142,7 @@ local function handshake_failure(problem, destination)
   return failure("tls_failed", message)
 end
 
---- A certificate that is refused at once makes the handshake raise an assertion instead.
+--- A certificate that is refused at once makes sslhandshake raise.
 local function handshake(self)
   local destination = self.destination
   if destination.scheme == "http" or self.socket:getreusedtimes() > 0 then
@@ -184,12 +184,12 @@ end
 
 local function read_failure(problem)
   if problem == "timeout" then
-    return failure("timeout", "no answer within the time allowed")
+    return failure("timeout", "no response within the time allowed")
   end
-  return failure("connection_lost", "the answer could not be read: " .. problem)
+  return failure("connection_lost", "the response could not be read: " .. problem)
 end
 
---- Takes what comes next; whether the answer wants more, or nil and a failure.
+--- Reads what comes next; returns whether the response wants more, or nil and a failure.
 local function receive_piece(self, answer)
   if not arm(self, self.ends_at) then
     return read_failure "timeout"

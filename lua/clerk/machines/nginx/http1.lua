@@ -1,5 +1,5 @@
---- HTTP/1.1 without a socket (RFC 9112): a request as bytes, and an answer from bytes in pieces of
---- any size. Compressed bodies are refused, so requests ask for plain ones. There is no HEAD.
+--- HTTP/1.1 without a socket (RFC 9112): writes a request, and reads a response from pieces of any
+--- size. Requests ask for bodies that are not compressed, and others are refused.
 
 local HEAD_BYTES = 256 * 1024
 local HEAD_LINE_BYTES = 100 * 1024 - 1 -- as libcurl
@@ -13,7 +13,7 @@ local START = "HTTP/1."
 local BODILESS = { [204] = true, [304] = true }
 local IDENTITY = { identity = true, none = true, [""] = true }
 
---- What a line may be: its limit, what is wrong with one that is longer, and what reads it.
+--- Kinds of lines: the longest, the problem of a longer one, and the function that reads it.
 local lines = {}
 
 local function check(ok, code, message)
@@ -22,7 +22,7 @@ local function check(ok, code, message)
   end
 end
 
---- Small pieces are joined as they come: kept one by one they would take many times their bytes.
+--- Joins small pieces as they come: kept one by one they would take many times their bytes.
 local function append(pieces, piece)
   while pieces[1] and #piece < SMALL_BYTES and #pieces[#pieces] <= #piece do
     piece = table.remove(pieces) .. piece
@@ -42,13 +42,13 @@ local function complete(self)
   self.is_complete, self.is_reusable = true, self.is_persistent
 end
 
---- Takes what is left of the body or of a chunk; returns where it has stopped.
+--- Takes what is left of the body or of a chunk; returns where it stopped.
 local function take_body(self, bytes, at)
   local piece = bytes:sub(at, at + math.min(self.left, #bytes) - 1)
   local coding = self.headers["content-encoding"] or ""
   self.room, self.left = self.room - #piece, self.left - #piece
-  check(IDENTITY[coding:lower()], BAD, "the answer is compressed, which was not asked for")
-  check(self.room >= 0, LARGE, "the answer is larger than allowed")
+  check(IDENTITY[coding:lower()], BAD, "the response is compressed against the request")
+  check(self.room >= 0, LARGE, "the response is larger than max_response_bytes")
   append(self.pieces, piece)
   if self.left == 0 and self.is_chunked then
     self.awaits = lines.chunk_end
@@ -58,7 +58,7 @@ local function take_body(self, bytes, at)
   return at + #piece
 end
 
---- What is more than any limit need not be exact.
+--- A number beyond any limit need not be exact.
 local function to_count(digits, base)
   digits = digits:match "^0*(.*)$"
   return #digits <= EXACT_DIGITS and tonumber("0" .. digits, base) or math.huge
@@ -81,17 +81,17 @@ end
 local function to_length(value)
   local digits = value:match "^%d+"
   for element in (value .. ","):gmatch "([^,]*)," do
-    check(trim(element) == digits, BAD, "invalid or differing Content-Length values")
+    check(trim(element) == digits, BAD, "malformed or differing Content-Length values")
   end
   return to_count(digits, 10)
 end
 
---- A coding and a length together may be an attempt to smuggle an answer (RFC 9112, 6.3).
+--- A coding and a length together may be an attempt to smuggle a response (RFC 9112, 6.3).
 local function begin_body(self, length)
   local coding = self.headers["transfer-encoding"]
   check(not coding or coding:lower() == "chunked", BAD, "an unknown Transfer-Encoding")
   check(not coding or not length, BAD, "both a Content-Length and a Transfer-Encoding")
-  check(not length or length <= self.room, LARGE, "the answer is larger than allowed")
+  check(not length or length <= self.room, LARGE, "the response is larger than max_response_bytes")
   self.is_chunked, self.is_open = coding ~= nil, not coding and not length
   self.is_persistent = self.is_persistent and not self.is_open
   self.left = length or math.huge
@@ -130,7 +130,7 @@ local function end_head(self)
   end
 end
 
---- A head of 1XX is followed by another one, which takes its place; a trailer ends the answer.
+--- After a head with a 1XX another head follows and replaces it; a trailer ends the response.
 local function end_fields(self)
   if self.status < 200 then
     self.awaits = lines.status
@@ -146,14 +146,14 @@ local function read_field(self, line)
     return end_fields(self)
   end
   local is_field = line:find "^[^%s:]*:" or (self.fields[1] and line:find "^[ \t]")
-  check(is_field, BAD, "a line of the answer's head is no header")
+  check(is_field, BAD, "a line in the head of the response is not a header")
   self.fields[#self.fields + 1] = line
 end
 
 local function read_status(self, line)
   local minor, status = line:match "^HTTP/1%.([01]) %s*([1-9]%d%d)%f[%D]"
-  check(status, BAD, "the answer is not HTTP/1.1")
-  check(status ~= "101", BAD, "a change of protocol that was not asked for")
+  check(status, BAD, "the response is not HTTP/1.1")
+  check(status ~= "101", BAD, "the server changed the protocol without being asked to")
   self.status, self.is_persistent = tonumber(status), minor == "1"
   self.fields, self.awaits = {}, lines.field
 end
@@ -164,15 +164,15 @@ local function kind(limit, code, problem, read)
   return { limit = limit, code = code, problem = problem, read = read }
 end
 
-lines.status = kind(HEAD_LINE_BYTES, LARGE, "the answer's head is larger than allowed", read_status)
-lines.field = kind(HEAD_LINE_BYTES, LARGE, "the answer's head is larger than allowed", read_field)
-lines.chunk_size = kind(CHUNK_LINE_BYTES, BAD, "a chunk without a size", read_chunk_size)
-lines.chunk_end = kind(#"\r\n", BAD, "a chunk longer than its size", read_chunk_end)
+lines.status = kind(HEAD_LINE_BYTES, LARGE, "the head of the response is too large", read_status)
+lines.field = kind(HEAD_LINE_BYTES, LARGE, "the head of the response is too large", read_field)
+lines.chunk_size = kind(CHUNK_LINE_BYTES, BAD, "a chunk without a valid size", read_chunk_size)
+lines.chunk_end = kind(#"\r\n", BAD, "a chunk that is longer than its size", read_chunk_end)
 
---- Garbage is told by its first bytes: it may have no lines.
+--- The first bytes show garbage, which may have no lines.
 local function check_start(self, piece)
   local expected = START:sub(self.line_bytes + 1, self.line_bytes + #piece)
-  check(piece:sub(1, #expected) == expected, BAD, "the answer is not HTTP/1.1")
+  check(piece:sub(1, #expected) == expected, BAD, "the response is not HTTP/1.1")
 end
 
 local function check_size(self, piece)
@@ -183,15 +183,15 @@ local function check_size(self, piece)
   check(self.line_bytes <= awaits.limit and self.head_room >= 0, awaits.code, awaits.problem)
 end
 
---- A CR that ends no line could be taken for one that does (RFC 9112, 2.2).
+--- A CR within a line could be taken for its end (RFC 9112, 2.2).
 local function end_line(self, last_piece)
   local line = (table.concat(self.line_pieces) .. last_piece):match "^(.-)\r?\n$"
   self.line_pieces, self.line_bytes = {}, 0
-  check(not line:find "[%z\r]", BAD, "a NUL or a bare CR in a line of the answer")
+  check(not line:find "[%z\r]", BAD, "a line of the response has a NUL or a bare CR")
   self.awaits.read(self, line)
 end
 
---- Takes the rest of a line, as far as it is there; returns where it has stopped.
+--- Takes the rest of a line, as far as it has come; returns where it stopped.
 local function take_line(self, bytes, at)
   local stop = bytes:find("\n", at, true)
   local piece = bytes:sub(at, stop or #bytes)
@@ -231,12 +231,12 @@ local function take_end(self)
   if self.is_open and not self.is_complete then
     complete(self)
   end
-  local place = self.headers and "within the answer's body" or self.has_begun
-    and "within the answer's head" or "without an answer"
+  local place = self.headers and "within the body of the response" or self.has_begun
+    and "within the head of the response" or "without a response"
   check(self.is_complete, LOST, "the connection was closed " .. place)
 end
 
---- What has failed stays so. Only a want of memory is raised.
+--- A failed response stays failed. Only running out of memory raises.
 local function advance(self, f, bytes)
   if not self.failure then
     local ok, problem = pcall(f, self, bytes)
@@ -251,16 +251,16 @@ local function advance(self, f, bytes)
   return not self.is_complete
 end
 
---- Takes bytes that have come. Those after the answer's end only spoil the connection.
+--- Takes bytes that have come. Bytes after the end of the response make the connection unusable.
 ---@param bytes string
----@return boolean|nil wants_more nil: the answer has failed
+---@return boolean|nil wants_more nil: the response has failed
 ---@return { code: clerk.machines.FailureCode, message: string }|nil failure
 function Answer:feed(bytes)
   self.has_begun = self.has_begun or bytes ~= ""
   return advance(self, take, bytes)
 end
 
---- The peer has closed the connection: that ends some answers and fails the others.
+--- The server has closed the connection, which is the end of some responses, and else a failure.
 ---@return true|nil
 ---@return { code: clerk.machines.FailureCode, message: string }|nil failure
 function Answer:finish()
@@ -291,7 +291,7 @@ local function field(name, value)
   return name .. ": " .. value .. "\r\n"
 end
 
---- The bytes of a request. What breaks its lines is an error: the core has let none of it pass.
+--- The bytes of a request. The core lets nothing pass that could break its lines.
 ---@param request { method: string, target: string, host: string, headers: table, body: string? }
 ---@return string bytes
 function http1.write_request(request)

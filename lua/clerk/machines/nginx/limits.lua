@@ -1,98 +1,84 @@
---- Slots inside nginx: what a client has so many of. Each is lent for a time, since who is killed
---- gives nothing back; who has it longer only lets another one begin.
+--- Limits inside nginx: so many at once, and the others wait in their order. A place is given back
+--- by itself after a time, since a thread that nginx ends gives nothing back.
 
 local core = require "clerk.machines.core"
 local phases = require "clerk.machines.nginx.phases"
 local threads = require "clerk.machines.nginx.threads"
 
-local nginx_slots = {}
+local Limit = {}
+Limit.__index = Limit
 
-function nginx_slots.new(count)
-  return { count = count, lent = 0, loans = {}, waiting = threads.new_line() }
+local limits = {}
+
+---@param count integer
+function limits.new(count)
+  return setmetatable({ free = count, end_times = {}, queue = {} }, Limit)
 end
 
-local function end_loan(slots, loan)
-  if slots.loans[loan] then
-    slots.loans[loan] = nil
-    slots.lent = slots.lent - 1
+local function release(limit, holder)
+  if limit.end_times[holder] then
+    limit.end_times[holder] = nil
+    limit.free = limit.free + 1
   end
 end
 
---- Ends those that are overdue; when the next one will be.
-local function collect_overdue(slots)
+--- Releases those whose time is over; returns when the next one's will be.
+local function release_overdue(limit)
   local next_end = math.huge
-  for loan in pairs(slots.loans) do
-    if loan.ends_at <= core.now() then
-      end_loan(slots, loan)
+  for holder, ends_at in pairs(limit.end_times) do
+    if ends_at <= core.now() then
+      release(limit, holder)
     else
-      next_end = math.min(next_end, loan.ends_at)
+      next_end = math.min(next_end, ends_at)
     end
   end
   return next_end
 end
 
-local function is_free(slots)
-  return slots.lent < slots.count
-end
-
-local function find_loan(slots)
-  local thread = coroutine.running()
-  for i, loan in ipairs(threads.request().loans) do
-    if loan.slots == slots and loan.thread == thread then
-      return loan, i
-    end
+local function wake_next(limit)
+  local waiter
+  repeat
+    waiter = table.remove(limit.queue, 1)
+  until not waiter or threads.is_in_use(waiter)
+  if waiter then
+    threads.wake(waiter)
   end
 end
 
---- Whether the running thread has a slot. Where nothing else runs, it needs none.
-function nginx_slots.has(slots)
-  return not phases.can_wait() or find_loan(slots) ~= nil
-end
-
-local function lend(slots, loan_ms)
-  local loan = { slots = slots, thread = coroutine.running(), ends_at = core.now() + loan_ms }
-  slots.loans[loan] = true
-  slots.lent = slots.lent + 1
-  table.insert(threads.request().loans, loan)
-end
-
-local function await_free(slots, wakes_at)
-  local next_end = collect_overdue(slots)
-  while not is_free(slots) and core.now() < wakes_at and not threads.is_cancelled() do
-    threads.wait(slots.waiting, function()
-      return is_free(slots)
-    end, math.min(wakes_at, next_end))
-    next_end = collect_overdue(slots)
+local function await_free(limit, wakes_at)
+  local next_end = release_overdue(limit)
+  while limit.free <= 0 and core.now() < wakes_at and not threads.is_cancelled() do
+    local waiter = threads.new_waiter()
+    table.insert(limit.queue, waiter)
+    threads.wait(waiter, math.min(wakes_at, next_end))
+    next_end = release_overdue(limit)
   end
 end
 
---- Takes a slot for so long, or waits for one until that time; false when it did not get any.
-function nginx_slots.take(slots, wakes_at, loan_ms)
+--- Takes a place for at most so long, or waits for one until that time. Where nothing else can run
+--- meanwhile, there is always one.
+---@return table|nil holder for `give`; nil when there was none in time
+function Limit:take(wakes_at, for_ms)
+  local holder = {}
   if not phases.can_wait() then
-    return true
-  elseif not is_free(slots) then
-    await_free(slots, wakes_at or math.huge)
+    return holder
+  elseif self.free <= 0 then
+    await_free(self, wakes_at or math.huge)
   end
-  if not is_free(slots) then
-    return false
+  if self.free <= 0 then
+    return nil
   elseif threads.is_cancelled() then
-    threads.wake_one(slots.waiting)
-    return false
+    wake_next(self)
+    return nil
   end
-  lend(slots, loan_ms)
-  return true
+  self.end_times[holder] = core.now() + for_ms
+  self.free = self.free - 1
+  return holder
 end
 
-function nginx_slots.give(slots)
-  local loan, i
-  if phases.can_wait() then
-    loan, i = find_loan(slots)
-  end
-  if loan then
-    table.remove(threads.request().loans, i)
-    end_loan(slots, loan)
-    threads.wake_one(slots.waiting)
-  end
+function Limit:give(holder)
+  release(self, holder)
+  wake_next(self)
 end
 
-return nginx_slots
+return limits

@@ -6,7 +6,7 @@ local errors = require "clerk.machines.errors"
 
 local phases = {}
 
---- Those in which nginx can serve others meanwhile.
+--- Phases in which nginx serves other requests meanwhile.
 local WAITING = {
   rewrite = true,
   server_rewrite = true,
@@ -18,13 +18,8 @@ local WAITING = {
   ssl_session_fetch = true,
 }
 
---- Those in which it serves nobody yet.
+--- Phases before nginx serves any request.
 local BLOCKING = { init = true, init_worker = true }
-
-local ngx = rawget(_G, "ngx")
-
---- Whether this Lua is nginx's, with the Lua module's interface.
-phases.is_nginx = type(ngx) == "table" and ngx.get_phase ~= nil and ngx.socket ~= nil
 
 function phases.can_wait()
   return WAITING[ngx.get_phase()] ~= nil and core.is_yieldable()
@@ -44,18 +39,19 @@ local function explain(what)
     .. "(ngx.timer.at)"):format(what, phase)
 end
 
---- Raises an ArgumentError that says where to do it instead.
+--- Raises an ArgumentError, which says where to do it instead, where Lua cannot wait.
 ---@param what string
----@param operation string|nil
-function phases.refuse(what, operation)
-  errors.refuse(explain(what), operation)
+function phases.check_wait(what)
+  if not phases.can_wait() then
+    errors.refuse(explain(what))
+  end
 end
 
---- Raises an ArgumentError where a call can neither wait nor block.
+--- Raises such an error where a call can neither wait nor block.
 ---@param operation string
 function phases.check_call(operation)
   if not phases.can_wait() and not phases.may_block() then
-    phases.refuse("the call", operation)
+    errors.refuse(explain "the call", operation)
   end
 end
 

@@ -1,114 +1,72 @@
---- How threads wait inside nginx, and for one another. nginx may end a request with all its threads
---- at any point, and tells them nothing. So what is known of them is kept in the request's ngx.ctx,
---- which ends with it.
+--- How tasks wait and go on inside nginx: as light threads of the request that spawns them, which
+--- nginx resumes. nginx may end a request and all its threads at any point, without notice: so what
+--- is known of them is kept in the request's ngx.ctx, which ends with the request.
 
 local core = require "clerk.machines.core"
+local errors = require "clerk.machines.errors"
 local phases = require "clerk.machines.nginx.phases"
 
--- Loaded at once: later a worker may not be allowed to read the file.
-local semaphores = phases.is_nginx and require "ngx.semaphore"
+-- Now, since later a worker may not be allowed to read the file. Outside nginx there is none.
+local semaphores = rawget(_G, "ngx") and require "ngx.semaphore"
 
 local threads = {}
 
 local KEY = "clerk.machines"
-local LONGEST_WAIT_MS = 3600 * 1000 -- a semaphore takes none without an end
+local LONGEST_WAIT_MS = 3600 * 1000 -- a semaphore does not wait without an end
 
---- What is known of the request that is served: its tasks by their threads, its loans, and who
---- waits for the end of a task.
-function threads.request()
+--- The current request's tasks by their threads, and the waiters for the end of any of them.
+local function current_request()
   local context = ngx.ctx
-  local state = context[KEY]
-  if not state then
-    state = { tasks = {}, loans = {}, waiting = {} }
-    context[KEY] = state
+  local request = context[KEY]
+  if not request then
+    request = { tasks = {}, waiters = {} }
+    context[KEY] = request
   end
-  return state
+  return request
 end
 
---- The task that runs, when this is its own thread and not one that it made.
-function threads.task()
-  return phases.can_wait() and threads.request().tasks[coroutine.running()] or nil
+--- The running task, if this is its own thread rather than one that it made.
+function threads.current()
+  return phases.can_wait() and current_request().tasks[coroutine.running()] or nil
 end
 
 function threads.is_cancelled()
-  local task = threads.task()
+  local task = threads.current()
   return task ~= nil and task.is_cancelled
-end
-
---- Keeps the error of the call that was cancelled with its task; see tasks.lua.
-function threads.note_error(err)
-  local task = threads.task()
-  if task and task.is_cancelled then
-    task.problem = task.problem or err
-  end
 end
 
 -- ---------------------------------------------------------------- waiting
 
---- Those who wait for something, first come first; each has a semaphore of its own. One that nobody
---- waits at any more belonged to a thread that was killed.
-function threads.new_line()
-  return {}
+function threads.new_waiter()
+  return { semaphore = semaphores.new(0), is_woken = false }
 end
 
-local function is_waited_at(semaphore)
-  return semaphore:count() < 0
+function threads.wake(waiter)
+  waiter.is_woken = true
+  waiter.semaphore:post(1)
 end
 
---- Wakes who is first; who it is for looks for himself whether he may go on.
-function threads.wake_one(line)
-  local semaphore
-  repeat
-    semaphore = table.remove(line, 1)
-  until not semaphore or is_waited_at(semaphore)
-  if semaphore then
-    semaphore:post(1)
-  end
-end
-
-function threads.wake_all(line)
-  while line[1] do
-    threads.wake_one(line)
-  end
-end
-
-local function leave(line, semaphore)
-  for i = #line, 1, -1 do
-    if line[i] == semaphore then
-      table.remove(line, i)
-    end
-  end
+--- Whether a thread waits with it: one that was killed does not any more.
+function threads.is_in_use(waiter)
+  return waiter.semaphore:count() < 0
 end
 
 local function time_left(wakes_at)
-  return wakes_at and math.min(wakes_at - core.now(), LONGEST_WAIT_MS) or LONGEST_WAIT_MS
+  return math.min(wakes_at and wakes_at - core.now() or math.huge, LONGEST_WAIT_MS)
 end
 
-local function wait_in(line, task, wait_ms)
-  local semaphore = semaphores.new(0)
-  task.waits_at = semaphore
-  table.insert(line, semaphore)
-  local is_woken = semaphore:wait(wait_ms / 1000)
-  task.waits_at = nil
-  if not is_woken or task.is_cancelled then
-    leave(line, semaphore)
+--- Waits until the waiter is woken, the time has come (core.now's; nil: it never does) or the
+--- running task is cancelled.
+function threads.wait(waiter, wakes_at)
+  local task = threads.current() or {}
+  task.waiter = waiter
+  while not waiter.is_woken and not task.is_cancelled and time_left(wakes_at) > 0 do
+    waiter.semaphore:wait(time_left(wakes_at) / 1000)
   end
+  task.waiter = nil
 end
 
---- Waits in a line until it is over, the time has come (core.now's; nil: none does) or the task
---- that runs is cancelled.
-function threads.wait(line, is_over, wakes_at)
-  local task = threads.task() or {}
-  while not is_over() and not task.is_cancelled and time_left(wakes_at) > 0 do
-    wait_in(line, task, time_left(wakes_at))
-  end
-end
-
-local function never()
-  return false
-end
-
---- Waits so many ms; false when the task is cancelled meanwhile.
+--- Waits so many ms. Returns false when the task is cancelled meanwhile.
 function threads.sleep(ms)
   local wakes_at = core.now() + ms
   if phases.may_block() then
@@ -116,54 +74,132 @@ function threads.sleep(ms)
       core.sleep(wakes_at - core.now())
     end
     return true
-  elseif not phases.can_wait() then
-    phases.refuse("the call")
   end
-  threads.wait(threads.new_line(), never, wakes_at)
+  phases.check_wait "the call"
+  threads.wait(threads.new_waiter(), wakes_at)
   return not threads.is_cancelled()
 end
 
---- Lets those run who were woken. (That ngx.sleep(0) would do so takes a patched nginx.)
-function threads.give_way()
+--- Lets the threads run that were woken. (With ngx.sleep(0) this takes a patched nginx.)
+local function give_way()
   if phases.can_wait() then
     ngx.sleep(0.001)
   end
 end
 
--- ---------------------------------------------------------------- light threads
-
-local function keep_end(child, ...)
-  child.is_over = true
-  threads.wake_all(child.waiting)
-  return ...
-end
-
-local function run_child(child, f, ...)
-  return keep_end(child, pcall(f, ...))
-end
-
-local function outcome_of(_, ok, ...)
-  if not ok then
-    error((...), 0)
-  end
-  return "done", ...
-end
-
---- Runs f(...) in a light thread, which is killed when it takes longer, or when the task that runs
---- is cancelled.
+--- Runs f(...) in a light thread, which is killed when it takes longer, or when the running task is
+--- cancelled.
 ---@return "done"|"timeout"|"cancelled" outcome
 ---@return any ... "done": what f returned
 function threads.within(limit_ms, f, ...)
-  local child = { waiting = threads.new_line(), is_over = false }
-  local thread = ngx.thread.spawn(run_child, child, f, ...)
-  threads.wait(child.waiting, function()
-    return child.is_over
-  end, core.now() + limit_ms)
-  if child.is_over then
-    return outcome_of(ngx.thread.wait(thread))
+  local waiter = threads.new_waiter()
+  local results
+  local thread = ngx.thread.spawn(function(...)
+    results = { pcall(f, ...) }
+    threads.wake(waiter)
+  end, ...)
+  threads.wait(waiter, core.now() + limit_ms)
+  if not results then
+    ngx.thread.kill(thread)
+    return threads.is_cancelled() and "cancelled" or "timeout"
+  elseif not results[1] then
+    error(results[2], 0)
   end
-  ngx.thread.kill(thread)
-  return threads.is_cancelled() and "cancelled" or "timeout"
+  return "done", results[2], results[3]
+end
+
+-- ---------------------------------------------------------------- a task's life
+
+--- A client's unfinished tasks, of all requests. Those of requests that nginx ended are collected.
+function threads.new_group()
+  return { tasks = setmetatable({}, { __mode = "k" }) }
+end
+
+local function run(task, finish, f, ...)
+  task.thread = coroutine.running()
+  task.request.tasks[task.thread] = task
+  finish(task, pcall(f, ...))
+end
+
+--- Runs finish(task, pcall(f, ...)) until it would wait.
+function threads.start(task, ...)
+  phases.check_wait "a task"
+  task.request = current_request()
+  task.group.tasks[task] = true
+  ngx.thread.spawn(run, task, ...)
+end
+
+--- A task has ended.
+function threads.forget(task)
+  local request = task.request
+  task.group.tasks[task] = nil
+  request.tasks[task.thread] = nil
+  local waiters = request.waiters
+  request.waiters = {}
+  for _, waiter in ipairs(waiters) do
+    threads.wake(waiter)
+  end
+end
+
+--- Cancels those of the tasks that are running; the wait that each is in raises.
+function threads.cancel(list)
+  for _, task in ipairs(list) do
+    task.is_cancelled = task.is_cancelled or task.status == "running"
+    if task.waiter then
+      task.waiter.semaphore:post(1)
+    end
+  end
+  if list[1] then
+    give_way()
+  end
+end
+
+--- Refuses to wait where nginx cannot, for another request's task, or for the running task itself.
+function threads.check_joinable(task)
+  phases.check_wait "a task's end"
+  if task.request ~= current_request() then
+    errors.refuse("the task is still running, and in another request, which may end without it")
+  elseif task == threads.current() then
+    errors.refuse("a task cannot wait for its own result")
+  end
+end
+
+-- ---------------------------------------------------------------- steps
+
+--- How many unfinished tasks of the group this request has.
+function threads.count(group)
+  local request, count = current_request(), 0
+  for task in pairs(group.tasks) do
+    count = count + (task.request == request and 1 or 0)
+  end
+  return count
+end
+
+local function await_any_end(wakes_at)
+  local waiter = threads.new_waiter()
+  table.insert(current_request().waiters, waiter)
+  threads.wait(waiter, wakes_at)
+end
+
+--- Lets tasks run; when the request has tasks of the group, until one has ended or for so long.
+function threads.step(wait_ms, group)
+  phases.check_wait "tasks"
+  give_way()
+  if threads.count(group) > 0 then
+    await_any_end(core.now() + wait_ms)
+  end
+end
+
+--- Waits until this request has no unfinished task of the group.
+function threads.run(group)
+  phases.check_wait "tasks"
+  while threads.count(group) > 0 do
+    await_any_end()
+  end
+end
+
+function threads.pollable()
+  errors.refuse("nginx resumes its tasks by itself: there is no descriptor for an event loop")
 end
 
 return threads

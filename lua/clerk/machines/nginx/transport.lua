@@ -1,5 +1,5 @@
---- The default transport inside nginx. Each call goes by the phase that it is made in: over
---- cosockets where nginx can serve others meanwhile, over libcurl where it serves nobody yet.
+--- The default transport inside nginx. The phase decides: cosockets where nginx serves other
+--- requests meanwhile, libcurl before it serves any.
 
 local cosocket = require "clerk.machines.nginx.cosocket"
 local libcurl = require "clerk.machines.loop.transport"
@@ -9,7 +9,7 @@ local threads = require "clerk.machines.nginx.threads"
 local Nginx = {}
 Nginx.__index = Nginx
 
---- Keeps no connection: init runs in the process of which the workers are forks.
+--- Keeps no connection: init runs in the process from which the workers are forked.
 local function send_blocking(self, request)
   local transport, problem = libcurl.new(self)
   if not transport then
@@ -20,7 +20,7 @@ local function send_blocking(self, request)
   return response, failure
 end
 
---- A task that is cancelled does not wait for its I/O, which is therefore another thread's.
+--- Does the I/O in a thread of its own, so that a cancelled task need not wait for it.
 local function run_in_task(exchange, limit_ms)
   local outcome, response, failure = threads.within(limit_ms, exchange.run, exchange)
   if outcome == "done" then
@@ -28,7 +28,7 @@ local function run_in_task(exchange, limit_ms)
   end
   exchange:close()
   local message = outcome == "cancelled" and "the task was cancelled"
-    or "no answer within the time allowed"
+    or "no response within the time allowed"
   return nil, { code = outcome, message = message, sent = exchange.sent }
 end
 
@@ -40,7 +40,7 @@ function Nginx:send(request)
     return send_blocking(self, request)
   end
   local exchange = cosocket.new(request, self.max_connections)
-  if not threads.task() then
+  if not threads.current() then
     return exchange:run()
   end
   return run_in_task(exchange, request.timeout_ms)

@@ -1,9 +1,9 @@
---- What `tostring` shows of results: who they are, and never a secret.
+--- The metatable of all results, with what `tostring` shows of them: an identity, and no secret.
 
 local core = require "clerk.machines.core"
 
 local Result = core.result
-local clean = core.clean -- not the module: Lua's registry keeps `Result` for good
+local clean = core.clean -- rather than the module, since Lua's registry keeps `Result` forever
 
 local function text(value)
   return type(value) == "string" and value or "?"
@@ -41,3 +41,5 @@ end
 function Result:__tostring()
   return clean(describe(self))
 end
+
+return Result
