@@ -1,4 +1,4 @@
--- The names of the members of each option that is a group, and of the groups within, in order.
+-- For each option that is a group, including nested groups: the sorted names of its members.
 
 local options = require "clerk.machines.options"
 
