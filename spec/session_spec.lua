@@ -14,14 +14,14 @@ local server = require "support.server"
 local quote = process.quote
 
 local LUA = jit and "luajit" or "lua5.4"
-local CALLS = tonumber(os.getenv "CLERK_SESSION_CALLS" or 20000)
+local CALLS = tonumber(os.getenv "CLERK_SESSION_CALLS" or 10000)
 local RUNNER = os.getenv "CLERK_SESSION_RUNNER" or ""
 local KEY = "sk_test_marked_key"
 
 -- Growth in KiB that means nothing: two bytes a call of allocated memory; of resident memory, pages
 -- that are used in part. Sanitizers and valgrind need more, and hide what they allocate.
 local IS_WATCHED = os.getenv "LD_PRELOAD" or RUNNER ~= ""
-local TOLERANCES = { resident = IS_WATCHED and 4096 or 1024, allocated = 32, lua = 32 }
+local TOLERANCES = { resident = IS_WATCHED and 4096 or 512, allocated = 16, lua = 16 }
 local CALLS_OVER_TLS = CALLS / 2 -- in about the same time
 
 local function run(prefix, sanitizer_options, script, ...)

@@ -1,7 +1,7 @@
--- Runs spec files by busted within the process that calls this: for nginx, where the specs of the
--- client and of its transport are to hold as well.
+-- Runs spec files with busted inside the calling process: for nginx, where the specs of the client
+-- and of its transport must pass too.
 
--- The runner would end the process, and end it with the count of what has failed.
+-- The runner would end the process, with the number of failures as its exit status.
 local function run(arguments)
   require("busted.compatibility").exit = function(status) error({ status = status }, 0) end
   arg = arguments -- luacheck: globals arg
@@ -9,7 +9,7 @@ local function run(arguments)
   if not ok and type(problem) ~= "table" then error(problem, 0) end
 end
 
----@param arguments string[] of busted
+---@param arguments string[] for busted
 ---@return string output
 return function(arguments)
   local path = os.tmpname()

@@ -1,5 +1,5 @@
---- A model of a server's list of machines that changes between requests, as a transport. What
---- happens follows from a seed, the same on every Lua.
+--- A transport that models a server whose list of machines changes between requests. A seed
+--- determines what happens, the same on every Lua.
 ---
 ---   local list = changing_list.new { seed = 1, count = 100, order_by = "-created_at" }
 ---   … machines.new { secret_key = "sk", transport = list } …
@@ -7,11 +7,11 @@
 ---
 --- Further options:
 ---
----   unrest      how likely the list changes before a request, 0 to 1
----   faults      how likely a request fails or gets an empty page, 0 to 1
----   spread      the number of different creation times: few of them make ties
----   yields      how often a request yields at most, before and after it reads the list
----   cap         how many rows a page has at most, whatever is asked for: a number, or "changing"
+---   unrest      the chance that the list changes before a request, 0 to 1
+---   faults      the chance that a request fails or gets an empty page, 0 to 1
+---   spread      the number of different creation times: a small number gives equal ones
+---   yields      how often a request yields at most, before and after reading the list
+---   cap         the largest number of rows in a page, whatever the limit: a number, or "changing"
 ---   total_count "right", "low", "high", "wrong", "absent" or "absurd". A page before the last one
 ---               never ends where a wrong total_count says: no client could notice that
 
@@ -204,7 +204,7 @@ local function total_count(list, last)
   return (',"total_count":%s'):format(total)
 end
 
---- How many rows are sent when so many are asked for.
+--- The number of rows that are sent for this limit.
 local function granted(list, limit)
   local cap = list.cap == "changing" and CAPS[list:random(#CAPS)] or list.cap
   return math.min(limit, cap or limit)
@@ -266,7 +266,7 @@ function List:now()
   return core.now() + (self.slept_ms or 0)
 end
 
--- ---------------------------------------------------------------- what must come
+-- ---------------------------------------------------------------- what must be found
 
 --- The IDs of the machines that have existed since the first request; by name, of those that have
 --- kept their names.

@@ -1,11 +1,11 @@
--- What is open in this process, or would be in a program that it starts.
+-- The file descriptors of this process, and those that a program it starts would inherit.
 
 local files = require "support.files"
 
 local descriptors = {}
 
---- What a program that this process starts sees in a directory. A file takes it: a pipe would be
---- one more descriptor, for as long as it pleases.
+--- What a program that this process starts sees in a directory. The output goes to a file, because
+--- a pipe would be one more descriptor.
 function descriptors.list_directory(directory)
   local path = os.tmpname()
   os.execute(("ls -l %s > %s"):format(directory, path))
@@ -14,7 +14,7 @@ function descriptors.list_directory(directory)
   return listing
 end
 
---- How many this process has, once all is collected that can be.
+--- The number of this process's descriptors after a full garbage collection.
 function descriptors.count()
   collectgarbage()
   collectgarbage()

@@ -1,7 +1,7 @@
 -- A name server on a free port of the loopback, for nginx's resolver: luajit dns_server.lua
 --
--- It says 127.0.0.1 for every name in .test, but for nowhere.test, which there is not, and
--- silent.test, of which it says nothing. Names have no IPv6 addresses. It ends with its parent.
+-- It answers 127.0.0.1 for every name in .test, except nowhere.test, which does not exist, and
+-- silent.test, which it does not answer. Names have no IPv6 addresses. It ends with its parent.
 
 local bit = require "bit"
 local uv = require "luv"
@@ -9,14 +9,14 @@ local uv = require "luv"
 local HEADER_BYTES = 12
 local TYPE_A = 1
 local RESPONSE, NO_ERROR, NO_SUCH_NAME = 0x8180, 0, 3
-local LOOPBACK = "\192\12\0\1\0\1\0\0\0\1\0\4\127\0\0\1" -- the question's name, for a second
+local LOOPBACK = "\192\12\0\1\0\1\0\0\0\1\0\4\127\0\0\1" -- the question's name, valid for a second
 local CHECK_MS = 1000
 
 local function number(value)
   return string.char(bit.rshift(value, 8), bit.band(value, 255))
 end
 
--- The question's name and type, and its bytes.
+-- The name and type in the question, and the question's bytes.
 local function parse(query)
   local labels, at = {}, HEADER_BYTES + 1
   local length = query:byte(at)

@@ -1,11 +1,11 @@
--- Fails the allocations of a scenario one by one and checks what comes of it; see memory_spec.lua.
+-- Fails the allocations of a scenario one by one and checks the outcome; see memory_spec.lua.
 --
 --   LD_PRELOAD=memory.so lua5.4 failing_memory.lua memory.so KIND STRIDE SCENARIO [NAME=VALUE …]
 --
--- KIND "lua" fails the state's memory, "c" that of the module, libcurl and cJSON, once libcurl is
--- initialised. There are two sweeps: in the first all allocations from the chosen one on fail, in
--- the second that one alone. Whatever fails, the scenario must be right or raise for want of
--- memory; right afterwards it must be right.
+-- KIND "lua" fails allocations of the Lua state, "c" those of the module, libcurl and cJSON after
+-- libcurl is initialised. There are two sweeps: in the first, all allocations from the chosen one
+-- on fail, in the second only that one. The scenario must then succeed or raise an out-of-memory
+-- error, and must succeed right afterwards.
 
 local library, kind, stride, name = arg[1], arg[2], tonumber(arg[3]), arg[4]
 local values = {}
@@ -22,32 +22,32 @@ if jit then jit.off() end -- traces do not survive it, even in programs without 
 local ALL = 2 ^ 30
 local ONE = kind == "lua" and not jit and 2 or 1 -- Lua 5.4 asks again, after a collection
 local GROWTH_MAX = 64 * 1024 -- of Lua's memory: tables of its own
-local PATIENCE_SECONDS = 5 -- with threads that resolve a name for nobody any more
+local PATIENCE_SECONDS = 5 -- for threads that still resolve a name after their transfer's end
 
 local function collect()
   collectgarbage()
   collectgarbage()
 end
 
--- Lua has other words for a want of stack.
-local WANTS_OF_MEMORY = {
+-- The last ones are Lua's messages when its stack cannot grow.
+local OUT_OF_MEMORY = {
   "not enough memory", "Out of memory", "stack overflow %(JSON%)", "too many %w+ to resume",
 }
 
--- libcurl does not always tell what it lacked; that it waited for what never came would be a fault.
-local function is_want_of_memory(problem)
+-- libcurl does not always say that it was out of memory; a timeout would be a bug.
+local function is_out_of_memory(problem)
   if machines.is_error(problem) then
     return kind == "c" and problem.type == "TransportError" and problem.code ~= "timeout"
   end
   if type(problem) ~= "string" then return false end
-  for _, words in ipairs(WANTS_OF_MEMORY) do
+  for _, words in ipairs(OUT_OF_MEMORY) do
     if problem:find(words) then return true end
   end
   return false
 end
 
--- A finalizer for whose call there is no memory is not called at all, as Lua has it: it must not be
--- its turn meanwhile.
+-- Lua skips a finalizer if it has no memory for the call, so no finalizer may be due during an
+-- attempt.
 local function attempt(...)
   collect()
   collectgarbage "stop"
@@ -62,7 +62,7 @@ local function sweep(run, step, count)
     local ok, problem = attempt(n, n + count - 1, run)
     if not ok then
       raised = raised + 1
-      assert(is_want_of_memory(problem), ("allocation %d: %s"):format(n, tostring(problem)))
+      assert(is_out_of_memory(problem), ("allocation %d: %s"):format(n, tostring(problem)))
     end
     local is_over = memory.asked() < n
     run()

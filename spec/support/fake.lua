@@ -1,4 +1,4 @@
---- A transport for specs: it answers from a list and remembers every request and every sleep.
+--- A transport for specs: it answers from a list and records every request and every sleep.
 
 local core = require "clerk.machines.core"
 local machines = require "clerk.machines"
@@ -12,15 +12,15 @@ function fake.answer(status, body, headers)
   return { status = status, headers = headers or {}, body = body or "" }
 end
 
---- In place of a response: the transport fails.
+--- A transport failure, to use instead of a response.
 function fake.failure(code, sent, message)
   return { failure = { code = code, sent = sent, message = message or "it failed" } }
 end
 
---- An answer that suits every operation.
+--- A response that every operation accepts.
 fake.ok = fake.answer(200, success())
 
---- Gives the answers in turn, the last one ever after.
+--- Returns the answers in turn, and then repeats the last one.
 function fake.new(answers)
   return setmetatable({ answers = answers, requests = {}, sleeps = {}, slept_ms = 0 }, fake)
 end
@@ -42,7 +42,7 @@ function fake:now()
   return core.now() + self.slept_ms
 end
 
---- A client over a new fake, and that fake.
+--- A client with a new fake transport, and that transport.
 function fake.client(answers, options)
   local settings = { secret_key = fake.secret_key, transport = fake.new(answers) }
   for name, value in pairs(options or {}) do settings[name] = value end

@@ -2,9 +2,9 @@
 --
 --   lua5.4 forking.lua MOMENT URL CA_FILE
 --
--- MOMENT is when: "required", the library was, and nothing else done; "made", a client was, and not
--- used; "under_way", a task is, on a connection that was used. The child ends as programs do: its
--- state is closed, and it exits.
+-- MOMENT is when it forks: "required", after require alone; "made", after a client was created but
+-- not used; "under_way", while a task is running on a used connection. The child ends as programs
+-- do: it closes its Lua state and exits.
 
 local machines = require "clerk.machines"
 local posix = require "support.posix"
@@ -19,7 +19,7 @@ local function get(client, id)
   assert(client:get(id).id == id)
 end
 
--- Blocking and in tasks, while the other side does the same.
+-- Blocking and in tasks, while the other process does the same.
 local function call(client, side)
   get(client, "mch_" .. side .. "1")
   local task = client:spawn(get, client, "mch_" .. side .. "2")

@@ -1,14 +1,14 @@
--- What the specs of tasks share: a server that answers by the ID in a request path, or else by the
--- name in its body, and steps until something holds.
+-- Helpers for specs of tasks: a server that acts by the ID in a request's path, or else by the name
+-- in its body, and functions that step until something is true.
 --
 --   mch_hang…    is never answered
---   mch_gate…    is answered once mch_open was asked for, on whichever connection
---   mch_slow…    takes a second
---   mch_flaky…   is answered 503 for once
---   mch_busy…    is answered 429 for once, with a Retry-After of one second
+--   mch_gate…    is answered after a request for mch_open on any connection
+--   mch_slow…    is answered after a second
+--   mch_flaky…   is answered 503 the first time
+--   mch_busy…    is answered 429 the first time, with a Retry-After of one second
 --   mch_closed…  is answered 429 with a Retry-After of 40 seconds
 --   mch_none…    is answered 404
---   all else     a success with that ID
+--   others       are a success with that ID
 
 local certificates = require "clerk.machines.emulator.certificates"
 local files = require "support.files"
@@ -52,12 +52,12 @@ local PATIENCE_STEPS = 1000
 
 local gate = { key = KEY }
 
---- A server of plain HTTP/1.1.
+--- Starts a server for plain HTTP/1.1.
 function gate.start()
   return server.start(HTTP_1)
 end
 
---- A server of HTTP/2 over TLS.
+--- Starts a server for HTTP/2 over TLS.
 function gate.start_http2()
   local made = certificates.new { hosts = { "127.0.0.1" } }
   local web = server.start(HTTP_2, {
@@ -72,7 +72,7 @@ function gate.stop_all()
   server.stop_all()
 end
 
---- The settings of a client of the server.
+--- The settings for a client of the server.
 function gate.settings(web, options)
   local settings = { secret_key = KEY, base_url = web:url "/v1", ca_file = web.ca_file }
   for name, value in pairs(options or {}) do settings[name] = value end
@@ -89,15 +89,15 @@ function gate.step_until(client, holds)
     if holds() then return end
     client:step(10)
   end
-  error("it does not come to hold", 2)
+  error("the condition did not become true", 2)
 end
 
---- Steps until so many requests have reached the server.
+--- Steps until `count` requests have reached the server.
 function gate.step_until_received(client, web, count)
   gate.step_until(client, function() return #web:requests() >= count end)
 end
 
---- A client's task, f(client, ...), once its request has reached the server.
+--- Spawns f(client, ...) and returns the task after its request has reached the server.
 function gate.spawn_and_await(web, client, f, ...)
   local count = #web:requests()
   local task = client:spawn(f, client, ...)
@@ -105,14 +105,14 @@ function gate.spawn_and_await(web, client, f, ...)
   return task
 end
 
---- What a task raises; it must have ended.
+--- The error of a task that has failed.
 function gate.failure_of(task)
   local ok, problem = pcall(task.result, task)
   assert(not ok, "the task has not failed")
   return problem
 end
 
---- The IDs that were asked for, in the order of their arrival.
+--- The requested IDs, in the order of their arrival.
 function gate.asked(web)
   local ids = {}
   for i, request in ipairs(web:requests()) do

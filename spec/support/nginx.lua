@@ -1,4 +1,4 @@
--- Runs Lua inside a real nginx for specs, in a directory of its own, on a socket of its own.
+-- Runs Lua inside a real nginx for specs, in its own directory, on its own socket.
 --
 --   local web = nginx.start { server = "location /x { … }", workers = 2 }
 --   web:run [[ return ngx.get_phase() ]]            --> "content"
@@ -7,8 +7,8 @@
 --   web:log()                                       --> nginx's error log so far
 --   after_each(nginx.stop_all)
 --
--- What is run may be in any phase where nginx.conf says run(): the code comes by a file, and what
--- it returns goes back by one. nginx's Lua is LuaJIT, so this is for specs that run on LuaJIT.
+-- The code runs in the phase where nginx.conf calls run(). It is passed in a file, and its results
+-- come back in one. nginx's Lua is LuaJIT, so this is for specs that run on LuaJIT.
 
 local files = require "support.files"
 local literal = require "support.literal"
@@ -18,14 +18,14 @@ local read, write = files.read, files.write
 
 local PATIENCE_POLLS = 6000
 
--- Debian's nginx, as installed or, so that no service starts, as unpacked by examples/setup.
+-- Debian's nginx, either installed or unpacked by examples/setup, so that no service starts.
 local UNPACKED = "build/nginx"
 
 local running = {}
 
 ---@class Nginx
 ---@field directory string
----@field count integer how many workers
+---@field count integer the number of workers
 local Nginx = {}
 Nginx.__index = Nginx
 
@@ -41,14 +41,14 @@ local function exists(path)
   return file ~= nil
 end
 
--- The paths of this process, which may begin in its working directory.
+-- The paths of this process made absolute.
 local function absolute(paths, directory)
   return (paths:gsub("[^;]+", function(path)
     return path:sub(1, 1) == "/" and path or directory .. "/" .. path
   end))
 end
 
--- What nginx calls as run(), in the phase that a spec is about.
+-- The function run(), which nginx calls in the phase that a spec is about.
 local RUNNER = [[
 local literal = require "support.literal"
 local directory = ...
@@ -148,13 +148,13 @@ function nginx.start(options)
   return self
 end
 
----Waits until a function tells true; fails with the error log when it never does.
+---Waits until a function returns true; fails with the error log when it never does.
 function Nginx:wait_until(what, is_so)
   for _ = 1, PATIENCE_POLLS do
     if is_so() then return end
     os.execute "sleep 0.01"
   end
-  error(("nginx: %s did not come to pass\n%s"):format(what, self:log()), 2)
+  error(("nginx: timed out waiting for %s\n%s"):format(what, self:log()), 2)
 end
 
 ---nginx's error log so far.
@@ -163,9 +163,9 @@ function Nginx:log()
   return read(self.directory .. "/error.log")
 end
 
----Asks by curl.
+---Sends a request with curl.
 ---@param path string
----@param socket string? another one than the server's, which then speaks TLS
+---@param socket string? a different socket, which speaks TLS
 ---@return string body
 ---@return integer status
 function Nginx:get(path, socket)
@@ -174,34 +174,34 @@ function Nginx:get(path, socket)
   return body, tonumber(status)
 end
 
----The command for that, with further arguments of curl's.
+---The command for that, with further arguments for curl.
 function Nginx:curl(path, socket, arguments)
   return ("curl -sk -w '\\n%%{http_code}' --unix-socket %s/%s %s %s"):format(
     self.directory, socket or "socket", arguments or "-m 60",
     process.quote((socket and "https" or "http") .. "://nginx" .. path))
 end
 
----Has run() run code, in what serves a path, and returns what that returned; raises as it did.
+---Runs code with run() in the location of a path, and returns or raises what the code did.
 ---@param code string
----@param values any its argument
+---@param values any the code's argument
 ---@param path string?
 ---@param socket string?
 function Nginx:run(code, values, path, socket)
   self:prepare(code, values)
   local curl = process.start(self:curl(path or "/run", socket))
   local results = { pcall(self.result, self) }
-  curl:stop() -- the request may go on, by threads that are left
+  curl:stop() -- the request may go on in remaining threads
   if not results[1] then error(results[2], 0) end
   return unpack(results, 2)
 end
 
----Leaves code for the next run().
+---Sets the code of the next run().
 function Nginx:prepare(code, values)
   write(self.directory .. "/values", "return " .. literal(values))
   write(self.directory .. "/code", code)
 end
 
----Waits for the end of run(), and returns what it returned; raises what it raised.
+---Waits for the end of run(), and returns or raises what it did.
 function Nginx:result()
   local path = self.directory .. "/result"
   self:wait_until("a result", function() return exists(path) end)
@@ -222,7 +222,7 @@ function Nginx:workers()
   return pids
 end
 
----Has the master read its configuration again, and waits until its workers are replaced.
+---Makes the master read its configuration again, and waits until its workers are replaced.
 function Nginx:reload()
   local old = {}
   for _, pid in ipairs(self:workers()) do old[pid] = true end
@@ -236,7 +236,7 @@ function Nginx:reload()
   end)
 end
 
----Stops it; its files are gone after that.
+---Stops it and removes its files.
 function Nginx:stop()
   if not running[self] then return end
   running[self] = nil

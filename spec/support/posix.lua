@@ -1,14 +1,14 @@
--- What a few specs need of the system and Lua does not offer: posix.c, compiled when it is asked
--- for (Debian's luaposix is not for Lua 5.4).
+-- System functions that some specs need and Lua lacks: posix.c, compiled when it is required
+-- (Debian's luaposix is not for Lua 5.4).
 --
 --   fork()                 --> pid of the child, 0 in the child
---   exit(status)           leaves at once: nothing is collected or flushed
---   wait(pid)              --> exit status of the child, or minus the signal that ended it
+--   exit(status)           exits at once: nothing is collected or flushed
+--   wait(pid)              --> the child's exit status, or minus the signal that ended it
 --   close(fd)
 --   setenv(name, value)    nil unsets
---   is_readable(fd, ms)    --> whether a descriptor is, or within so many ms
---   limit_descriptors(n)   --> how many descriptors this process could have before (RLIMIT_NOFILE)
---   allocated()            --> bytes that malloc has given away (glibc)
+--   is_readable(fd, ms)    --> whether a descriptor is readable, or becomes so within ms
+--   limit_descriptors(n)   --> the limit of this process before (RLIMIT_NOFILE)
+--   allocated()            --> bytes that are allocated with malloc (glibc)
 --   restore_sigpipe()      lets SIGPIPE end this process again, as it does by default
 
 local lua = rawget(_G, "jit") and "luajit" or "lua5.4"

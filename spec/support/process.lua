@@ -1,13 +1,13 @@
--- Runs commands for specs: in the background (start) or to their end (run).
+-- Runs commands for specs, in the background (start) or to their end (run).
 --
 --   local server = process.start("env PORT=0 some-server --flag", { errors = "/a/file" })
 --   server:read_line()           --> the next line it printed, nil at its end
 --   server:signal("TERM")
---   server:wait()                --> exit status, what it printed and was not read
---   server:stop()                --> asks it to end, then waits
+--   server:wait()                --> exit status, the rest of its output
+--   server:stop()                --> sends SIGTERM, then waits
 --   after_each(process.none_left)
 --
--- Each process leads a group of its own, so that what it starts is found and ended as well.
+-- Each process leads its own group, so that the processes it starts are found and ended too.
 
 local files = require "support.files"
 
@@ -40,7 +40,7 @@ local function is_running(pid)
   return file ~= nil
 end
 
--- Not asked by signal 0, which zombies receive too: whoever adopted them may never bury them.
+-- Not with signal 0, which also reaches zombies: their new parent may never wait for them.
 local function is_group_running(group)
   local found = false
   local listing = io.popen("cat /proc/[0-9]*/stat 2>/dev/null")
@@ -56,9 +56,9 @@ local function signal_group(group, name)
   os.execute(("kill -s %s -- -%d 2>/dev/null"):format(name, group))
 end
 
--- The inner shell tells its number and becomes the command; the outer one stays to keep the status
--- (LuaJIT's `close` does not tell it) and is kept from announcing how its child ended. A sanitizer
--- that was loaded into this process is not for its children.
+-- The inner shell prints its pid and becomes the command. The outer one stays to write the status
+-- (LuaJIT's `close` does not return it), and must not print how its child ended. A sanitizer that
+-- was loaded into this process is not for its children.
 local WRAPPER = "exec 3>&2 2>/dev/null; unset LD_PRELOAD; setsid sh -c %s; echo $? >%s"
 
 ---Starts a simple command (no `;`, no pipe, variables by `env`) in the background.
@@ -83,7 +83,7 @@ function Process:read_line()
   return self.pipe:read("*l")
 end
 
----Signals it and what it started.
+---Sends a signal to it and to the processes it started.
 ---@param name string "TERM", "INT", …
 function Process:signal(name)
   signal_group(self.pid, name)
@@ -100,7 +100,7 @@ local function ends_in_time(predicate, pid)
   return true
 end
 
--- Ends what is left of it; says what was wrong.
+-- Ends what is left of its group; returns what was wrong.
 local function end_group(self)
   local problem = not ends_in_time(is_running, self.pid) and "did not end: "
     or not ends_in_time(is_group_running, self.pid) and "left a process behind: "
@@ -110,9 +110,9 @@ local function end_group(self)
   end
 end
 
----Waits for its end; raises when it takes half a minute, or leaves a process behind.
+---Waits for its end; raises if that takes half a minute or a process is left behind.
 ---@return integer status
----@return string output what was left of its standard output
+---@return string output the rest of its standard output
 function Process:wait()
   if self.status then
     return self.status, ""
@@ -129,7 +129,7 @@ function Process:wait()
   return self.status, output
 end
 
----Asks it to end (SIGTERM) and waits; harmless when it has ended.
+---Sends SIGTERM and waits; does nothing if it has ended.
 ---@return integer status
 function Process:stop()
   if not self.status then
@@ -154,7 +154,7 @@ function process.run(command)
   return status, output, errors
 end
 
----The same for a command that must succeed: raises with all it said when it does not.
+---The same for a command that must succeed; raises with its whole output if it does not.
 ---@param command string
 ---@return string output
 function process.output_of(command)
@@ -163,7 +163,7 @@ function process.output_of(command)
   return output
 end
 
----For teardowns: raises when a started process is still running, after having killed it.
+---For teardowns: kills started processes that are still running, and raises if there were any.
 function process.none_left()
   local left = {}
   for each in pairs(unfinished) do

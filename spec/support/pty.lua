@@ -1,5 +1,5 @@
--- Runs a command in a terminal of its own, as a person does: reads what is on it and types. The
--- terminal is that of script (util-linux), and nothing is typed but what `type` says.
+-- Runs a command in its own terminal, as a person does: reads the screen and types. The terminal is
+-- that of script (util-linux), and only `type` types.
 --
 --   local screen = pty.start("env TERM=xterm some-command", { columns = 40 })
 --   screen:await "[y/N] "
@@ -13,7 +13,7 @@ local SECONDS = 20
 local pty = {}
 
 ---@class Pty
----@field text string all that came so far
+---@field text string the whole output so far
 local Pty = {}
 Pty.__index = Pty
 
@@ -29,12 +29,12 @@ function pty.start(command, options)
   local inner = ("stty cols %d rows 24; exec %s"):format(columns, command)
   local outer = ("exec timeout %d script -qec %s /dev/null <%s"):format(
     SECONDS, process.quote(inner), fifo)
-  local keyboard = assert(io.open(fifo, "r+b")) -- read, too, so as not to wait for a reader
+  local keyboard = assert(io.open(fifo, "r+b")) -- "r+": does not wait for a reader
   local started = process.start("sh -c " .. process.quote(outer))
   return setmetatable({ process = started, keyboard = keyboard, fifo = fifo, text = "" }, Pty)
 end
 
----Reads until this is on the terminal, or to the end.
+---Reads until this text appears, or to the end.
 ---@param expected string
 ---@return boolean
 function Pty:await(expected)
@@ -55,8 +55,8 @@ function Pty:type(keys)
 end
 
 ---Waits for the end.
----@return integer status 128 plus the signal's number, when one ended it
----@return string text all that came, with "\n" at the ends of lines
+---@return integer status 128 plus the signal's number if a signal ended it
+---@return string text the whole output, with "\n" as line end
 function Pty:finish()
   local rest = self.process.pipe:read("*a")
   self.keyboard:close()
@@ -64,7 +64,7 @@ function Pty:finish()
   return self.process:wait(), ((self.text .. rest):gsub("\r\n", "\n"))
 end
 
----What a person sees of a text in the end: no line that was erased, and no colours.
+---What a person finally sees of a text: without erased lines and colours.
 ---@param text string
 ---@return string
 function pty.visible(text)

@@ -1,13 +1,13 @@
--- A server that does to each connection what a spec tells it to, byte by byte; see server.lua.
+-- A server that does with each connection what a spec's script says, byte by byte; see server.lua.
 -- Runs under luajit: luajit raw_server.lua CONFIG, where CONFIG is a Lua file that returns
 --
 --   script   source of the body of a function(connection, shared, values, success)
 --   values   table of strings for the script
---   record   file to append what happens to, one Lua call a line
---   parent   process to outlive by a second at most
---   tls      { certificate, key (PEM), alpn (array of names)?, version? }, or nothing for plain TCP
+--   record   file to which events are appended, one Lua call a line
+--   parent   process after whose end the server ends too, within a second
+--   tls      { certificate, key (PEM), alpn (array of names)?, version? }, or nil for plain TCP
 --   deaf     true: let connections time out, as a host behind a silent firewall does
---   first    source of a script for the first connection, which then has no TLS; or nothing
+--   first    source of a script for the first connection, which then has no TLS; or nil
 --   address  to listen at, 127.0.0.1 by default
 
 local cqueues = require "cqueues"
@@ -34,14 +34,14 @@ local loop = cqueues.new()
 
 ---------------------------------------------------------------------------------------- record
 
--- A line is complete before the peer can know of what it tells.
+-- A line is complete before the peer can notice the event.
 local function record(event)
   local file = assert(io.open(config.record, "a"))
   file:write("event", literal(event), "\n")
   file:close()
 end
 
--- What a script does wrong is told to the spec when it stops the server.
+-- The spec gets a script's error when it stops the server.
 local function guard(work)
   local ok, problem = xpcall(work, debug.traceback)
   if not ok then record { kind = "error", message = tostring(problem) } end

@@ -1,4 +1,4 @@
--- Starts scripted servers for specs and tells what reached them. The server is a process of its own
+-- Starts scripted servers for specs and reports what reached them. The server is a separate process
 -- (raw_server.lua, which documents what a script can do), since the client under test may block.
 --
 --   local web = server.start [[
@@ -36,10 +36,10 @@ end
 ---@field certificate string PEM
 ---@field key string PEM
 ---@field alpn string[]?
----@field version "TLSv1"|"TLSv1.1"|"TLSv1.2"|nil the only one it speaks, however old; else any
+---@field version "TLSv1"|"TLSv1.1"|"TLSv1.2"|nil the only one it speaks; any by default
 
 ---@class ScriptedServerOptions
----@field tls ScriptedServerTls? plain TCP without
+---@field tls ScriptedServerTls? plain TCP by default
 ---@field values table<string, string>? for the script
 ---@field deaf boolean? never answers the SYN of a client
 ---@field first string? a script for the first connection, before any TLS
@@ -83,7 +83,7 @@ function Server:url(path)
   return ("%s://%s:%d%s"):format(self.scheme, self.host, self.port, path or "")
 end
 
--- All events so far; an unfinished last line is one that has not happened yet.
+-- All events so far; an unfinished last line does not count yet.
 function Server:events()
   local events = {}
   local file = assert(io.open(self.record, "rb"))
@@ -103,19 +103,19 @@ local function of_kind(self, kind)
   return found
 end
 
----The requests as received, in their order; see RawRequest in raw_server.lua.
+---The requests in the order of their arrival; see RawRequest in raw_server.lua.
 ---@return RawRequest[]
 function Server:requests()
   return of_kind(self, "request")
 end
 
----How many connections were accepted.
+---The number of accepted connections.
 ---@return integer
 function Server:connections()
   return #of_kind(self, "connection")
 end
 
----All that was recorded, as one string to search.
+---Everything that was recorded, as one string to search.
 ---@return string
 function Server:everything()
   local parts = {}
@@ -133,7 +133,7 @@ function Server:wait_for(kind, count)
     if #of_kind(self, kind) >= count then return end
     os.execute "sleep 0.01"
   end
-  error(("the server has not seen %d times: %s"):format(count, kind), 2)
+  error(("the server has not recorded %d events of kind %s"):format(count, kind), 2)
 end
 
 ---Waits until the server has received `count` requests.

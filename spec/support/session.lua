@@ -1,11 +1,11 @@
--- A long session at the emulator's server, in which now and then something goes wrong; see
+-- A long session with the emulator's server, in which faults happen now and then; see
 -- session_spec.lua.
 --
 --   lua5.4 session.lua URL KEY CALLS MANNER [CA_FILE]
 --
 -- MANNER is "blocking": one call after the other; or "tasks": ten at once, some of them cancelled
--- or left to the collector with their client. Prints ten lines, evenly spread: calls, descriptors,
--- resident memory, what malloc has given away and Lua's memory, in KiB.
+-- or left to the collector with their client. Prints ten lines at equal distances: calls,
+-- descriptors, and in KiB resident memory, memory allocated with malloc, and Lua's memory.
 
 local libcurl = require "clerk.machines.loop.transport"
 local machines = require "clerk.machines"
@@ -17,7 +17,7 @@ local FAULT_EVERY = 7 -- calls, and
 local CLIENT_EVERY = 50
 local AT_ONCE = 10
 
--- As the emulator takes them; `options` of the call that they strike.
+-- Faults for the emulator, and the `options` of the call that they hit.
 local FAULTS = {
   { script = '{"drop":true}' },
   { script = '{"drop":true,"applied":true}' },
@@ -35,7 +35,7 @@ local FAULTS = {
 
 -- ---------------------------------------------------------------- calls
 
-local known = {} -- IDs of machines that are there
+local known = {} -- IDs of machines that exist
 
 local function take_known()
   return table.remove(known, 1) or "mch_nobody"
@@ -123,7 +123,7 @@ local function spawn_some(client, first)
   return spawned
 end
 
--- Whose call a fault strikes, the server decides.
+-- Which call gets the fault depends on the server.
 local function check_ended(task)
   assert(task.status ~= "running")
   local ok, problem = pcall(task.result, task)
@@ -136,7 +136,7 @@ local function call_at_once(client, first)
   for _, task in ipairs(spawned) do check_ended(task) end
 end
 
--- ---------------------------------------------------------------- what it takes
+-- ---------------------------------------------------------------- what it uses
 
 local function first_match(path, pattern)
   local file = assert(io.open(path))
@@ -147,7 +147,7 @@ end
 
 local PID = first_match("/proc/self/stat", "^%d+")
 
--- By way of a file: a pipe would be one more.
+-- With a file, because a pipe would be one more descriptor.
 local function count_descriptors()
   local listing = os.tmpname()
   os.execute(("ls /proc/%s/fd >%s"):format(PID, listing))
@@ -157,7 +157,7 @@ local function count_descriptors()
 end
 
 local function report(calls)
-  if jit then jit.flush() end -- its traces are no leak
+  if jit then jit.flush() end -- its traces are not a leak
   collectgarbage()
   collectgarbage()
   local resident = first_match("/proc/self/status", "VmRSS:%s*(%d+)")
@@ -176,7 +176,7 @@ for n = manner.count, CALLS, manner.count do
   manner.call(client, n)
   if n % CLIENT_EVERY == 0 then
     manner.leave(client, n)
-    client = new_client() -- the other is left to the collector
+    client = new_client() -- the old one is left to the collector
   end
   if n % (CALLS / 10) == 0 then
     client:close()

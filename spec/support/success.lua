@@ -1,5 +1,5 @@
---- The body of a success, about a machine of that ID, that suits every operation. The scripts of
---- scripted servers can call it by the name `success`.
+--- The body of a success that every operation accepts, with this machine ID. The scripts of
+--- scripted servers can call it as `success`.
 ---@param id string? "mch_1" by default
 ---@return string
 return function(id)

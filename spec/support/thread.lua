@@ -1,5 +1,5 @@
--- What each state does in threads.c: all at once, over HTTP and in tasks there, over a fake, and
--- reading JSON.
+-- What each Lua state does in threads.c, at the same time: calls over HTTP, blocking and in tasks,
+-- calls over a fake transport, and reading JSON.
 
 local url, key, rounds = ...
 
@@ -42,4 +42,4 @@ end
 client:spawn(use)
 client:close()
 local left = machines.new { secret_key = key, base_url = url, max_connections = 2 }
-for _ = 1, 3 do left:spawn(left.list, left) end -- to the collector
+for _ = 1, 3 do left:spawn(left.list, left) end -- left to the collector
