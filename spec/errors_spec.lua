@@ -519,8 +519,8 @@ describe("the text of an error", function()
     for _, odd in ipairs { "[]", "null", "1", '"text"', "{}", '{"meta":5}', '{"meta":"a"}',
       '{"meta":{"param_name":5}}', '{"meta":[{"param_name":"a"}]}',
       '{"meta":{"param_name":""}}' } do
-      assert.equal("ClerkErrors: create: the API refused the request without saying why (422 unknown)",
-        refusal(odd))
+      assert.equal("ClerkErrors: create: the API refused the request without saying why "
+        .. "(422 unknown)", refusal(odd))
     end
   end)
 

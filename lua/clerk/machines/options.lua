@@ -340,11 +340,11 @@ local function add_path(api_url)
   return (api_url:gsub("^(%a+://[^/]+)/*$", "%1/v1"))
 end
 
---- Every option: `kind`, `min` and `max` say what is allowed, and `type` is its type for LuaLS if the
---- kind does not say it. `per_call`: a call may override it. `default` or, where that is not a value,
---- `default_text`, and `summary` are for the reference. `variable` is the environment variable that
---- `machines.new` falls back to, unless it is empty, after `adapt`. `refuse(value, context)` returns a
---- problem that depends on more than the value.
+--- Every option: `kind`, `min` and `max` say what is allowed, and `type` is its type for LuaLS if
+--- the kind does not say it. `per_call`: a call may override it. `default` or, where that is not a
+--- value, `default_text`, and `summary` are for the reference. `variable` is the environment variable
+--- that `machines.new` falls back to, unless it is empty, after `adapt`. `refuse(value, context)`
+--- returns a problem that depends on more than the value.
 local rows = table_of {
   {
     name = "secret_key",

@@ -223,7 +223,7 @@
 ---@class clerk.machines.emulator.Options
 ---@field secret_key? string The secret key that requests must have. Default: `"sk_test_emulator"`.
 ---@field clock? fun(): number Returns the time: Unix time in milliseconds. Default: the system's clock, which `sleep` moves forward.
----@field rate_limit? integer 1 to 9007199254740992. How many requests are allowed in ten seconds. Default: unlimited.
+---@field rate_limit? integer 1 to 1000000000. How many requests are allowed in ten seconds. Default: unlimited.
 
 ---@class clerk.machines.emulator.Fault
 ---@field operation? "list"|"create"|"get"|"update"|"delete"|"get_secret_key"|"rotate_secret_key"|"create_scope"|"delete_scope" The operation to strike. Default: any.
