@@ -905,6 +905,24 @@ describe("on_event", function()
     assert.is_true(is_spread(30000, events[4].wait_ms))
   end)
 
+  it("of a call is called in addition to the client's", function()
+    local seen = {}
+    local function note(name)
+      return function(event) table.insert(seen, name .. " " .. event.type) end
+    end
+    local client = fake.client({ fake.ok }, { on_event = note "client" })
+    client:get("mch_1", { on_event = note "call" })
+    assert.same({ "client attempt", "call attempt", "client answer", "call answer", "client end",
+      "call end" }, seen)
+    seen = {}
+    client:get "mch_1"
+    assert.same({ "client attempt", "client answer", "client end" }, seen)
+    client, seen = fake.client { fake.ok }, {}
+    for _ in client:pages({}, { on_event = note "call" }) do end
+    assert.equal("call attempt", seen[1])
+    assert.equal("ArgumentError", select(2, pcall(client.get, client, "m", { on_event = 1 })).type)
+  end)
+
   it("never sees a key, a header or a body", function()
     local body = '{"object":"machine_secret_key","secret":"ak_1234567890"}'
     local events = events_of({ fake.answer(503, body), fake.answer(200, body) }, function(client)

@@ -46,7 +46,7 @@ end
 
 --- Reports an event; `add(event, run, ...)` completes it.
 local function emit(run, event_type, add, ...)
-  local on_event = run.client.on_event
+  local on_event = run.settings.on_event
   if not on_event then
     return
   end

@@ -137,12 +137,11 @@ end
 local function source_of(self)
   return {
     client = self,
-    on_event = self.on_event,
     now = function()
       return call.now(self)
     end,
     check = function(params, call_options)
-      prepare(self, "list", 0, call_options, params)
+      return (prepare(self, "list", 0, call_options, params))
     end,
   }
 end
@@ -242,7 +241,6 @@ function client.new(given)
   local self = {
     settings = settings,
     secret_key = settings.secret_key,
-    on_event = settings.on_event,
     transport = settings.transport or accept(runtime.new_transport(settings)),
     connections = not settings.transport and runtime.new_limit(settings.max_connections) or nil,
     is_closed = false,

@@ -342,7 +342,7 @@ end
 
 --- Every option: `kind`, `min` and `max` say what is allowed, and `type` is its type for LuaLS if
 --- the kind does not say it. `per_call`: a call may override it. `default` or, where that is not a
---- value, `default_text`, and `summary` are for the reference. `variable` is the environment variable
+--- value, `default_text`, and `summary` are for the reference. `variable`: the environment variable
 --- that `machines.new` falls back to, unless it is empty, after `adapt`. `refuse(value, context)`
 --- returns a problem that depends on more than the value.
 local rows = table_of {
@@ -450,7 +450,9 @@ local rows = table_of {
     name = "on_event",
     kind = "function",
     type = "fun(event: clerk.machines.Event|clerk.machines.PageEvent)",
-    summary = "A function that is called with each event of each call.",
+    per_call = true,
+    summary = "A function that is called with each event of each call. A call's own function is "
+      .. "called in addition to the client's.",
   },
   {
     name = "allow_http",
@@ -544,6 +546,13 @@ function options.for_client(given)
   return prepare(settings)
 end
 
+local function both(first, second)
+  return first and function(event)
+    first(event)
+    second(event)
+  end or second
+end
+
 --- Checks the options of one call and adds those of its client.
 ---@param given table|nil
 ---@param settings table of the client
@@ -554,7 +563,13 @@ function options.for_call(given, settings)
     return settings
   end
   local merged, problem = resolve(per_call, given, settings)
-  return merged and prepare(merged), problem
+  if not merged then
+    return nil, problem
+  end
+  if merged.on_event ~= settings.on_event then
+    merged.on_event = both(settings.on_event, merged.on_event)
+  end
+  return prepare(merged)
 end
 
 return options

@@ -223,7 +223,7 @@ end
 -- ---------------------------------------------------------------- pages
 
 local function emit(listing, count)
-  local on_event = listing.source.on_event
+  local on_event = listing.on_event
   if on_event then
     on_event {
       type = "page",
@@ -362,10 +362,11 @@ end
 
 --- A listing is a pagination under way. This one returns the new machines of each request.
 local function new(source, given_params, given_options)
-  source.check(given_params, given_options)
+  local settings = source.check(given_params, given_options)
   local params = copy_params(given_params)
   local listing = {
     source = source,
+    on_event = settings.on_event,
     params = params,
     options = copy(given_options or {}),
     fetch = request,
@@ -432,8 +433,8 @@ local function prefetch(listing, concurrency)
 end
 
 -- ---------------------------------------------------------------- the interface
--- A source has the `client`, its `on_event` and its time `now()`; `check(params, options)` raises
--- what `client:list` would refuse.
+-- A source has the `client` and its time `now()`; `check(params, options)` returns the settings of
+-- such a `client:list`, or raises what that would refuse.
 
 function pages.each(source, params, given_options)
   local listing = new(source, params, given_options)

@@ -103,6 +103,7 @@
 ---@field deadline_ms? integer 1 to 2147483647. Time limit of the whole call with all attempts and waits, in milliseconds.
 ---@field retries? clerk.machines.Retries|false When and how to repeat a request: a table whose fields replace single defaults, or `false` to never repeat.
 ---@field headers? table<string, string> Headers to add to each request. `Authorization`, `Accept-Encoding` and headers that frame the message cannot be set.
+---@field on_event? fun(event: clerk.machines.Event|clerk.machines.PageEvent) A function that is called with each event of each call. A call's own function is called in addition to the client's.
 
 ---@class clerk.machines.Options: clerk.machines.CallOptions
 ---@field secret_key? string|fun(): string The instance's secret key (`sk_…`), or a function that returns it and is called for every attempt. Default: `$CLERK_SECRET_KEY`.
@@ -114,7 +115,6 @@
 ---@field ca_file? string PEM file of certificate authorities to trust in addition to the system's. Only with libcurl. Default: the system's authorities.
 ---@field proxy? string URL of an http, https or socks proxy. Only with libcurl. Default: `$https_proxy` and `$no_proxy`, as libcurl reads them.
 ---@field transport? clerk.machines.Transport An object that sends the requests instead. Default: libcurl; in nginx, cosockets.
----@field on_event? fun(event: clerk.machines.Event|clerk.machines.PageEvent) A function that is called with each event of each call.
 ---@field allow_http? boolean Whether to allow plain http to any host. Anyone on the network can then read the secret key. Default: `false`.
 ---@field check_bounds? boolean Whether to check the bounds of numbers and lengths before sending. If false, the API checks them; types and names are always checked here. Default: `true`.
 
