@@ -12,6 +12,8 @@ package.cpath = ("build/%s/?.so;"):format(jit and "luajit" or "lua5.4") .. packa
 
 local annotations = require "annotations"
 local core = require "clerk.machines.core"
+local emulator = require "clerk.machines.emulator"
+local faults = require "clerk.machines.emulator.faults"
 local options = require "clerk.machines.options"
 
 local PAGES = {
@@ -106,7 +108,6 @@ local LUA_TYPES = {
   headers = "table<string, string>",
   status_codes = "(integer|string)[]",
   transport = "clerk.machines.Transport",
-  ["function"] = "fun(event: clerk.machines.Event|clerk.machines.PageEvent)", -- on_event
 }
 
 local UNITS = { string = " characters", machine_ids = " elements" }
@@ -221,6 +222,17 @@ function generators.operation_methods()
   return paragraphs(map(core.operations, operation_method))
 end
 
+local function call_of(operation)
+  return code("client:" .. operation.name .. signature(arguments_of(operation)))
+end
+
+function generators.operation_list()
+  return markdown_table({ "method", "request" }, map(core.operations, function(operation)
+    local link = ("[%s](#%s)"):format(call_of(operation), operation.name)
+    return { link, code(operation.method .. " " .. operation.path) }
+  end))
+end
+
 local function parameter_row(row)
   return {
     code(row.name) .. (row.required and "" or ", optional"),
@@ -235,7 +247,7 @@ local function operation_section(operation)
     operation.may_answer_204 and ", or is a 204, which gives an empty table" or "")
   return paragraphs {
     "## " .. operation.name,
-    code("client:" .. operation.name .. signature(arguments_of(operation))),
+    call_of(operation),
     ("%s: `%s %s`"):format(operation.summary, operation.method, operation.path),
     markdown_table({ "parameter", "type", "bounds", "meaning" },
       map(operation.parameters, parameter_row)),
@@ -275,6 +287,15 @@ function generators.option_classes()
   return paragraphs(classes)
 end
 
+local OPTION_TABLES = {
+  ["emulator.Options"] = emulator.options,
+  ["emulator.Fault"] = faults.fields,
+}
+
+function generators.option_class(name)
+  return class(name, OPTION_TABLES[name])
+end
+
 local function option_row(row)
   return {
     code(row.name) .. (row.per_call and " †" or ""),
@@ -287,6 +308,10 @@ end
 
 local function option_table(rows)
   return markdown_table({ "option", "type", "default", "bounds", "meaning" }, map(rows, option_row))
+end
+
+function generators.option_table(name)
+  return option_table(OPTION_TABLES[name])
 end
 
 function generators.options()
@@ -363,7 +388,7 @@ local function safe_type(position, kind)
   if kind:find "^fun" then
     return ("(%s, %s?)?"):format(kind, ERROR)
   elseif position == 1 then
-    return kind:gsub("%.Task$", ".SafeTask") .. "?"
+    return kind .. "?"
   end
   return kind:gsub("%?$", "|nil") .. "|" .. ERROR
 end
@@ -383,11 +408,12 @@ local function safe_returns(returns)
 end
 
 function generators.safe_methods(class_name, _, types)
-  return paragraphs(map(annotations.methods(types, class_name), function(method)
+  local text = paragraphs(map(annotations.methods(types, class_name), function(method)
     return method.comment:gsub("%-%-%-@return [^\n]+\n", "")
       .. table.concat(safe_returns(method.returns), "\n")
       .. ("\nfunction Safe%s:%s%s end"):format(class_name, method.name, method.arguments)
   end))
+  return (text:gsub("%.Task%f[%W]", ".SafeTask"))
 end
 
 -- ---------------------------------------------------------------- files

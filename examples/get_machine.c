@@ -1,14 +1,15 @@
 /*
-** Gets a machine, without Lua: the core builds the request, judges the answers and tells what to
-** try again; the libcurl transport moves the bytes; cJSON reads the body. From the checkout:
+** Gets a machine in C, without Lua: the core builds the request, reads the response and says
+** whether to try again; the libcurl transport moves the bytes; cJSON reads the body. From the
+** checkout:
 **
 **   cc -Isrc/core -Isrc/curl -o get_machine examples/get_machine.c \
 **     src/core/[!v]*.c src/curl/[a-z]*.c \
 **     $(pkg-config --cflags --libs libcurl libcjson) -lm -pthread
 **   CLERK_SECRET_KEY=sk_test_… ./get_machine mch_…
 **
-** (All sources except those for Lua and the version.) CLERK_API_URL may name another API, such as the
-** one that `bin/clerk-machines emulate` prints. Exit status: 0 done, 1 failed, 2 misused.
+** (All sources except those for Lua and the version.) CLERK_API_URL may name another API, such as
+** the URL that `bin/clerk-machines emulate` prints. Exit status: 0 done, 1 failed, 2 wrong usage.
 */
 #include <cjson/cJSON.h>
 #include <inttypes.h>
@@ -28,12 +29,12 @@ static int refuse(const char *message) {
   return MISUSED;
 }
 
-static int give_up_without_memory(void) {
-  fputs("get_machine: not enough memory\n", stderr);
+static int fail_for_memory(void) {
+  fputs("get_machine: out of memory\n", stderr);
   return FAILED;
 }
 
-/* ------------------------------------------------------------------ what the core leaves to us */
+/* ------------------------------------------------------------------ what the core does not do */
 
 static int64_t now_ms(void) {
   struct timespec now;
@@ -46,7 +47,7 @@ static void sleep_ms(int64_t ms) {
   nanosleep(&wait, NULL);
 }
 
-/* In [0, 1): so that clients that failed together do not come back together. */
+/* In [0, 1): clients that failed together do not retry together. */
 static double random_fraction(void) {
   uint32_t bits;
   return getentropy(&bits, sizeof bits) == 0 ? bits / 4294967296.0 : 0.5;
@@ -58,7 +59,7 @@ static clerk_text text_of(const char *string) {
 
 /* ------------------------------------------------------------------ the request */
 
-/* Checks everything before anything is sent. Whatever comes of it, the request is to be freed. */
+/* Checks everything before anything is sent. The caller frees the request, also after a failure. */
 static clerk_status build_request(clerk_request *request, const clerk_operation *operation,
                                   const char *machine_id, const char *base_url, const char *key,
                                   clerk_problem *problem) {
@@ -78,7 +79,7 @@ typedef struct connections {
   clerk_curl curl;
 } connections;
 
-/* Sends the request and waits for its end. Whatever comes of it, the transfer is to be ended. */
+/* Sends the request and waits for its end. The caller ends the transfer, also after a failure. */
 static clerk_status send_request(connections *kept, clerk_transfer *transfer,
                                  const clerk_request *request) {
   const clerk_curl_request how = {.method = request->method,
@@ -97,9 +98,9 @@ static clerk_status send_request(connections *kept, clerk_transfer *transfer,
   return status;
 }
 
-/* ------------------------------------------------------------------ the answer */
+/* ------------------------------------------------------------------ the response */
 
-/* Copies a header's value, cut to fit; empty when the answer has no such header. */
+/* Copies a header's value, cut to fit; empty when the response has no such header. */
 static void copy_header(clerk_transfer *transfer, const char *wanted, char *out, size_t size) {
   clerk_text name;
   clerk_text value;
@@ -135,7 +136,7 @@ static const char *string_of(const cJSON *object, const char *name) {
   return string ? string : "?";
 }
 
-/* NULL when memory runs out, and for what cJSON refuses and the core reads: lone surrogates. */
+/* NULL when out of memory, or for a lone surrogate, which the core accepts and cJSON does not. */
 static cJSON *read_body(const clerk_transfer *transfer) {
   return cJSON_ParseWithLength(transfer->body.bytes, transfer->body.length);
 }
@@ -143,7 +144,7 @@ static cJSON *read_body(const clerk_transfer *transfer) {
 static int show_machine(const clerk_transfer *transfer) {
   cJSON *machine = read_body(transfer);
   if (!machine) {
-    fputs("get_machine: cannot read the answer\n", stderr);
+    fputs("get_machine: cannot read the response\n", stderr);
     return FAILED;
   }
   printf("%s %s\n", string_of(machine, "id"), string_of(machine, "name"));
@@ -185,7 +186,7 @@ static clerk_retry_policy usual_policy(void) {
   return policy;
 }
 
-/* One attempt; shows what came of it and sets the verdict on it. */
+/* Makes one attempt, prints its outcome and sets the verdict. */
 static int try_once(connections *kept, const clerk_request *request, clerk_retry *retry,
                     clerk_verdict *verdict) {
   clerk_transfer transfer = {0};
@@ -197,7 +198,7 @@ static int try_once(connections *kept, const clerk_request *request, clerk_retry
     result = verdict->outcome == CLERK_DONE ? show_machine(&transfer)
                                             : show_problem(&transfer, &attempt);
   } else {
-    result = give_up_without_memory();
+    result = fail_for_memory();
   }
   clerk_transfer_end(&transfer);
   return result;
@@ -223,7 +224,7 @@ static const char *environment(const char *name, const char *otherwise) {
   return value && *value ? value : otherwise;
 }
 
-/* In Clerk's tools CLERK_API_URL is the root of a host: then "/v1" is added. False: it is too long. */
+/* Adds "/v1" to a URL without a path, as Clerk's tools do. Returns false if it is too long. */
 static bool choose_base_url(char *base_url, size_t size) {
   const char *api_url = environment("CLERK_API_URL", "https://api.clerk.com");
   const char *host = strstr(api_url, "://");
@@ -248,7 +249,7 @@ int main(int argc, char **argv) {
   if (status == CLERK_OK && !(kept.loop = clerk_loop_new())) status = CLERK_NO_MEMORY;
   if (status == CLERK_OK) status = clerk_curl_init(&kept.curl, kept.loop, &options, &problem);
   int result = status == CLERK_REFUSED     ? refuse(problem.message)
-               : status == CLERK_NO_MEMORY ? give_up_without_memory()
+               : status == CLERK_NO_MEMORY ? fail_for_memory()
                                            : call(&kept, &request, operation);
   clerk_curl_close(&kept.curl);
   clerk_loop_release(kept.loop);

@@ -1,34 +1,17 @@
--- Calls under way in a loop of luv, which ticks meanwhile. From the checkout, built for lua5.4:
+-- Calls in a luv loop: they run while the loop's own work goes on. From the checkout, built for
+-- lua5.4, with the key of an instance in CLERK_SECRET_KEY:
 --
 --   LUA_PATH="lua/?.lua;lua/?/init.lua;;" LUA_CPATH="build/lua5.4/?.so;;" lua5.4 examples/luv.lua
 --
--- with the key in CLERK_SECRET_KEY; it deletes the machines that it makes.
+-- It deletes the machines that it makes.
 
 local machines = require "clerk.machines"
 local uv = require "luv"
 
---- Has luv's loop step the client while it has tasks. Call what this returns after each spawn that
---- is not made inside a task. One for each Lua state: luv watches a descriptor only once.
-local function attach(client)
-  local poll, timer = uv.new_poll((client:pollable())), uv.new_timer()
-  local function step()
-    poll:stop()
-    timer:stop()
-    if client:step(0) > 0 then
-      local _, ms = client:pollable()
-      poll:start("r", step)
-      if ms then
-        timer:start(math.max(ms, 1), 0, step) -- not 0: the loop's own work comes in between
-      end
-    end
-  end
-  return step
-end
-
 local client = machines.new()
-local step = attach(client)
+require("clerk.machines.adapters.luv").attach(client)
 
--- The loop's own work, which does not keep it from ending.
+-- The loop's own work, which does not keep the loop running.
 local ticks = 0
 local ticker = uv.new_timer()
 ticker:start(10, 10, function()
@@ -44,20 +27,15 @@ local function visit(name)
 end
 
 local tasks = {}
-local function send(name)
-  tasks[#tasks + 1] = client:spawn(visit, name)
-  step()
+for i, name in ipairs { "gateway", "worker", "reporter" } do
+  tasks[i] = client:spawn(visit, name)
 end
-
-for _, name in ipairs { "gateway", "worker", "reporter" } do
-  send(name)
-end
-uv.new_timer():start(1000, 0, function() -- the client may have had nothing to do for a while
-  send "latecomer"
+uv.new_timer():start(1000, 0, function() -- any callback may start a task
+  tasks[#tasks + 1] = client:spawn(visit, "latecomer")
 end)
-uv.run()
+uv.run() -- returns when all tasks have ended
 
 for _, task in ipairs(tasks) do
-  task:result() -- raises what went wrong in it
+  task:result() -- raises the task's error, if it failed
 end
 client:close()

@@ -1,5 +1,5 @@
--- All nine operations, an error and a retry, told as they happen. examples/run starts it against an
--- emulator, examples/run --live against the real API; it touches only machines that it made itself.
+-- All nine operations, an error and a retry, printed as they happen. examples/run starts it against
+-- an emulator, examples/run --live against the real API. It changes only machines that it created.
 
 local machines = require "clerk.machines"
 
@@ -25,16 +25,16 @@ local client = machines.new {
   end,
 }
 
-local made = {}
+local created = {}
 
 local function create(params)
   local machine = client:create(params)
-  made[#made + 1] = machine.id
+  created[#created + 1] = machine.id
   return machine
 end
 
-local function tell_the_story()
-  step("create", "two machines; each answer holds the machine's secret key, shown only now")
+local function show_all()
+  step("create", "two machines; each result has the machine's secret key")
   local worker = create { name = "quickstart worker", default_token_ttl = 600 }
   local gateway = create { name = "quickstart gateway", scoped_machines = { worker.id } }
   show("worker", worker)
@@ -51,30 +51,30 @@ local function tell_the_story()
   show("renamed", renamed)
   show("attempts", update.attempts)
 
-  step("list", "a page, newest first; `query` looks into names")
+  step("list", "a page, newest first; `query` searches names")
   local page = client:list { limit = 10, query = "quickstart", order_by = "-created_at" }
   for _, each in ipairs(page.data) do
     show("", each)
   end
-  show("in all", page.total_count)
+  show("total", page.total_count)
 
   step("get_secret_key", "the key is a field of the result; `tostring` hides it")
   local key = client:get_secret_key(worker.id)
   show("result", key)
-  show("same as at first", key.secret == worker.secret_key)
+  show("as in create", key.secret == worker.secret_key)
 
   step("rotate_secret_key", "a new key; the old one stays valid for an hour")
   local rotated = client:rotate_secret_key(worker.id, { previous_token_ttl = 3600 })
-  show("another key", rotated.secret ~= key.secret)
+  show("is a new key", rotated.secret ~= key.secret)
 
-  step("create_scope", "the worker may call the gateway as well")
+  step("create_scope", "lets the worker call the gateway")
   show("scope", client:create_scope(worker.id, { to_machine_id = gateway.id }))
 
-  step("delete_scope", "and now it may not")
+  step("delete_scope", "and takes that back")
   show("scope", client:delete_scope(worker.id, gateway.id))
 
-  step("an error", "is a table: look at its fields, or print it")
-  local _, err = pcall(client.get, client, "mch_of_nobody")
+  step("an error", "is a table: read its fields, or print it")
+  local _, err = pcall(client.get, client, "mch_missing")
   show("type, status", err.type .. ", " .. err.status)
   show("code", err.code)
   show("printed", err)
@@ -84,14 +84,14 @@ local function tell_the_story()
   show("printed", mistake)
 
   step("delete", "a machine and every scope that names it")
-  while made[1] do
-    show("", client:delete(table.remove(made)))
+  while created[1] do
+    show("", client:delete(table.remove(created)))
   end
 end
 
-local ok, problem = pcall(tell_the_story)
+local ok, problem = pcall(show_all)
 if not ok then
-  for _, id in ipairs(made) do
+  for _, id in ipairs(created) do
     pcall(client.delete, client, id)
   end
   io.stderr:write("\n", tostring(problem), "\n")

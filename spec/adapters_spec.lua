@@ -278,6 +278,34 @@ describe("In a loop of cqueues", function()
     client:close()
   end)
 
+  it("a coroutine that waits for something that is not a task is refused", function()
+    local client = gate.client(gate.start())
+    local attachment = for_cqueues.attach(client, cqueues.new())
+    for _, value in ipairs { 1, "task", {} } do
+      local ok, err = pcall(attachment.await, attachment, value)
+      assert.is_false(ok)
+      assert.equal("await needs a task, got " .. type(value), err.message)
+    end
+    client:close()
+  end)
+
+  it("a coroutine that waits for a task goes on when the client is closed", function()
+    local client, loop = gate.client(gate.start()), cqueues.new()
+    local attachment = for_cqueues.attach(client, loop)
+    local err
+    loop:wrap(function()
+      err = select(2, pcall(function()
+        attachment:await(client:spawn(client.get, client, "mch_hang"))
+      end))
+    end)
+    loop:wrap(function()
+      cqueues.sleep(0.05)
+      client:close()
+    end)
+    assert(loop:loop(PATIENCE_S))
+    assert.equal("cancelled", err.code)
+  end)
+
   it("attach takes the loop that runs, unless it is given one", function()
     local client, loop = gate.client(gate.start()), cqueues.new()
     local machine
@@ -303,7 +331,8 @@ describe("In a loop of cqueues", function()
   end)
 end)
 
-if rawget(_G, "jit") then -- Neovim's Lua
+-- Neovim is LuaJIT, and knows no sanitizers.
+if rawget(_G, "jit") and not os.getenv "LD_PRELOAD" then
   describe("Attached to Neovim's loop", function()
     after_each(function()
       gate.stop_all()

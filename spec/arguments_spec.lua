@@ -7,13 +7,13 @@ local unpack = table.unpack or unpack
 local null = machines.null
 local nan, inf = 0 / 0, math.huge
 
--- Never to be seen in a message.
+-- Must never appear in a message.
 local secret = "hunter2hunter2"
 
 local operations = {}
 for _, operation in ipairs(core.operations) do operations[operation.name] = operation end
 
--- What an operation needs beside its IDs; nothing where it takes no table.
+-- What an operation needs in addition to its IDs; nil if it takes no table.
 local good_params = {
   list = {},
   create = { name = "a" },
@@ -45,7 +45,7 @@ local function arguments_of(operation)
   return arguments, #arguments
 end
 
---- Calls an operation with good arguments, save that `name` is `value`.
+--- Calls an operation with good arguments, except that `name` is `value`.
 local function call_with(client, operation, name, value)
   local arguments, count = arguments_of(operation)
   local position = 0
@@ -79,7 +79,7 @@ local function refused(name, call)
   return err
 end
 
---- The same for a call of an operation; the transport and the key must not be asked.
+--- The same for a call of an operation, which must use neither the transport nor the key.
 local function call_refused(name, operation_name, call, options)
   local settings = { secret_key = function() error "asked for the key" end }
   for option, value in pairs(options or {}) do settings[option] = value end
@@ -111,7 +111,7 @@ local function with_hole()
   return { "mch_1", nil, "mch_3" }
 end
 
--- name of the fault, value
+-- name of the mistake, value
 local bad_ids = {
   { "an empty string", "" }, { "one dot", "." }, { "two dots", ".." }, { "a NUL", "mch\0_1" },
   { "a leading NUL", "\0" }, { "a newline", "mch_1\n" }, { "a carriage return", "\rmch_1" },
@@ -159,7 +159,7 @@ for _, operation in ipairs(core.operations) do
   local name = operation.name
 
   describe(name, function()
-    it("is accepted with what it needs", function()
+    it("is accepted with its required arguments", function()
       accepted(function(client) call_with(client, operation) end)
     end)
 
@@ -219,7 +219,7 @@ for _, operation in ipairs(core.operations) do
       end
     end)
 
-    it("is refused with an option that no call has, by its name", function()
+    it("is refused with an option that calls do not have, by its name", function()
       for _, option in ipairs { "timeout", "Timeout_ms", "secret_key", "transport", "on_event",
         "user_agent", "api_version", "check_bounds", "allow_http", "max_response_bytes",
         "connect_timeout_ms", "limit", "name" } do
@@ -255,7 +255,7 @@ for _, operation in ipairs(core.operations) do
       end
     end)
 
-    it("is refused with a key that is no string", function()
+    it("is refused with a key that is not a string", function()
       for _, key in ipairs { 1, 1.5, true, print } do
         local arguments, count = arguments_of(operation)
         arguments[count][key] = secret
@@ -306,7 +306,7 @@ describe("the bounds of", function()
       end
     end)
 
-    it(case[1] .. "'s " .. parameter .. " are not passed", function()
+    it(case[1] .. "'s " .. parameter .. " are enforced", function()
       for _, value in ipairs(case[4]) do
         call_refused(parameter, case[1], function(client)
           call_with(client, operation, parameter, value)
@@ -314,7 +314,7 @@ describe("the bounds of", function()
       end
     end)
 
-    it(case[1] .. "'s " .. parameter .. " are left to the server when told so", function()
+    it(case[1] .. "'s " .. parameter .. " can be left to the server", function()
       for _, value in ipairs(case[4]) do
         accepted(function(client) call_with(client, operation, parameter, value) end,
           { check_bounds = false })
@@ -339,7 +339,7 @@ describe("the bounds of", function()
       { check_bounds = false })
   end)
 
-  it("are told in the message, with both edges", function()
+  it("are in the message, both of them", function()
     local err = call_refused("limit", "list", function(client) client:list { limit = 501 } end)
     assert.truthy(err.message:find("1", 1, true) and err.message:find("500", 1, true))
     err = call_refused("name", "create", function(client) client:create { name = "" } end)
@@ -391,7 +391,7 @@ describe("scoped_machines", function()
 end)
 
 describe("a refused argument", function()
-  it("is named before the others are looked at", function()
+  it("is reported before later ones are checked", function()
     call_refused("machine_id", "update", function(client) client:update("", { name = "" }) end)
     call_refused("other_machine_id", "delete_scope", function(client)
       client:delete_scope("mch_1", "..")
@@ -404,7 +404,7 @@ describe("a refused argument", function()
     end)
   end)
 
-  it("tells what was expected and what came", function()
+  it("says what was expected and what was given", function()
     local err = call_refused("limit", "list", function(client) client:list { limit = "10" } end)
     assert.truthy(err.message:find("integer", 1, true))
     err = call_refused("name", "create", function(client) client:create { name = 5 } end)
@@ -417,7 +417,7 @@ describe("a refused argument", function()
     call_refused("order_by", "list", function(client) client:list { order_by = secret } end)
   end)
 
-  it("bears the file and line of the call", function()
+  it("has the file and line of the call", function()
     local client = fake.client { fake.ok }
     local here = debug.getinfo(1, "Sl")
     local function where(lines)
@@ -451,7 +451,7 @@ describe("a refused argument", function()
     assert.equal(where(27), err.where)
   end)
 
-  it("bears the place within a coroutine too", function()
+  it("has the file and line inside a coroutine too", function()
     local client = fake.client { fake.ok }
     local here = debug.getinfo(1, "Sl")
     local thread = coroutine.create(function()
@@ -461,7 +461,7 @@ describe("a refused argument", function()
     assert.equal(("%s:%d"):format(here.short_src, here.currentline + 2), err.where)
   end)
 
-  it("shows the place and the operation in its text, on one line", function()
+  it("shows the file, line and operation in its text, on one line", function()
     local client = fake.client { fake.ok }
     local err = refused("machine_id", function()
       client:get("")
@@ -517,7 +517,7 @@ describe("the caller's tables", function()
     assert.same(before, options)
   end)
 
-  it("may change after machines.new without effect on the client", function()
+  it("can change after machines.new without effect on the client", function()
     local options = {
       secret_key = "k", transport = fake.new { fake.ok }, headers = { ["X-A"] = "1" },
       base_url = "https://a.test",
@@ -546,7 +546,7 @@ local new_options = {
   { "user_agent", { "mine/1 (x; y)" }, { 1, true, {}, "a\r\nb", "a\nb", "a\0b" } },
   { "max_connections", { 1, 32, 1000 }, { 0, -1, 1.5, nan, inf, "32", true, {} } },
   { "max_response_bytes", { 1, 2 ^ 31, 2 ^ 32 }, { 0, -1, 1.5, nan, inf, "1", true, {} } },
-  -- A transport of the caller's own cannot honour these two, whatever their value.
+  -- The caller's own transport cannot follow these two, whatever their value.
   { "ca_file", {}, { "/etc/ca.pem", 1, true, {}, print } },
   { "proxy", {}, { "http://127.0.0.1:1", 1, true, {}, print } },
   { "transport", {}, { "x", 1, true, print, null, {}, { send = 1 },
@@ -562,11 +562,11 @@ local function describe_options(options, check, accept)
   for _, case in ipairs(options) do
     local option = case[1]
     if #case[2] > 0 then
-      it("accept a fitting " .. option, function()
+      it("accept a valid " .. option, function()
         for _, value in ipairs(case[2]) do accept(option, value) end
       end)
     end
-    it("refuse an unfitting " .. option, function()
+    it("refuse an invalid " .. option, function()
       for _, value in ipairs(case[3]) do check(option, value) end
     end)
   end
@@ -595,7 +595,7 @@ describe("the options of machines.new", function()
     end
   end)
 
-  it("must hold a key when the environment has none", function()
+  it("must contain a key when the environment has none", function()
     local getenv = os.getenv
     finally(function() os.getenv = getenv end) -- luacheck: ignore 122
     for _, value in ipairs { false, "", secret .. "\n" } do
@@ -621,13 +621,13 @@ describe("an unknown name", function()
     timeout_mss = "timeout_ms",
   }
   for name, nearest in pairs(suggestions) do
-    it("of an option comes with the nearest one: " .. name, function()
+    it("of an option is reported with the nearest one: " .. name, function()
       assert.equal(('unknown option "%s"; did you mean "%s"?'):format(name, nearest),
         message_of(machines.new, { secret_key = "k", [name] = 1 }))
     end)
   end
 
-  it("of an option within another is shown whole, and so is the nearest one", function()
+  it("of an option within another is shown with its group, and so is the nearest one", function()
     local wrong = {
       { { retires = {} }, "retires", "retries" },
       { { retries = { stratgy = "none" } }, "retries.stratgy", "retries.strategy" },
@@ -644,7 +644,7 @@ describe("an unknown name", function()
     end
   end)
 
-  it("of a parameter comes with the nearest one of that operation", function()
+  it("of a parameter is reported with the nearest one of that operation", function()
     local client = fake.client { fake.ok }
     assert.equal('unknown parameter "nmae" of create; did you mean "name"?',
       message_of(client.create, client, { nmae = "a" }))
@@ -654,7 +654,7 @@ describe("an unknown name", function()
       message_of(client.create_scope, client, "mch_1", { to_machine = "mch_2" }))
   end)
 
-  it("comes without one where none is near", function()
+  it("is reported alone if no name is near", function()
     for _, name in ipairs { "x", "", "foo", "api_key", "verbose", ("timeout_ms"):rep(9) } do
       assert.equal(('unknown option "%s"'):format(name),
         message_of(machines.new, { secret_key = "k", [name] = 1 }))
@@ -664,7 +664,7 @@ describe("an unknown name", function()
       message_of(client.update, client, "mch_1", { machine_id = "mch_2" }))
   end)
 
-  it("that is an option of machines.new tells a call so", function()
+  it("that is an option of machines.new is reported as such to a call", function()
     local client = fake.client { fake.ok }
     for _, name in ipairs { "secret_key", "proxy", "max_connections" } do
       assert.equal(('option "%s" can only be given to machines.new'):format(name),
@@ -702,7 +702,7 @@ describe("of several problems", function()
     refused_first("secret_key", { timeout_ms = 0, base_url = "x" })
   end)
 
-  it("an option that the transport cannot honour has its place", function()
+  it("an option that the transport cannot follow is reported in the same order", function()
     local transport = fake.new { fake.ok }
     refused_first("user_agent", { secret_key = "k", transport = transport, proxy = "http://a.test",
       ca_file = "/x", user_agent = 1 })
@@ -849,7 +849,7 @@ describe("base_url", function()
     end)
   end
 
-  it("may be plain http to anywhere when that is allowed", function()
+  it("may be plain http to any host with allow_http", function()
     for _, url in ipairs { "http://a.test", "http://10.0.0.1:8080/v1", "https://a.test" } do
       accept(url, { allow_http = true })
     end
@@ -871,7 +871,7 @@ describe("the environment", function()
     for _, name in ipairs(VARIABLES) do posix.setenv(name, before[name]) end
   end)
 
-  --- The only request of a client that is made with these options.
+  --- The only request of a client that was created with these options.
   local function request_with(options, of_call)
     local transport = fake.new { fake.ok }
     options.secret_key = options.secret_key or "k"
@@ -892,13 +892,13 @@ describe("the environment", function()
     [""] = "https://api.clerk.com/v1/machines",
   }
   for value, url in pairs(urls) do
-    it(("names the API, as the root of a host or with a path: %q"):format(value), function()
+    it(("sets the API's URL, as a host's root or with a path: %q"):format(value), function()
       posix.setenv("CLERK_API_URL", value)
       assert.equal(url, request_with({}).url)
     end)
   end
 
-  it("names no API where a base_url is given, to which no path is added", function()
+  it("does not replace a base_url, to which no path is added", function()
     for _, value in ipairs { "https://a.test", "nonsense" } do
       posix.setenv("CLERK_API_URL", value)
       assert.equal("https://b.test/machines", request_with({ base_url = "https://b.test" }).url)
@@ -908,7 +908,7 @@ describe("the environment", function()
     assert.equal("https://a.test/v1/machines", request_with({}, { timeout_ms = 1 }).url)
   end)
 
-  it("is named where its value is refused, which is not shown", function()
+  it("is named when its value is refused, and the value is not shown", function()
     for _, value in ipairs { "api.clerk.com", "http://api.clerk.com", "https://" .. secret .. "@a",
       "https://a.test/?" .. secret, "https://a.test\n", "https://", " ", "/v1" } do
       posix.setenv("CLERK_API_URL", value)
@@ -919,18 +919,18 @@ describe("the environment", function()
     refused("secret_key (from CLERK_SECRET_KEY) must not", function() machines.new() end)
   end)
 
-  it("is not named where an option that is given is refused", function()
+  it("is not named when the option itself is refused", function()
     posix.setenv("CLERK_API_URL", "https://a.test")
     local err = new_refused("base_url", { base_url = "x" })
     assert.falsy(err.message:find("CLERK_API_URL", 1, true))
   end)
 
-  it("allows plain http where allow_http does", function()
+  it("allows plain http with allow_http", function()
     posix.setenv("CLERK_API_URL", "http://a.test")
     assert.equal("http://a.test/v1/machines", request_with({ allow_http = true }).url)
   end)
 
-  it("has the key, unless it is empty", function()
+  it("sets the key, unless it is empty", function()
     posix.setenv("CLERK_SECRET_KEY", "sk_test_environment")
     local transport = fake.new { fake.ok }
     machines.new({ transport = transport }):list()
@@ -949,7 +949,7 @@ describe("headers", function()
     assert.truthy(err.message:lower():find(name:lower(), 1, true))
   end
 
-  it("may have any token as name and any text as value", function()
+  it("can have any token as name and any text as value", function()
     accepted(function(client)
       client:list(nil, {
         headers = {
@@ -968,7 +968,7 @@ describe("headers", function()
     end)
   end
 
-  it("may not have a name that is no string", function()
+  it("may not have a name that is not a string", function()
     for _, name in ipairs { 1, true, print } do refuse("", { [name] = "1" }) end
   end)
 
@@ -980,14 +980,14 @@ describe("headers", function()
     end)
   end
 
-  it("may not have a value that is no string", function()
+  it("may not have a value that is not a string", function()
     for _, value in ipairs { true, {}, print, null, 1 } do refuse("X-A", { ["X-A"] = value }) end
     refuse("", { ["X\r\nA"] = true })
   end)
 
   for _, name in ipairs { "Authorization", "Accept-Encoding", "Content-Length",
     "Transfer-Encoding", "Host", "Connection", "Expect", "Proxy-Authorization" } do
-    it("may not set " .. name .. ", however it is spelt", function()
+    it("may not set " .. name .. " in any spelling", function()
       for _, spelling in ipairs { name, name:lower(), name:upper() } do
         refuse(name, { [spelling] = secret })
       end
@@ -1027,10 +1027,10 @@ describe("retries", function()
     } },
   }
   for _, field in ipairs(fields) do
-    it("accept a fitting " .. field[1], function()
+    it("accept a valid " .. field[1], function()
       for _, value in ipairs(field[2]) do accept { [field[1]] = value } end
     end)
-    it("refuse an unfitting " .. field[1], function()
+    it("refuse an invalid " .. field[1], function()
       for _, value in ipairs(field[3]) do refuse(field[1], { [field[1]] = value }) end
     end)
   end
@@ -1042,10 +1042,10 @@ describe("retries", function()
     { "max_elapsed_time", { 0, 1, 3600000 }, { -1, nan, inf, "500", true, {} } },
   }
   for _, field in ipairs(intervals) do
-    it("accept a fitting backoff." .. field[1], function()
+    it("accept a valid backoff." .. field[1], function()
       for _, value in ipairs(field[2]) do accept { backoff = { [field[1]] = value } } end
     end)
-    it("refuse an unfitting backoff." .. field[1], function()
+    it("refuse an invalid backoff." .. field[1], function()
       for _, value in ipairs(field[3]) do refuse(field[1], { backoff = { [field[1]] = value } }) end
     end)
   end
@@ -1070,14 +1070,14 @@ describe("a closed client", function()
     end
   end)
 
-  it("may be closed again", function()
+  it("can be closed again", function()
     local client = fake.client { fake.ok }
     client:list()
     client:close()
     client:close()
   end)
 
-  it("has not closed the transport that it was given, and may be closed again", function()
+  it("has not closed the caller's transport, and can be closed again", function()
     local transport = fake.new { fake.ok }
     function transport.close() error "the transport is the caller's" end
     local client = fake.client({}, { transport = transport })
@@ -1087,7 +1087,7 @@ describe("a closed client", function()
     assert.equal("mch_1", other:get("mch_1").id)
   end)
 
-  it("that was collected has not closed the transport that it was given", function()
+  it("that was collected has not closed the caller's transport", function()
     local is_closed = false
     local transport = fake.new { fake.ok }
     function transport.close() is_closed = true end
@@ -1106,7 +1106,7 @@ describe("a closed client", function()
   end)
 
   if _VERSION ~= "Lua 5.1" then
-    it("is what the end of its scope leaves", function()
+    it("is the result of leaving the scope of a <close> variable", function()
       local client = fake.client { fake.ok }
       getmetatable(client).__close(client)
       refused("closed", function() client:list() end)

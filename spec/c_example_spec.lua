@@ -1,4 +1,4 @@
--- The C example: compiled as its header says, run against the emulator as a C programmer would.
+-- The C example: compiled as its header says, and run against the emulator.
 
 local process = require "support.process"
 
@@ -69,20 +69,20 @@ describe("examples/get_machine.c", function()
     assert.same({ 0, machine_id .. " worker\n", "" }, { status, output, errors })
   end)
 
-  it("tells the API's error", function()
+  it("prints the API's error", function()
     local status, output, errors = get(UNKNOWN)
     assert.same({ 1, "" }, { status, output })
     assert.equal("get_machine: 404 machine_not_found: Machine not found\n", errors)
   end)
 
-  it("tries again after an answer that may pass, as long as it asks for", function()
+  it("retries after a 503, waiting as long as Retry-After asks", function()
     fault '{"operation":"get","status":503,"retry_after":1}'
     local status, output, errors = get(machine_id)
     assert.same({ 0, machine_id .. " worker\n" }, { status, output })
     assert.matches("^get_machine: 503 .-\nget_machine: trying again in 1000 ms\n$", errors)
   end)
 
-  it("tries again after a lost connection", function()
+  it("retries after a lost connection", function()
     fault '{"operation":"get","drop":true}'
     local status, output, errors = get(machine_id)
     assert.same({ 0, machine_id .. " worker\n" }, { status, output })
@@ -90,7 +90,7 @@ describe("examples/get_machine.c", function()
       errors)
   end)
 
-  it("tells an answer that is none of the API's", function()
+  it("reports a response that is not the API's", function()
     fault '{"operation":"get","status":200,"body":"<html>","content_type":"text/html"}'
     local status, output, errors = get(machine_id)
     assert.same({ 1, "", "get_machine: 200 invalid_json\n" }, { status, output, errors })
@@ -108,7 +108,7 @@ describe("examples/get_machine.c", function()
     assert.matches("^get_machine: base_url must be https", errors)
   end)
 
-  it("takes the root of a host for the API's address, as all of Clerk's tools do", function()
+  it("accepts a host's root as the API's address, like all of Clerk's tools", function()
     local root = url:match "^(.*)/v1$"
     for _, address in ipairs { root, root .. "/", url .. "/" } do
       local status, output = get(machine_id, "CLERK_API_URL=" .. address)
@@ -126,7 +126,7 @@ describe("examples/get_machine.c", function()
     assert.same({ 2, "get_machine: usage: get_machine MACHINE_ID\n" }, { status, errors })
   end)
 
-  it("leaks nothing and reads nothing amiss, whatever happens", function()
+  it("leaks nothing and reads no invalid memory", function()
     fault '{"operation":"get","status":503,"retry_after":0,"body":""}'
     assert.equal(0, (get(machine_id, nil, VALGRIND)))
     assert.equal(1, (get(UNKNOWN, nil, VALGRIND)))

@@ -1,22 +1,16 @@
--- The loop that drives a call: what users' functions and transports may do to it at any point.
+-- One call through its attempts: what the caller's functions and transports may do in the middle.
 
 local core = require "clerk.machines.core"
+local error_of = require "support.error_of"
 local fake = require "support.fake"
 local machines = require "clerk.machines"
-local server = require "support.server"
 
 local function busy(seconds)
   return fake.answer(429, "", { ["retry-after"] = seconds })
 end
 
-local function error_of(f, ...)
-  local ok, err = pcall(f, ...)
-  assert.is_false(ok)
-  return err
-end
-
 describe("A transport", function()
-  it("may make the strings of its response as they are asked for", function()
+  it("may create the strings of its response only when they are read", function()
     local function lazy(values)
       return setmetatable({}, { __index = function(_, name)
         local value = values[name]
@@ -39,7 +33,7 @@ describe("A transport", function()
     assert.equal("the reason is long enough", err.message)
   end)
 
-  it("may answer with any status of three digits", function()
+  it("may return any status of three digits", function()
     local client = fake.client { fake.answer(600, "odd") }
     local err = error_of(client.get, client, "mch_1")
     assert.equal("SDKError", err.type)
@@ -48,12 +42,12 @@ describe("A transport", function()
   end)
 end)
 
-describe("A method refuses, by name, what is no client of this Lua state:", function()
+describe("A method refuses, by name, what is not a client of this Lua state:", function()
   local client = fake.client {}
   local methods = { "spawn", "step", "run", "pollable", "each", "pages", "collect", "close" }
   for _, operation in ipairs(core.operations) do table.insert(methods, operation.name) end
 
-  -- Of a client that another state made, a host can hand over no more than a pointer.
+  -- Of a client from another Lua state, a host can pass on only a pointer.
   local others = { ["nothing"] = false, ["a table"] = {}, ["a pointer"] = core.null }
 
   for what, other in pairs(others) do
@@ -66,7 +60,7 @@ describe("A method refuses, by name, what is no client of this Lua state:", func
     end
   end
 
-  it("a transport's parts as well", function()
+  it("including the parts of a transport", function()
     for _, made in ipairs { core.loop, core.curl { max_connections = 1 } } do
       for _, method in pairs(getmetatable(made)) do
         if type(method) == "function" then
@@ -89,20 +83,20 @@ describe("A client that is closed while a call is under way", function()
     assert.equal(0, #transport.requests)
   end)
 
-  it("does not try again", function()
+  it("makes no further attempt", function()
     local client, transport = fake.client { fake.answer(503) }
     function transport.sleep() client:close() end
     assert.equal("cancelled", error_of(client.get, client, "mch_1").code)
     assert.equal(1, #transport.requests)
   end)
 
-  it("tells that the method needs a colon", function()
+  it("says that close needs a colon", function()
     assert.equal("ArgumentError", error_of(fake.client({ fake.ok }).close).type)
   end)
 end)
 
 describe("A deadline", function()
-  it("that passed before the request was made lets nothing be sent", function()
+  it("that passes before the request is built lets nothing be sent", function()
     local client, transport = fake.client({ fake.ok }, {
       deadline_ms = 5,
       secret_key = function()
@@ -119,7 +113,7 @@ describe("A deadline", function()
 end)
 
 describe("The pause after a 429", function()
-  it("holds even when on_event raises at the answer", function()
+  it("holds even when on_event raises at the response", function()
     local raises = true
     local client, transport = fake.client({ busy "30", fake.ok }, { on_event = function(event)
       if raises and event.type == "answer" then error "mine" end
@@ -130,7 +124,7 @@ describe("The pause after a 429", function()
     assert.equal(1, #transport.sleeps)
   end)
 
-  it("is waited out to its end when it grows meanwhile", function()
+  it("is waited for to its end even when it grows in between", function()
     local client, transport = fake.client { busy "1", busy "3", fake.ok }
     local slept = 0
     function transport.sleep(_, ms)
@@ -142,7 +136,7 @@ describe("The pause after a 429", function()
     assert.equal(4, #transport.requests)
   end)
 
-  it("is a minute at most, whatever the server asks for", function()
+  it("is at most a minute, whatever the server asks for", function()
     local client, transport = fake.client({ busy "9999999999", fake.ok }, {
       retries = { backoff = { max_elapsed_time = 2 ^ 31 - 1 } },
     })
@@ -151,7 +145,7 @@ describe("The pause after a 429", function()
     assert.is_true(transport.sleeps[1] <= 61000)
   end)
 
-  it("is told by events that name the URL, and by an end when it is too long", function()
+  it("is reported by a wait event with the URL, and ends a call that it is too long for", function()
     local events = {}
     local client = fake.client({ busy "30", fake.ok }, { on_event = function(event)
       events[#events + 1] = event
@@ -174,7 +168,7 @@ describe("The pause after a 429", function()
 end)
 
 describe("A key that is refused at a later attempt", function()
-  it("does not hide that an earlier one may have been applied", function()
+  it("does not hide that an earlier attempt may have been applied", function()
     local calls = 0
     local client = fake.client({ fake.failure("timeout", true) }, {
       secret_key = function()
@@ -189,32 +183,8 @@ describe("A key that is refused at a later attempt", function()
   end)
 end)
 
-describe("A call that is interrupted", function()
-  after_each(server.stop_all)
-
-  it("is not carried out by the next one", function()
-    local web = server.start [[
-      for request in connection:requests() do
-        connection:answer(200, '{"id":"mch_1"}')
-      end
-    ]]
-    local client = machines.new { secret_key = "sk_test", base_url = web:url "/v1" }
-    client:get "mch_1"
-    local loop = core.loop
-    core.loop = setmetatable({}, { __index = function(_, name)
-      if name == "step" then error("interrupted", 0) end
-      return function(_, ...) return loop[name](loop, ...) end
-    end })
-    local problem = error_of(client.create, client, { name = "a" })
-    core.loop = loop
-    assert.equal("interrupted", problem)
-    client:get "mch_1"
-    for _, request in ipairs(web:requests()) do assert.matches("^GET ", request.line) end
-  end)
-end)
-
 describe("A bundled library", function()
-  it("still tells its errors, if not where they come from", function()
+  it("still reports errors, though not where they come from", function()
     local path = package.searchpath and assert(package.searchpath("clerk.machines.errors",
       package.path)) or "lua/clerk/machines/errors.lua"
     local file = assert(io.open(path))
@@ -227,7 +197,7 @@ describe("A bundled library", function()
   end)
 end)
 
-describe("A proxy that is none", function()
+describe("A malformed proxy", function()
   it("is refused at once, without showing its password", function()
     for _, proxy in ipairs { "http://user:hunter2@host:99999", "ftp://user:hunter2@host",
       "http://", "://" } do
@@ -238,14 +208,14 @@ describe("A proxy that is none", function()
     end
   end)
 
-  it("is not one without a scheme", function()
+  it("needs no scheme", function()
     machines.new({ secret_key = "sk_test", proxy = "127.0.0.1:3128" }):close()
     machines.new({ secret_key = "sk_test", proxy = "socks5h://127.0.0.1:1080" }):close()
   end)
 end)
 
 describe("A parameter's name", function()
-  it("is compared to its end, past a NUL byte", function()
+  it("is compared as a whole, past a NUL byte", function()
     local client, transport = fake.client { fake.ok }
     local err = error_of(client.create, client, { name = "a", ["default_token_ttl\0"] = 5 })
     assert.equal("ArgumentError", err.type)

@@ -1,4 +1,4 @@
--- Clients that are collected while their tasks are under way.
+-- Clients that the garbage collector takes while their tasks are running.
 
 local descriptors = require "support.descriptors"
 local gate = require "support.gate"
@@ -8,10 +8,10 @@ local spawn_and_await = gate.spawn_and_await
 --- Retries that wait long enough to be collected in.
 local PATIENT = { backoff = { initial_interval = 30000, max_elapsed_time = 100000 } }
 
-describe("A task that is kept", function()
+describe("A task that is still referenced", function()
   after_each(gate.stop_all)
 
-  it("does not keep those that slept beside it, nor those beside them", function()
+  it("does not keep other tasks alive that slept at the same time", function()
     local client = gate.client(gate.start(), {
       retries = { backoff = { initial_interval = 5, max_interval = 5 } },
     })
@@ -103,7 +103,7 @@ describe("A client that is collected", function()
     end)
   end
 
-  it("does so over HTTP/2", function()
+  it("takes its tasks with it over HTTP/2", function()
     local web = gate.start_http2()
     gate.client(web):step()
     local before = descriptors.count()
@@ -114,7 +114,7 @@ describe("A client that is collected", function()
     assert.equal(before, descriptors.count())
   end)
 
-  it("does not resume its tasks once more, though their time has come", function()
+  it("does not resume its tasks once more, even if their wait is over", function()
     local web = gate.start()
     local other = gate.client(web)
     local turns, events = 0, 0
@@ -136,7 +136,7 @@ describe("A client that is collected", function()
     assert.equal(1, turns)
   end)
 
-  it("is not while somebody has a task that uses it", function()
+  it("is kept by a task that uses it", function()
     local web = gate.start()
     local function spawn()
       local client = gate.client(web)
@@ -149,7 +149,7 @@ describe("A client that is collected", function()
     assert.equal("mch_1", task:result().id)
   end)
 
-  it("is not while somebody has a task of it", function()
+  it("is kept by a task of its own", function()
     local web = gate.start()
     local other = gate.client(web)
     local function spawn()
@@ -161,8 +161,8 @@ describe("A client that is collected", function()
     assert.equal("mch_1", task:result().id)
   end)
 
-  for name, count in pairs { ["the room"] = 1, ["a place in the queue"] = 2 } do
-    it("does not take what its tasks have of another client, " .. name, function()
+  for name, count in pairs { ["a connection"] = 1, ["a place in the queue"] = 2 } do
+    it("gives back what its tasks hold of another client: " .. name, function()
       local web = gate.start()
       local other = gate.client(web, { max_connections = 1 })
       outlive(web, {}, function(client)
@@ -173,7 +173,7 @@ describe("A client that is collected", function()
     end)
   end
 
-  it("is when it was used inside a coroutine that is gone", function()
+  it("is collected although it was used in a coroutine that is gone", function()
     local web = gate.start()
     assert.is_nil(outlive(web, {}, function(client)
       return client:spawn(function()
@@ -187,7 +187,7 @@ end)
 describe("A safe client that is collected", function()
   after_each(gate.stop_all)
 
-  it("leaves behind an iterator that still works", function()
+  it("leaves an iterator that still works", function()
     local safe = require "clerk.machines.safe"
     local emulator = require "clerk.machines.emulator"
     local client = safe.new { secret_key = "sk_test_emulator", transport = emulator.new() }

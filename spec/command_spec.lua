@@ -8,7 +8,7 @@ local LUA = jit and "luajit" or "lua5.4"
 describe("clerk-machines", function()
   local root, scratch, program
 
-  -- Without any variable of the environment but PATH.
+  -- With no environment variable but PATH.
   local function bare(arguments, variables)
     return ("env -i PATH=%s %s %s %s"):format(
       quote(os.getenv("PATH")), variables or "", program, arguments)
@@ -44,7 +44,7 @@ describe("clerk-machines", function()
     shell("rm -r " .. scratch)
   end)
 
-  -- A checkout of its own, with these builds.
+  -- A separate checkout with these builds.
   local function copy_checkout(...)
     shell(("cp -r %s/bin %s/lua %s; mkdir %s/build"):format(root, root, scratch, scratch))
     for _, build in ipairs { ... } do
@@ -59,14 +59,14 @@ describe("clerk-machines", function()
     return line:find("^listening on http://127%.0%.0%.1:%d+/v1$") ~= nil and status == 0
   end
 
-  it("tells its version", function()
+  it("prints its version", function()
     local status, output, errors = run("--version")
     assert.equal(0, status)
     assert.equal("clerk-machines " .. core.version .. "\n", output)
     assert.equal("", errors)
   end)
 
-  it("explains itself, with an example", function()
+  it("prints help with an example", function()
     local status, output = run("--help")
     assert.equal(0, status)
     assert.matches("emulate", output)
@@ -75,20 +75,29 @@ describe("clerk-machines", function()
     assert.matches("\nExample:\n   clerk%-machines emulate", output)
   end)
 
-  it("exits with 2 and one line when it is called wrongly", function()
+  it("prints its help on standard error and exits with 2 when no command is given", function()
+    for _, arguments in ipairs { "", "scope" } do
+      local status, output, errors = run(arguments)
+      assert.equal(2, status)
+      assert.equal("", output)
+      local _, help = run(arguments .. " --help")
+      assert.equal(help, errors)
+    end
+  end)
+
+  it("exits with 2 and one line when it is used wrongly", function()
     local wrong = {
-      [""] = "a command is required",
       ["emulated"] = "unknown command 'emulated'%. Did you mean 'emulate'%?",
       ["--foo"] = "unknown option '%-%-foo'",
       ["emulate --foo"] = "unknown option '%-%-foo'",
       ["emulate more"] = "too many arguments",
       ["emulate --port"] = "option '%-%-port' requires an argument",
-      ["emulate --port x"] = "'x' is not an integer from 0 to 65535",
-      ["emulate --port 65536"] = "'65536' is not an integer from 0 to 65535",
-      ["emulate --port=-1"] = "'%-1' is not an integer from 0 to 65535",
-      ["emulate --rate-limit 0"] = "'0' is not an integer of at least 1",
-      ["emulate --secret-key ''"] = "a value must not be empty",
-      ["emulate --host ''"] = "a value must not be empty",
+      ["emulate --port x"] = "%-%-port must be an integer from 0 to 65535, not 'x'",
+      ["emulate --port 65536"] = "%-%-port must be an integer from 0 to 65535, not '65536'",
+      ["emulate --port=-1"] = "%-%-port must be an integer from 0 to 65535, not '%-1'",
+      ["emulate --rate-limit 0"] = "%-%-rate%-limit must be an integer of at least 1, not '0'",
+      ["emulate --secret-key ''"] = "%-%-secret%-key must not be empty",
+      ["emulate --host ''"] = "%-%-host must not be empty",
     }
     for arguments, pattern in pairs(wrong) do
       local status, output, errors = run(arguments)
@@ -110,7 +119,7 @@ describe("clerk-machines", function()
       end
     end)
 
-    it("and leaves no file behind for a CA that it could not tell of", function()
+    it("and leaves no CA file behind when it could not print the file's name", function()
       local note = [[LUA_INIT="local tmpname = os.tmpname
         function os.tmpname()
           local name = tmpname()
@@ -123,7 +132,7 @@ describe("clerk-machines", function()
       assert.is_nil(io.open(name))
     end)
 
-    it("because standard output is closed, and whatever else is", function()
+    it("to a closed standard output, whatever else is closed", function()
       for _, arguments in ipairs(printing) do
         for _, closed in ipairs { ">&-", "<&- >&-" } do
           local status, _, errors = run(arguments .. " " .. closed)
@@ -141,7 +150,7 @@ describe("clerk-machines", function()
       assert.is_true(listens(start("emulate")))
     end)
 
-    it("through a symlink, and a relative one", function()
+    it("through symlinks, relative ones too", function()
       shell(("ln -s %s %s/one; ln -s one %s/two"):format(program, scratch, scratch))
       program = scratch .. "/two"
       assert.is_true(listens(start("emulate")))
@@ -152,12 +161,12 @@ describe("clerk-machines", function()
       assert.is_true(listens(start("emulate")))
     end)
 
-    it("with only the one build that there is", function()
+    it("with a single build", function()
       copy_checkout("lua5.4")
       assert.is_true(listens(start("emulate")))
     end)
 
-    it("under a prefix where it was installed", function()
+    it("when installed under a prefix", function()
       local version = _VERSION:match("%d%.%d")
       shell(("mkdir -p %s/bin %s/share/lua %s/lib/lua"):format(scratch, scratch, scratch))
       shell(("cp bin/clerk-machines %s/bin"):format(scratch))
@@ -229,7 +238,7 @@ describe("clerk-machines", function()
       open:stop()
     end)
 
-    it("takes the port that it is given, and again right after", function()
+    it("listens on the given port, and again right after", function()
       local server = start("emulate")
       local url = url_of(server)
       local port = url:match(":(%d+)/")
@@ -253,13 +262,13 @@ describe("clerk-machines", function()
       server:stop()
     end)
 
-    it("says when the host is none of this machine", function()
+    it("says when the host is not an address of this machine", function()
       local status, _, errors = run("emulate --host 192.0.2.1")
       assert.equal(1, status)
       assert_one_line(errors, "cannot listen on 192%.0%.2%.1")
     end)
 
-    it("listens on the loopback address that it is given", function()
+    it("listens on the given loopback address", function()
       for host, shown in pairs { ["::1"] = "%[::1%]", ["localhost"] = "localhost" } do
         local server = start("emulate --host " .. host)
         local url = url_of(server)
@@ -269,7 +278,7 @@ describe("clerk-machines", function()
       end
     end)
 
-    it("asks for the key that it is given, and never shows it", function()
+    it("requires the given key and never shows it", function()
       local errors_file = scratch .. "/errors"
       local server = process.start(bare("emulate --secret-key sk_test_private"),
         { errors = errors_file })

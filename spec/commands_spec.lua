@@ -1,4 +1,4 @@
--- The commands, used as a person uses them: in a terminal, and piped to other programs.
+-- The commands as people use them: in a terminal, and piped to other programs.
 
 local core = require "clerk.machines.core"
 local files = require "support.files"
@@ -72,7 +72,7 @@ describe("clerk-machines", function()
     return read_json(succeed(arguments .. " --json"))
   end
 
-  --- Of a command that says one line, and perhaps a hint after it, which is returned.
+  --- Expects one line on standard error; returns the hint after it, if there is one.
   local function assert_refused(status, pattern, arguments, variables)
     local actual, output, errors = run(arguments, variables)
     assert.equal(status, actual, errors)
@@ -103,7 +103,7 @@ describe("clerk-machines", function()
   end
 
   describe("list", function()
-    it("is for other programs when piped: whole names, tabs, times and numbers", function()
+    it("prints lines for programs when piped: whole names, tabs, times and numbers", function()
       local worker = create(("w"):rep(255))
       local gateway = create("gateway", {
         default_token_ttl = 900,
@@ -127,7 +127,7 @@ describe("clerk-machines", function()
       assert.equal("b one\na one\nc two\n", names "list --order-by created_at")
     end)
 
-    it("takes a value that begins with a dash, like every option of every command", function()
+    it("accepts option values that begin with a dash", function()
       local machine = create "-x"
       assert.matches("\t%-x\n$", succeed "list --query -x")
       assert.matches("\t%-x\n$", succeed "list --query=-x")
@@ -138,9 +138,10 @@ describe("clerk-machines", function()
         assert.truthy(output:find(name .. "\n", 1, true))
       end
       for option, problem in pairs {
-        ["create a --default-token-ttl -5"] = "'%-5' is no duration",
+        ["create a --default-token-ttl -5"] = "%-%-default%-token%-ttl must be a time from 1 s to "
+          .. "3650 d, such as 90, 15m or 8h, not '%-5'",
         ["create a --scope -1"] = "422 form_param_value_invalid",
-        ["rotate mch_1 --previous-token-ttl -y"] = "'%-y' is no duration",
+        ["rotate mch_1 --previous-token-ttl -y"] = "%-%-previous%-token%-ttl must be .* not '%-y'",
         ["list --base-url -1"] = "base_url must be an absolute URL",
         ["list --ca-file -1"] = 'ca_file "%-1" cannot be read',
         ["list --secret-key-file --json"] = "cannot read the secret key: %-%-json: No such file",
@@ -151,7 +152,7 @@ describe("clerk-machines", function()
       end
     end)
 
-    it("takes what follows -- for an argument, and a flag for a flag", function()
+    it("treats everything after -- as an argument", function()
       assert.matches("\nName +%-%-query\n", succeed "create -- --query")
       assert.matches("\nName +%-%-json\n", succeed "create --default-token-ttl 60 -- --json")
       assert.equal("--", read_json(succeed "create --json -- --").name)
@@ -164,7 +165,7 @@ describe("clerk-machines", function()
       assert.equal(succeed "list --json", on_terminal "list --json")
     end)
 
-    it("is an empty list, or says on a terminal that there is none", function()
+    it("prints nothing when there are no machines, and says so on a terminal", function()
       assert.equal("", succeed "list")
       assert.equal('{\n  "data": [],\n  "total_count": 0\n}\n', succeed "list --json")
       assert.equal("There are no machines.\n", pty.visible(on_terminal "list"))
@@ -189,14 +190,14 @@ describe("clerk-machines", function()
       return found
     end
 
-    it("has a head, ages and durations", function()
+    it("shows a head, ages and durations", function()
       create("gateway", { scoped_machines = { create("worker").id }, default_token_ttl = 900 })
       local head, first = unpack(lines(on_terminal "list"))
       assert.matches("^ID +AGE +TTL +SCOPES  NAME$", head)
       assert.matches("^" .. ID .. "  %d+ s +15 min  1       gateway$", first)
     end)
 
-    it("fits its width, and leaves out what matters less", function()
+    it("fits the width and leaves out less important columns", function()
       local machine = create(("long name "):rep(20))
       local heads = {
         [100] = "^ID +AGE +TTL  SCOPES  NAME$",
@@ -216,14 +217,20 @@ describe("clerk-machines", function()
       end
     end)
 
-    it("believes COLUMNS", function()
+    it("uses COLUMNS as the width", function()
       create(("n"):rep(255))
       for _, line in ipairs(lines(on_terminal("list", { variables = "COLUMNS=70" }))) do
         assert.is_true(#line <= 70 + #"…" - 1)
       end
     end)
 
-    it("passes nothing of a name on that a terminal obeys or that misleads", function()
+    it("assumes 80 columns when neither COLUMNS nor the terminal has a number", function()
+      create(("n"):rep(255))
+      local shown = lines(on_terminal("list", { columns = 0, variables = "COLUMNS=wide" }))
+      assert.equal(80, #shown[2] - #"…" + 1)
+    end)
+
+    it("replaces control and bidi characters in names", function()
       create "\27[31mred\7\194\155m\226\128\174\226\128\168\216\156\243\160\129\129é"
       assert.matches("  %?%[31mred%?%?m%?%?%?%?é\n$", on_terminal "list")
       assert.matches("\t%?%[31mred%?%?m%?%?%?%?é\n$", succeed "list")
@@ -233,7 +240,7 @@ describe("clerk-machines", function()
       assert.equal(client:list().data[1].name, succeed_with_json "list".data[1].name)
     end)
 
-    it("replaces what is not UTF-8 in its own arguments", function()
+    it("replaces bytes in its arguments that are not UTF-8", function()
       local _, _, errors = run "list --nonsense-$(printf '\\233')"
       assert.matches("unknown option '%-%-nonsense%-%?'", errors)
     end)
@@ -270,7 +277,7 @@ describe("clerk-machines", function()
       return (on_terminal(arguments, { variables = variables .. " " .. (more or "") }))
     end
 
-    it("has the API's shape in JSON, all of it", function()
+    it("prints all pages as one JSON object", function()
       local list = read_json(succeed("list --json --order-by created_at", variables))
       assert.equal(COUNT, list.total_count)
       assert.equal(COUNT, #list.data)
@@ -279,13 +286,13 @@ describe("clerk-machines", function()
       end
     end)
 
-    -- Whoever shares a pipe may have made it one that does not block.
+    -- Another process that shares a pipe may have made it non-blocking.
     local NOT_BLOCKING = [[luajit -e 'local ffi = require "ffi"
       ffi.cdef "int fcntl(int, int, int);"
       assert(ffi.C.fcntl(1, %d, %d) >= 0)']]
     local F_SETFL, O_NONBLOCK, F_SETPIPE_SZ = 4, 2048, 1031
 
-    it("loses no row where writing does not block and the reader is slow", function()
+    it("loses no row when its pipe is non-blocking and the reader is slow", function()
       local script = ("{ %s; %s; %s; echo $? >%s; } | { sleep 0.5; cat; }"):format(
         NOT_BLOCKING:format(F_SETPIPE_SZ, 4096), NOT_BLOCKING:format(F_SETFL, O_NONBLOCK),
         command("list --json", variables), scratch)
@@ -295,7 +302,7 @@ describe("clerk-machines", function()
       assert.equal(COUNT, #read_json(output).data)
     end)
 
-    it("ends quietly when its reader has gone", function()
+    it("ends quietly when its reader is gone", function()
       for _, before in ipairs { "", "trap '' PIPE; " } do
         local script = before .. command("list", variables) .. " | head -n 1"
         local status, output, errors = process.run(script)
@@ -305,14 +312,14 @@ describe("clerk-machines", function()
       end
     end)
 
-    it("tells how far it is, on a terminal, in a line that goes away", function()
+    it("shows how far it is in a status line on a terminal", function()
       local text = on_crowded_terminal "list"
       assert.matches("500 of 510 machines", text)
       assert.equal(COUNT + 1, select(2, pty.visible(text):gsub("\n", "")))
       assert.falsy(pty.visible(text):find("of 510", 1, true))
     end)
 
-    it("does not stumble over numbers that are no whole ones, or too large", function()
+    it("accepts numbers that are fractions or too large", function()
       for _, number in ipairs { "1e400", "-1e400", "700.5", "9223372036854775808" } do
         local web = server.start([[
           for request in connection:requests() do
@@ -334,13 +341,13 @@ describe("clerk-machines", function()
       end
     end)
 
-    it("tells the same when only its output goes elsewhere", function()
+    it("shows the same when only its output goes elsewhere", function()
       local text = on_crowded_terminal("list >" .. scratch)
       assert.matches("500 of 510 machines", text)
       assert.equal("", pty.visible(text))
     end)
 
-    it("tells nothing on a terminal that cannot erase", function()
+    it("shows no status line on a terminal that cannot erase it", function()
       local text = on_crowded_terminal("list", "TERM=dumb")
       assert.falsy(text:find("of 510", 1, true))
     end)
@@ -393,10 +400,10 @@ describe("clerk-machines", function()
       } do
         assert.matches(pattern, output)
       end
-      assert.matches("\nMay call +no machine\n$", succeed("get " .. worker.id))
+      assert.matches("\nMay call +no machines\n$", succeed("get " .. worker.id))
     end)
 
-    it("writes what the API sent, in order of the names", function()
+    it("prints what the API sent as JSON, members in the order of their names", function()
       local machine = create "worker"
       assert.equal(([[
 {
@@ -413,7 +420,7 @@ describe("clerk-machines", function()
         succeed("get --json " .. machine.id))
     end)
 
-    it("passes on what it has never heard of, whatever it is", function()
+    it("passes on members that it does not know", function()
       local odd = server.start [[
         connection:answer_all(200,
           '{"z":[[],{},null,true,0.1,1e300,-5],"id":"7","name":7,"\\u0001":"\\u00e9"}')
@@ -425,6 +432,20 @@ describe("clerk-machines", function()
       assert.matches("^ID +7\nName +%-\n", succeed("get mch_1" .. base))
       odd:stop()
     end)
+  end)
+
+  it("masks in JSON whatever is named a secret, however deep", function()
+    local odd = server.start [[
+      connection:answer_all(200, '{"id":"mch_1","secret_keys":["ak_MARKED",{"a":"ak_MARKED"}],'
+        .. '"more":[{"the_Secret":{"value":"MARKED"}}],"name":"a"}')
+    ]]
+    local output = succeed(("get mch_1 --json --base-url %s/v1"):format(odd:url()))
+    odd:stop()
+    assert.falsy(output:find("MARKED", 1, true))
+    local json = read_json(output)
+    assert.same({ "ak_********", { a = "ak_********" } }, json.secret_keys)
+    assert.equal("********", json.more[1].the_Secret.value)
+    assert.equal("a", json.name)
   end)
 
   describe("a success", function()
@@ -444,7 +465,7 @@ describe("clerk-machines", function()
       web:stop()
     end
 
-    it("that lacks what it promises is none", function()
+    it("that lacks what it promises is an error", function()
       for _, body in ipairs { "{}", '{"message":"maintenance"}', '{"errors":[]}',
         '{"object":"machine","id":"","deleted":false,"secret":""}' } do
         with_answer(200, body, function(base)
@@ -458,7 +479,7 @@ describe("clerk-machines", function()
       end
     end)
 
-    it("without content is told by the IDs that were given", function()
+    it("without content is reported with the IDs that were given", function()
       with_answer(204, nil, function(base)
         for _, change in ipairs(CHANGES) do
           assert.equal(change[2], succeed(change[1] .. base))
@@ -508,12 +529,13 @@ describe("clerk-machines", function()
       fault '{"operation": "create", "drop": true, "applied": true}'
       local pattern = "^clerk%-machines create: .*%(connection_lost%) "
         .. "%(it may have taken effect%)\n$"
-      assert_refused(1, pattern, "create a")
+      assert.equal("Check whether it has before you try again.\n",
+        assert_refused(1, pattern, "create a"))
     end)
   end)
 
   describe("secret and rotate", function()
-    it("show no key to the API when standard output is closed, but fail", function()
+    it("fail when standard output is closed, and do not write the key elsewhere", function()
       local machine = create "a"
       for _, closed in ipairs { ">&-", "<&- >&-" } do
         local status, _, errors = process.run(command("secret " .. machine.id) .. " " .. closed)
@@ -524,19 +546,21 @@ describe("clerk-machines", function()
         select(2, process.run(command("secret " .. machine.id) .. " <&- 2>&-")))
     end)
 
-    it("show the key on request, alone in its line", function()
+    it("show the key alone on its line", function()
       local machine = create "a"
       assert.equal(machine.secret_key .. "\n", succeed("secret " .. machine.id))
       assert.equal(machine.secret_key, succeed_with_json("secret " .. machine.id).secret)
     end)
 
-    it("give a new key, masked, and tell what becomes of the previous one", function()
+    it("give a new key, masked, and say what happens to the old one", function()
       local machine = create "a"
       local rotate = ("rotate %s --yes --previous-token-ttl "):format(machine.id)
       local output = succeed(rotate .. "1h")
-      assert.equal(("Secret key ak_%s (clerk-machines secret %s)\nPrevious   valid for 1 h more\n")
-        :format(("*"):rep(8), machine.id), output)
-      assert.matches("\nPrevious +no longer valid\n$", succeed(rotate .. "0"))
+      assert.equal(([[
+Secret key ak_%s (clerk-machines secret %s)
+Old key    valid for another 1 h
+]]):format(("*"):rep(8), machine.id), output)
+      assert.matches("\nOld key +no longer valid\n$", succeed(rotate .. "0"))
       assert.equal("ak_********", succeed_with_json(rotate .. "0").secret)
       local secret = succeed_with_json(rotate .. "0 --reveal").secret
       assert.equal(secret, client:get_secret_key(machine.id).secret)
@@ -560,7 +584,7 @@ describe("clerk-machines", function()
       assert.equal("", succeed("scope list " .. from.id))
     end)
 
-    it("answers in JSON", function()
+    it("prints JSON", function()
       local from, to = create "from", create "to"
       local pair = (" %s %s"):format(from.id, to.id)
       assert.equal(to.id, succeed_with_json("scope add" .. pair).to_machine_id)
@@ -574,7 +598,7 @@ describe("clerk-machines", function()
       local text = pty.visible(on_terminal("scope list " .. from.id))
       assert.matches("^ID +AGE +TTL  NAME\n" .. ID .. "  %d+ s +1 h  to\n$", text)
       text = pty.visible(on_terminal("scope list " .. from.scoped_machines[1].id))
-      assert.matches("^" .. ID .. " may call no machine%.\n$", text)
+      assert.matches("^" .. ID .. " may not call any machine%.\n$", text)
     end)
   end)
 
@@ -600,7 +624,7 @@ describe("clerk-machines", function()
       assert.is_false(exists(machine.id))
     end)
 
-    it("and does nothing without a yes", function()
+    it("and changes nothing without a yes", function()
       local machine = create "worker"
       for _, keys in ipairs { "n\n", "\n", "yep\n", "\4" } do
         local status, text = ask("delete " .. machine.id, keys)
@@ -610,7 +634,7 @@ describe("clerk-machines", function()
       assert.is_true(exists(machine.id))
     end)
 
-    it("and ends by ^C", function()
+    it("and ends on ^C", function()
       local machine = create "worker"
       local status, text = ask("delete " .. machine.id, "\3")
       assert.equal(130, status)
@@ -623,12 +647,12 @@ describe("clerk-machines", function()
       local rotate = ("rotate %s --reveal --previous-token-ttl "):format(machine.id)
       local status, text = ask(rotate .. "0", "no\n")
       assert.equal(1, status)
-      assert.matches("^The present key will stop working at once%.\nRotate the key of " .. ID
+      assert.matches("^The current key will stop working at once%.\nRotate the key of " .. ID
         .. " %(worker%)%? %[y/N%] no\n", text)
       assert.equal(machine.secret_key, client:get_secret_key(machine.id).secret)
       status, text = ask(rotate .. "8h", "YES\n")
       assert.equal(0, status)
-      assert.matches("^The present key will work for 8 h more%.\n", text)
+      assert.matches("^The current key will keep working for 8 h%.\n", text)
       assert.matches(" %[y/N%] YES\nSecret key ak_%w+\n", text)
       assert.not_equal(machine.secret_key, client:get_secret_key(machine.id).secret)
     end)
@@ -640,9 +664,10 @@ describe("clerk-machines", function()
       assert.is_true(succeed_with_json("delete --yes " .. machine.id).deleted)
     end)
 
-    it("not where there is no terminal: there it takes --yes", function()
+    it("not without a terminal: there it needs --yes", function()
       local machine = create "worker"
-      assert_refused(2, "no terminal to ask on: give %-%-yes", "delete " .. machine.id)
+      assert_refused(2, "cannot ask for confirmation without a terminal: give %-%-yes",
+        "delete " .. machine.id)
       assert_refused(2, "give %-%-yes", "rotate --previous-token-ttl 0 " .. machine.id)
       local text, status = on_terminal("delete " .. machine.id .. " </dev/null")
       assert.equal(2, status)
@@ -652,7 +677,7 @@ describe("clerk-machines", function()
   end)
 
   describe("when something is wrong", function()
-    it("exits with 1 and tells the API's error with its trace", function()
+    it("exits with 1 and shows the API's error with its trace", function()
       for _, arguments in ipairs { "get mch_1", "delete mch_1 --yes", "secret mch_1" } do
         assert_refused(1, "No machine was .- %(404 machine_not_found; trace %x+%)\n$", arguments)
       end
@@ -684,7 +709,7 @@ describe("clerk-machines", function()
       assert_refused(2, "^clerk%-machines scope: unknown command 'ad'", "scope ad mch_1 mch_2")
     end)
 
-    it("says when the key is of another kind", function()
+    it("says when the key is of the wrong kind", function()
       for key, kind in pairs {
         pk_test_0123456789 = "a publishable key", ak_0123456789 = "a machine's secret key",
       } do
@@ -706,12 +731,12 @@ describe("clerk-machines", function()
       assert.equal("Try again in 40 s.\n", assert_refused(1, "429 too_many_requests", "get mch_1"))
     end)
 
-    it("exits with 1 when there is no answer", function()
+    it("exits with 1 when there is no response", function()
       local base = url:gsub("http", "https")
       assert_refused(1, "get: .*%(connect_failed%)", "get mch_1 --base-url " .. base)
     end)
 
-    it("exits with 2 when it was called wrongly, and names the help", function()
+    it("exits with 2 when it is used wrongly, and names the help", function()
       local wrong = {
         ["get"] = "missing argument 'machine%-id' %(see clerk%-machines get %-%-help%)",
         ["get ''"] = "machine_id must not be empty %(see clerk%-machines get %-%-help%)",
@@ -719,13 +744,12 @@ describe("clerk-machines", function()
         ["list --limit 5"] = "unknown option '%-%-limit'",
         ["list --order-by age"] = "order_by must be one of name, ",
         ["create ''"] = "name must be from 1 to 255 characters",
-        ["create a --default-token-ttl 0"] = "'0' is no duration from 1 s to 3650 d",
-        ["create a --default-token-ttl 1y"] = "'1y' is no duration",
+        ["create a --default-token-ttl 0"] = "must be a time from 1 s to 3650 d, .* not '0'",
+        ["create a --default-token-ttl 1y"] = "not '1y'",
         ["create a --secret-key sk_test_1"] = "unknown option '%-%-secret%-key'",
         ["update mch_1"] = "nothing to change: give %-%-name or %-%-default%-token%-ttl",
         ["rotate mch_1 --yes"] = "missing option '%-%-previous%-token%-ttl'",
-        ["rotate mch_1 --previous-token-ttl 9h"] = "'9h' is no duration from 0 s to 8 h",
-        ["scope"] = "a command is required %(see clerk%-machines scope %-%-help%)",
+        ["rotate mch_1 --previous-token-ttl 9h"] = "must be a time from 0 s to 8 h, .* not '9h'",
         ["scope add mch_1"] = "missing argument 'other%-machine%-id' %(see .* scope add %-%-help%)",
         ["list --base-url http://example.com"] = "base_url must be https",
         ["list --ca-file /nowhere"] = 'ca_file "/nowhere" cannot be read: No such file',
@@ -743,7 +767,7 @@ describe("clerk-machines", function()
       file:close()
     end
 
-    it("from a file, before the environment, whatever the editor added", function()
+    it("from a file rather than the environment, whatever an editor added", function()
       for _, start in ipairs { "", "\239\187\191" } do
         for _, ending in ipairs { "", "\n", "\r\n", "\r\n\r\n", " \n" } do
           write_key(start .. KEY .. ending)
@@ -757,7 +781,7 @@ describe("clerk-machines", function()
         "CLERK_SECRET_KEY=")
       assert_refused(2, "cannot read the secret key: /nowhere: No such file",
         "list --secret-key-file /nowhere")
-      assert_refused(2, "cannot read the secret key: ", "list --secret-key-file /")
+      assert_refused(2, "cannot read the secret key: /: Is a directory", "list --secret-key-file /")
       write_key "sk_test_MARKED\nsk_test_MARKED"
       local _, _, errors = run("list --secret-key-file " .. scratch)
       assert.matches("secret_key must not contain control bytes", errors)
@@ -773,7 +797,7 @@ describe("clerk-machines", function()
       end
     end)
 
-    it("by --base-url, before the environment", function()
+    it("by --base-url rather than the environment", function()
       create "a"
       assert.matches("\ta\n$", succeed("list --base-url " .. url, "CLERK_API_URL=nonsense"))
     end)
@@ -784,7 +808,7 @@ describe("clerk-machines", function()
     end)
   end)
 
-  describe("tells of attempts and waits", function()
+  describe("reports attempts and waits", function()
     local FAULT = '{"operation": "get", "status": 503, "retry_after": 1}'
 
     it("with --verbose, on standard error", function()
@@ -801,11 +825,11 @@ get 503: waiting 1000 ms
 get attempt 2: GET %s
 get attempt 2: 200 in N ms, N bytes
 ]]):format(address, address)
-      local told = errors:gsub("in %d+ ms, %d+ bytes", "in N ms, N bytes")
-      assert.equal(expected, told)
+      local reported = errors:gsub("in %d+ ms, %d+ bytes", "in N ms, N bytes")
+      assert.equal(expected, reported)
     end)
 
-    it("in a line that goes away, on a terminal", function()
+    it("in a status line on a terminal", function()
       local machine = create "worker"
       fault(FAULT)
       local text = on_terminal("get " .. machine.id)
@@ -813,7 +837,7 @@ get attempt 2: 200 in N ms, N bytes
       assert.matches("^ID ", pty.visible(text))
     end)
 
-    it("and leaves nothing of it behind when ^C ends it, and the script that it is in", function()
+    it("and leaves no status line behind when ^C ends it and its script", function()
       local machine = create "worker"
       fault '{"operation": "get", "status": 503, "retry_after": 9}'
       local script = command("get " .. machine.id) .. "; echo went on"
@@ -826,16 +850,25 @@ get attempt 2: 200 in N ms, N bytes
     end)
   end)
 
+  local COMMANDS = { "list", "get", "create", "update", "delete", "secret", "rotate", "scope add",
+    "scope remove", "scope list", "emulate", "scope", "" }
+
   it("explains every command within 80 columns, with examples", function()
-    for _, name in ipairs { "list", "get", "create", "update", "delete", "secret", "rotate",
-      "scope add", "scope remove", "scope list", "emulate", "scope", "" } do
+    for _, name in ipairs(COMMANDS) do
       local help = succeed(name .. " --help")
       assert.matches("^Usage: clerk%-machines " .. name, help)
       for line in help:gmatch "[^\n]+" do
         assert.is_true(#line <= 80, line)
       end
-      local is_leaf = name ~= "scope" and name ~= ""
-      assert.equal(is_leaf, help:find("\nExamples?:\n   clerk%-machines " .. name) ~= nil, name)
+      assert.matches("\nExamples?:\n   clerk%-machines " .. name, help)
+    end
+  end)
+
+  it("fits its help to a narrow terminal", function()
+    for _, name in ipairs(COMMANDS) do
+      for line in on_terminal(name .. " --help", { columns = 40 }):gmatch "[^\n]+" do
+        assert.is_true(#line <= 40 or line:find "^Usage: " ~= nil, line)
+      end
     end
   end)
 end)
@@ -851,7 +884,7 @@ describe("clerk.machines.cli.text", function()
 
   teardown(function() os.setlocale(locale, "ctype") end)
 
-  it("knows how many columns characters take", function()
+  it("knows the width of characters", function()
     local widths = {
       [""] = 0, ["abc"] = 3, ["é"] = 1, ["e\204\129"] = 1, ["東京"] = 4, ["한국"] = 4, ["👍"] = 2,
       ["д…"] = 2,
@@ -861,7 +894,7 @@ describe("clerk.machines.cli.text", function()
     end
   end)
 
-  it("shortens between characters, to no more than the room", function()
+  it("shortens between characters to fit the room", function()
     assert.equal("abc", text.fit("abc", 3))
     assert.equal("ab…", text.fit("abcd", 3))
     assert.equal("東…", text.fit("東京都", 4))
@@ -874,7 +907,7 @@ end)
 describe("clerk.machines.cli.units", function()
   local units = require "clerk.machines.cli.units"
 
-  it("writes durations without loss, and reads what people write", function()
+  it("writes exact durations and reads what people write", function()
     local written = {
       [0] = "0 s", [59] = "59 s", [60] = "1 min", [90] = "90 s", [3600] = "1 h", [86400] = "1 d",
     }
@@ -888,7 +921,7 @@ describe("clerk.machines.cli.units", function()
     end
   end)
 
-  it("writes ages roughly", function()
+  it("writes rounded ages", function()
     local ages = {
       [-9] = "0 s", [0] = "0 s", [90] = "1 min", [7200] = "2 h", [3 * 86400 + 5] = "3 d",
       [400 * 86400] = "400 d",
@@ -900,7 +933,7 @@ describe("clerk.machines.cli.units", function()
     end
   end)
 
-  it("makes a dash of what is no time", function()
+  it("shows a dash for what is not a time", function()
     for _, value in ipairs { "x", {}, -1, 1e300, 0 / 0, math.huge } do
       assert.equal("-", units.age(value))
       assert.equal("-", units.date(value))

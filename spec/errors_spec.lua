@@ -4,7 +4,7 @@ local fake = require "support.fake"
 
 local null = machines.null
 
---- Calls one operation of a client without retries and returns the error that it raises.
+--- Calls one operation of a client without retries and returns the error.
 local function error_of(answer, method, ...)
   local client = fake.client({ answer }, { retries = false })
   local arguments, count = { ... }, select("#", ...)
@@ -54,7 +54,7 @@ describe("A 401", function()
   end
 
   for prefix, kind in pairs(KINDS) do
-    it("for a key that begins with " .. prefix .. " says what key that is, and hides it", function()
+    it("for a key that begins with " .. prefix .. " says what kind it is, and hides it", function()
       local words = ("(secret_key is %s, not the instance's secret key)"):format(kind)
       for _, answer in ipairs(ANSWERS) do
         assert.truthy(refused_with(prefix .. "0123456789", answer):find(words, 1, true))
@@ -62,7 +62,7 @@ describe("A 401", function()
     end)
   end
 
-  it("looks at the key of the last attempt", function()
+  it("is about the key of the last attempt", function()
     local keys = { "pk_test_0123", "sk_test_0123" }
     local client = fake.client({ fake.answer(503), ANSWERS[1] }, {
       secret_key = function() return table.remove(keys, 1) end,
@@ -71,7 +71,7 @@ describe("A 401", function()
     assert.equal("Invalid secret key", err.message)
   end)
 
-  it("says nothing of other keys, and neither does another status", function()
+  it("says nothing about other keys, and other statuses say nothing about keys", function()
     for _, key in ipairs { "sk_test_0123", "pk", "xpk_0123", "0123456789" } do
       assert.falsy(refused_with(key, ANSWERS[1]):find("publishable", 1, true))
     end
@@ -79,8 +79,8 @@ describe("A 401", function()
   end)
 end)
 
---- What must not be shown: control characters, separators, marks that turn the direction of text or
---- cannot be seen, and bytes that are not UTF-8.
+--- What must not be shown: control characters, separators, marks that change the direction of text
+--- or are invisible, and bytes that are not UTF-8.
 local UNSAFE = { "\0", "\1", "\t", "\n", "\r", "\27", "\31", "\127", "\194\128", "\194\133",
   "\194\155", "\194\159", "\194\173", "\216\156", "\225\160\142", "\226\128\139", "\226\128\142",
   "\226\128\143", "\226\128\168", "\226\128\169", "\226\128\170", "\226\128\171", "\226\128\172",
@@ -107,7 +107,7 @@ describe("ClerkErrors", function()
     .. '"meta":{"request":"req_1","extra":null},"clerk_trace_id":"trace_1"}'
   local headers = { ["content-type"] = "application/json; charset=utf-8", ["retry-after"] = "3" }
 
-  it("bear every field of the answer", function()
+  it("have every field of the response", function()
     local err = error_of(fake.answer(422, body, headers), "create", { name = "a" })
     assert.equal("ClerkErrors", err.type)
     assert.equal("is too long", err.message)
@@ -122,7 +122,7 @@ describe("ClerkErrors", function()
     assert.is_nil(err.where)
   end)
 
-  it("bear every error as it was sent", function()
+  it("have every error as it was sent", function()
     local err = get(fake.answer(422, body))
     assert.same({
       {
@@ -137,7 +137,7 @@ describe("ClerkErrors", function()
     }, err.errors)
   end)
 
-  it("come with any status that is no success and no redirect", function()
+  it("come with any status that is neither a success nor a redirect", function()
     for _, status in ipairs { 400, 401, 402, 403, 404, 409, 413, 415, 422, 429, 499, 500, 503 } do
       local err = get(fake.answer(status, api_errors()))
       assert.equal("ClerkErrors", err.type)
@@ -146,7 +146,7 @@ describe("ClerkErrors", function()
     end
   end)
 
-  it("come whatever the content type says", function()
+  it("come with any content type", function()
     for _, content_type in ipairs { "application/json", "application/problem+json", "text/html" } do
       local err = get(fake.answer(404, api_errors(), { ["content-type"] = content_type }))
       assert.equal("ClerkErrors", err.type)
@@ -220,7 +220,7 @@ describe("an SDKError", function()
   }
   for _, case in ipairs(unusable) do
     local what, answer, code = case[1], case[2], case[3]
-    it("keeps the whole answer of " .. what, function()
+    it("keeps the whole response of " .. what, function()
       local err = get(answer)
       assert.equal("SDKError", err.type)
       assert.equal(code, err.code)
@@ -237,16 +237,16 @@ describe("an SDKError", function()
     assert.truthy(err.message:find("`deleted` of the response must be true", 1, true))
   end)
 
-  it("tells where broken JSON breaks", function()
+  it("says where broken JSON breaks", function()
     assert.truthy(get(fake.answer(200, '{"id":}')).message:find("byte 6", 1, true))
   end)
 
-  it("tells the trace of an answer that is no JSON", function()
+  it("has the trace of a response that is not JSON", function()
     local err = get(fake.answer(502, html, { ["cf-ray"] = "ray_1" }))
     assert.equal("ray_1", err.clerk_trace_id)
   end)
 
-  it("tells Retry-After", function()
+  it("has the Retry-After", function()
     assert.equal(9, get(fake.answer(503, html, { ["retry-after"] = "9" })).retry_after)
     assert.is_nil(get(fake.answer(503, html)).retry_after)
   end)
@@ -255,8 +255,8 @@ end)
 describe("A success of", function()
   local scope = '"from_machine_id":"mch_1","to_machine_id":"mch_2"'
 
-  --- What each operation must answer: the call, the least that is a success, the members it must
-  --- hold, and whether a 204 is a success too.
+  --- For each operation: the call, the smallest response that is a success, the members it must
+  --- have, and whether a 204 is also a success.
   local operations = {
     list = { {}, '{"data":[]}', { "data" } },
     create = { { { name = "a" } }, '{"id":"mch_1","secret_key":"ak_1"}', { "id" } },
@@ -272,7 +272,7 @@ describe("A success of", function()
       true },
   }
 
-  --- What is not what a member must be, whichever it is.
+  --- Values that no member may have.
   local WRONG = { "null", "false", "0", "1", "{}", '{"id":"a"}', '""', '{"a":[]}' }
 
   local function all_escaped(name)
@@ -289,7 +289,7 @@ describe("A success of", function()
       return (client[name](client, (table.unpack or unpack)(call)))
     end
 
-    --- That the answer is refused, and that a change may have been made.
+    --- Checks that the response is refused, and that a change may have been applied.
     local function refuses(body, code, status)
       local err = error_of(fake.answer(status or 200, body), name, (table.unpack or unpack)(call))
       assert.equal("SDKError", err.type)
@@ -299,7 +299,7 @@ describe("A success of", function()
       assert.is_nil(err.errors)
     end
 
-    it(name .. " holds what it promises", function()
+    it(name .. " has what it promises", function()
       succeeds(fake.answer(200, least))
       succeeds(fake.answer(201, "\239\187\191 " .. least .. "\n"))
       succeeds(fake.answer(200, (least:gsub("}$", ',"errors":[],"new":{"id":5,"deleted":1}}'))))
@@ -314,7 +314,7 @@ describe("A success of", function()
     end)
 
     for _, member in ipairs(members) do
-      it(("%s holds %s, and of the right kind"):format(name, member), function()
+      it(("%s has %s, and of the right type"):format(name, member), function()
         local place = '"' .. member .. '":'
         local value = least:match(place .. "([^,}]+)")
         for _, wrong in ipairs(WRONG) do
@@ -372,7 +372,7 @@ describe("the trace", function()
 end)
 
 describe("a TransportError", function()
-  it("bears the failure and nothing of an answer", function()
+  it("has the failure and nothing of a response", function()
     local failure = fake.failure("tls_failed", false, "certificate has expired")
     local err = error_of(failure, "delete", "m")
     assert.equal("TransportError", err.type)
@@ -393,12 +393,12 @@ describe("a TransportError", function()
     end
   end)
 
-  it("has a message where the failure has none", function()
+  it("has a message even if the failure has none", function()
     local err = get { failure = { code = "timeout", sent = true } }
     assert.not_equal("", err.message)
   end)
 
-  it("forgets the answer of an earlier attempt", function()
+  it("does not keep the response of an earlier attempt", function()
     local client = fake.client {
       fake.answer(503, "busy", { ["cf-ray"] = "r", ["retry-after"] = "1" }),
       fake.failure("tls_failed", false),
@@ -442,7 +442,7 @@ describe("a TransportError", function()
     { "headers that are a string", returning { status = 200, headers = "a: b", body = "{}" } },
   }
   for _, case in ipairs(nonsense) do
-    it("bad_response meets a transport that returns " .. case[1], function()
+    it("is a bad_response for a transport that returns " .. case[1], function()
       local client = fake.client({}, { transport = case[2] })
       local err = assert.has_error(function() client:create { name = "a" } end)
       assert.is_true(machines.is_error(err))
@@ -454,7 +454,7 @@ describe("a TransportError", function()
     end)
   end
 
-  it("is not met for odd headers that nobody needs", function()
+  it("is not raised for odd headers that are not needed", function()
     for _, headers in ipairs { { 1, 2 }, { ["x-a"] = 5 }, { ["retry-after"] = 7 },
       { ["clerk-trace-id"] = {} }, { ["cf-ray"] = 5 } } do
       local transport = returning { status = 200, headers = headers, body = '{"id":"m"}' }
@@ -482,7 +482,7 @@ describe("the text of an error", function()
       tostring(err))
   end)
 
-  --- That of a create which the API refuses with these errors.
+  --- The text for a create that the API refuses with these errors.
   local function refusal(errors)
     return tostring(error_of(fake.answer(422, '{"errors":[' .. errors .. "]}"), "create",
       { name = "a" }))
@@ -494,7 +494,7 @@ describe("the text of an error", function()
         "code":"bad_value","meta":{"param_name":"scoped_machines"}}]])
   end)
 
-  it("has the message where there is no explanation", function()
+  it("has the message if there is no explanation", function()
     for _, long in ipairs { "", ',"long_message":null', ',"long_message":""', ',"long_message":5',
       ',"long_message":"is invalid"' } do
       assert.equal("ClerkErrors: create: is invalid (422 bad_value)",
@@ -502,12 +502,12 @@ describe("the text of an error", function()
     end
   end)
 
-  it("has the explanation where there is no message", function()
+  it("has the explanation if there is no message", function()
     assert.equal("ClerkErrors: create: It is odd. (422 unknown)",
       refusal '{"long_message":"It is odd."}')
   end)
 
-  it("tells how many errors there are, and shows the first", function()
+  it("says how many errors there are, and shows the first", function()
     local entry = '{"message":"m%d","code":"c%d","meta":{"param_name":"p%d"}}'
     local entries = {}
     for i = 1, 3 do entries[i] = entry:format(i, i, i) end
@@ -515,7 +515,7 @@ describe("the text of an error", function()
       refusal(table.concat(entries, ",")))
   end)
 
-  it("does not stumble over what the API should not send", function()
+  it("copes with what the API should not send", function()
     for _, odd in ipairs { "[]", "null", "1", '"text"', "{}", '{"meta":5}', '{"meta":"a"}',
       '{"meta":{"param_name":5}}', '{"meta":[{"param_name":"a"}]}',
       '{"meta":{"param_name":""}}' } do
@@ -524,19 +524,19 @@ describe("the text of an error", function()
     end
   end)
 
-  it("is one line of an answer that is no JSON, without that answer", function()
+  it("is one line for a response that is not JSON, without that response", function()
     local answer = fake.answer(502, "<html>\nnginx</html>", { ["cf-ray"] = "ray_1" })
     local err = error_of(answer, "list")
     check_line(tostring(err), { "list", "502", "unexpected_status", err.message, "ray_1" })
     assert.is_nil(tostring(err):find("nginx", 1, true))
   end)
 
-  it("is one line of a failure", function()
+  it("is one line for a transport failure", function()
     local err = get(fake.failure("timeout", true, "no answer after 10000 ms"))
     check_line(tostring(err), { "get", "timeout", "no answer after 10000 ms" })
   end)
 
-  it("is cleaned of what a terminal obeys, what ends a line, and what is no UTF-8", function()
+  it("is cleaned of terminal controls, line ends and invalid UTF-8", function()
     for _, bad in ipairs(UNSAFE) do
       local text = "a" .. bad .. "z"
       local clean = "a" .. ("?"):rep(is_utf8(bad) and 1 or #bad) .. "z"
@@ -558,14 +558,14 @@ describe("the text of an error", function()
     end
   end)
 
-  it("keeps what people write", function()
+  it("keeps ordinary text in any script", function()
     for _, good in ipairs { "café", "e\204\129", "東京", "😀", "👩\226\128\141💻",
       "می\226\128\140خ", "☝\239\184\143", "\194\160", "\239\191\189", " ~" } do
       assert.truthy(tostring(get(fake.failure("timeout", true, good))):find(good, 1, true))
     end
   end)
 
-  it("of an argument is cleaned of the names that it quotes", function()
+  it("about an argument is cleaned in the names that it quotes", function()
     for _, bad in ipairs(UNSAFE) do
       local client = fake.client { fake.ok }
       for _, mistake in ipairs {
@@ -582,7 +582,7 @@ describe("the text of an error", function()
     end
   end)
 
-  it("serves where Lua wants a string", function()
+  it("works where Lua wants a string", function()
     local err = get(fake.answer(404, api_errors()))
     local text = tostring(err)
     assert.equal(text, ("%s"):format(text))
@@ -605,7 +605,7 @@ describe("the secret key", function()
     .. '"meta":{"given":"Bearer %s","list":["%s"],"%s":1}}],"meta":{"key":"%s"},'
     .. '"clerk_trace_id":"%s"}'):format(key, key, key, key, key, key, key, key, key)
 
-  it("is replaced wherever an error answer repeats it", function()
+  it("is replaced wherever an error response repeats it", function()
     local err = get(fake.answer(401, echo, {
       ["www-authenticate"] = "Bearer " .. key, ["x-" .. key] = "1", ["cf-ray"] = key,
     }))
@@ -617,7 +617,7 @@ describe("the secret key", function()
     assert.truthy(err.body:find('"code":', 1, true))
   end)
 
-  it("is replaced in a body that is no JSON, and in headers", function()
+  it("is replaced in a body that is not JSON, and in headers", function()
     local err = get(fake.answer(502, ("<html>%s%s</html>"):format(key, key),
       { ["x-echo"] = "Bearer " .. key .. ", " .. key, ["clerk-trace-id"] = key }))
     assert.is_false(holds(err, key))
@@ -637,7 +637,7 @@ describe("the secret key", function()
     assert.equal(1, (err.message:find("sent Authorization: Bearer ", 1, true)))
   end)
 
-  it("is replaced whatever its characters", function()
+  it("is replaced whatever characters it has", function()
     for _, odd in ipairs { "%d+.*[a]-^$()", "a%b%%1%0%1", "sk test key", "k\195\169y_key" } do
       local client = fake.client({ fake.answer(502, "<" .. odd .. ">") },
         { secret_key = odd, retries = false })
@@ -647,7 +647,7 @@ describe("the secret key", function()
     end
   end)
 
-  it("is each of the attempts' where a function gives them", function()
+  it("is replaced for each attempt when a function returns the keys", function()
     local count = 0
     local repeats = fake.answer(401, "<sk_attempt_1 sk_attempt_2>")
     local client = fake.client({ fake.answer(503), repeats }, {
@@ -661,12 +661,12 @@ describe("the secret key", function()
     assert.is_false(holds(err, "sk_attempt_"))
   end)
 
-  it("does not show in the text of the client", function()
+  it("does not appear in the text of the client", function()
     local client = fake.client { fake.ok }
     assert.is_nil(tostring(client):find(key, 1, true))
   end)
 
-  it("lies in no field of the client", function()
+  it("is in no field of the client", function()
     local client = fake.client { fake.ok }
     client:list()
     if type(client) ~= "table" then return end
@@ -678,7 +678,7 @@ describe("the secret key", function()
 end)
 
 describe("the password of a proxy", function()
-  --- What a failure's message becomes.
+  --- The message of the error for a failure with this message.
   local function shown(message)
     local err = get(fake.failure("connect_failed", false, message))
     assert.is_false(holds(err, "Hunter"))
@@ -693,7 +693,7 @@ describe("the password of a proxy", function()
       shown "cannot read 'htp://user:Hunter2@127.0.0.1:1' today")
   end)
 
-  it("is replaced however it is written", function()
+  it("is replaced in every way it can be written", function()
     for _, written in ipairs { "http://user:Hunter2@h", "http://user:Hunter2#x@h:1",
       "http://user:Hun ter@Hunter2@h", "http://us er:'Hunter2'@h", "socks5h://:Hunter2@h",
       "http://user:Hunter/2?@h", "http://Hunter2@h", "//user:Hunter2@h", "user:Hunter2@h:99999",
@@ -705,12 +705,12 @@ describe("the password of a proxy", function()
     end
   end)
 
-  it("is replaced beside the secret key", function()
+  it("is replaced along with the secret key", function()
     assert.equal("http://(hidden)@h said (secret key)",
       shown("http://user:Hunter2@h said " .. fake.secret_key))
   end)
 
-  it("is not seen in what has none", function()
+  it("changes nothing where there is none", function()
     for _, message in ipairs { "mail ops@proxy.test", "https://api.clerk.com/v1: no", "a@b", "@",
       "50% of http://h:1" } do
       assert.equal(message, shown(message))
@@ -718,7 +718,7 @@ describe("the password of a proxy", function()
   end)
 end)
 
-describe("an answer that should hold a machine's key", function()
+describe("a response that should contain a machine's key", function()
   local leak = '{"object":"machine_secret_key","secret":"ak_0123456789"'
   local calls = {
     { "create", { name = "a" } },
@@ -742,7 +742,7 @@ describe("an answer that should hold a machine's key", function()
       end
     end)
 
-    it("to " .. call[1] .. " is kept when it is no success", function()
+    it("to " .. call[1] .. " is kept when it is not a success", function()
       local err = error_of(fake.answer(502, "<html>"), (table.unpack or unpack)(call))
       assert.equal("<html>", err.body)
       err = error_of(fake.answer(403, api_errors()), (table.unpack or unpack)(call))
@@ -753,14 +753,14 @@ describe("an answer that should hold a machine's key", function()
 end)
 
 describe("is_error", function()
-  it("knows the errors of this library", function()
+  it("recognises the errors of this library", function()
     assert.is_true(machines.is_error(get(fake.answer(404))))
     assert.is_true(machines.is_error(get(fake.failure("timeout", true))))
     local _, err = pcall(machines.new, { nonsense = 1 })
     assert.is_true(machines.is_error(err))
   end)
 
-  it("knows nothing else", function()
+  it("recognises nothing else", function()
     local result = fake.client({ fake.ok }):get "m"
     for _, other in ipairs { false, true, 1, "SDKError", {}, { type = "SDKError", code = "x" },
       setmetatable({}, { __tostring = tostring }), print, null, result } do
@@ -782,7 +782,7 @@ describe("what the caller's own code raises", function()
     return err
   end
 
-  it("in secret_key comes through as it is", function()
+  it("in secret_key is passed on unchanged", function()
     assert.equal(raised, caught { secret_key = raise })
     assert.equal("no key today", caught { secret_key = function() error("no key today", 0) end })
   end)
@@ -793,16 +793,16 @@ describe("what the caller's own code raises", function()
     assert.equal(0, #transport.requests)
   end)
 
-  it("in on_event comes through as it is", function()
+  it("in on_event is passed on unchanged", function()
     assert.equal(raised, caught { on_event = raise })
   end)
 
-  it("in send comes through as it is", function()
+  it("in send is passed on unchanged", function()
     assert.equal(raised, caught { transport = { send = raise } })
     assert.equal("broken", caught { transport = { send = function() error("broken", 0) end } })
   end)
 
-  it("in sleep comes through as it is", function()
+  it("in sleep is passed on unchanged", function()
     local transport = { send = function() return fake.answer(503) end, sleep = raise }
     assert.equal(raised, caught { transport = transport })
   end)
@@ -822,7 +822,7 @@ describe("what the caller's own code raises", function()
     assert.equal("mch_1", client:get("m").id)
   end)
 
-  it("comes through the safe twin as it is", function()
+  it("is passed on unchanged by the safe twin", function()
     local client = assert(require("clerk.machines.safe").new {
       secret_key = "k", transport = { send = raise },
     })
@@ -838,7 +838,7 @@ describe("a result", function()
     return (client[method or "get"](client, ...))
   end
 
-  it("holds all that the server sent", function()
+  it("has everything that the server sent", function()
     assert.same({
       object = "machine", id = "mch_1", name = "caf\195\169", created_at = 1700000000123,
       default_token_ttl = 3600, scoped_machines = { { id = "mch_2", later = { 1, { x = true } } } },
@@ -862,17 +862,17 @@ describe("a result", function()
     assert.same({ null, 1, null }, result.list)
   end)
 
-  it("may have any members beside those that it must have", function()
+  it("may have more members than those that it must have", function()
     for _, member in ipairs { '"object":5', '"errors":[]', '"__tostring":1', '"deleted":false' } do
       assert.is_table(got('{"id":"m",' .. member .. "}", "get", "m"))
     end
   end)
 
-  it("is read although it begins with a byte order mark", function()
+  it("is read even if it begins with a byte order mark", function()
     assert.equal("mch_1", got('\239\187\191{"id":"mch_1"}', "get", "mch_1").id)
   end)
 
-  it("has U+FFFD for a surrogate without its other half, so that one name hides no page", function()
+  it("has U+FFFD for a lone surrogate, so that one name does not hide a page", function()
     local result = got('{"data":[{"id":"mch_1","name":"a\\ud83d"},{"id":"mch_2","name":"b"}]}',
       "list")
     assert.equal("a\239\191\189", result.data[1].name)
@@ -904,7 +904,7 @@ describe("a result", function()
     assert.is_string(tostring(result))
   end)
 
-  it("has a text that is cleaned as that of an error is", function()
+  it("has a text that is cleaned like an error's", function()
     for _, bad in ipairs(UNSAFE) do
       if is_utf8(bad) then
         local text = escaped("a" .. bad .. "z")
@@ -919,7 +919,7 @@ describe("a result", function()
     end
   end)
 
-  it("of a list is decoded and shown whatever its total_count is", function()
+  it("of a list is decoded and shown with any total_count", function()
     local deep = ('{"data":[],"total_count":'):rep(400) .. "1" .. ("}"):rep(400)
     for _, total in ipairs { "1e400", "-1e400", "700.5", "9223372036854775808", "1e-400", "-1",
       "99999999999999999999", "null", '"many"', "[]", "{}", "true", deep } do
@@ -930,7 +930,7 @@ describe("a result", function()
     assert.equal("machines: 0 of ?", tostring(got('{"data":[]}', "list")))
   end)
 
-  it("has a text of one line whatever the server sent", function()
+  it("has a text of one line, whatever the server sent", function()
     for _, body in ipairs { '{"id":"m"}', '{"id":"m","object":[]}',
       '{"id":"a\\nb","object":"\\u001b"}', '{"id":"m","object":null}', '{"id":"m","name":{}}',
       '{"id":"m","from_machine_id":"m","to_machine_id":"n","object":"x"}' } do
@@ -942,7 +942,7 @@ describe("a result", function()
       tostring(got('{"id":"a\\u009bb","name":"c\\u202ed","object":"machine"}', "get", "m")))
   end)
 
-  it("may be changed by its owner", function()
+  it("can be changed by its owner", function()
     local result = got('{"id":"m","data":[]}', "list")
     result.id, result.mine, result.data[1] = nil, 1, 2
     assert.same({ mine = 1, data = { 2 } }, result)

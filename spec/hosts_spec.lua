@@ -98,7 +98,7 @@ describe("A host's own work goes on in", function()
 
   goes_on("examples/luv.lua", and_later)
   goes_on("examples/cqueues.lua", and_later)
-  goes_on("examples/poll_host.c", at_once)
+  goes_on("examples/poll/host.c", at_once)
 
   if is_luajit then -- which these two are made with
     goes_on("examples/neovim.lua", and_later)
@@ -115,7 +115,7 @@ describe("A host's own work goes on in", function()
 end)
 
 if is_luajit then
-  describe("Installed as the README says, the library is found by", function()
+  describe("Installed as the manual says, the library is found by", function()
     local tree
 
     before_each(function()
@@ -229,36 +229,4 @@ describe("A loop that watches the descriptor all the time", function()
     assert.equal("mch_1", call().id)
     assert.equal(2, web:connections())
   end)
-end)
-
-describe("The README's chapters on hosts", function()
-  local function read(path)
-    return select(2, process.run("cat " .. path))
-  end
-
-  local readme = read "README.md"
-
-  --- Without comment marks and indentation.
-  local function as_one_line(code)
-    return (("\n" .. code):gsub("\n%-%- ", "\n"):gsub("%s+", " "))
-  end
-
-  --- Each block of code as a whole.
-  local function shows(title, path, blocks)
-    it(("show what the examples do: %s"):format(title), function()
-      local chapter = assert(readme:match("\n##+ " .. title .. "\n(.-)\n##"), "no such chapter")
-      local count = 0
-      for block in ("\n" .. chapter .. "\n"):gmatch "\n\n(    .-)\n\n" do
-        assert(as_one_line(read(path)):find(as_one_line(block), 1, true), block)
-        count = count + 1
-      end
-      assert.equal(blocks, count)
-    end)
-  end
-
-  shows("luv", "examples/luv.lua", 1)
-  shows("cqueues", "examples/cqueues.lua", 1)
-  shows("poll%(2%), in C", "examples/poll_host.c", 1)
-  shows("In LÖVE", "examples/love/main.lua", 2)
-  shows("In Neovim", "examples/neovim.lua", 2)
 end)

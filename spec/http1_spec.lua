@@ -1,5 +1,5 @@
--- The HTTP/1.1 of transports that have only a socket: requests written, answers read from pieces of
--- any size, hostile ones too, and the same bytes given to libcurl.
+-- The HTTP/1.1 of transports that have only a socket: writing requests, and reading responses from
+-- pieces of any size, hostile ones included. The same bytes are given to libcurl.
 
 local http1 = require "clerk.machines.nginx.http1"
 local libcurl = require "clerk.machines.loop.transport"
@@ -10,7 +10,7 @@ local OK = "HTTP/1.1 200 OK\r\n"
 local CHUNKED = OK .. "Transfer-Encoding: chunked\r\n\r\n"
 local CODES = { bad_response = true, response_too_large = true, connection_lost = true }
 
--- Lines, the last one without an end.
+-- Joins lines; the last one gets no line end.
 local function join(...)
   return table.concat({ ... }, "\r\n")
 end
@@ -27,7 +27,7 @@ local function new_answer(max_head_bytes)
   return http1.new_answer { max_response_bytes = MAX_BODY, max_head_bytes = max_head_bytes }
 end
 
--- Pieces of so many bytes.
+-- Splits a text into pieces of `size` bytes.
 local function pieces_of(bytes, size)
   local pieces = {}
   for at = 1, #bytes, size do pieces[#pieces + 1] = bytes:sub(at, at + size - 1) end
@@ -44,8 +44,7 @@ local function outcome_of(answer, failure)
   }
 end
 
--- What comes of the pieces when the connection is closed after them; now and then `watch` sees the
--- answer grow.
+-- Reads the pieces, after which the connection is closed; `watch` sees the response in between.
 local function read(pieces, max_head_bytes, watch)
   local answer = new_answer(max_head_bytes)
   for i, piece in ipairs(pieces) do
@@ -58,9 +57,9 @@ local function read(pieces, max_head_bytes, watch)
   return outcome_of(answer, failure), failure
 end
 
--- Each case: a name, bytes after which the connection is closed, and what comes of them (200 with
--- the body {} where nothing is said). `libcurl` is what libcurl 7.88 makes of them where that
--- differs: what is ambiguous is refused here.
+-- Each case: a name, bytes after which the connection is closed, and the outcome, by default 200
+-- with the body {}. `libcurl` is the outcome with libcurl 7.88 where that differs, since ours
+-- refuses what is ambiguous.
 local cases = {
   ["by length"] = {
     { "a length", head("Content-Length: 2", "", "{}") },
@@ -209,7 +208,7 @@ local cases = {
       libcurl = { fails = "connection_lost" } },
   },
 
-  -- libcurl tells these like a connection that was lost.
+  -- libcurl reports these as a lost connection.
   ["by broken chunks"] = {
     { "a blank before a size", chunks(" 2", "{}", "0", "", "") },
     { "a size with +", chunks("+2", "{}", "0", "", "") },
@@ -328,7 +327,7 @@ local cases = {
     { "the end in a line", head("A: b", "Content-Len"), fails = "connection_lost" },
     { "the end after a line", head("A: b", "Content-Length: 2", ""), fails = "connection_lost" },
     { "a body not packed", head("Content-Encoding: Identity", "Content-Length: 2", "", "{}") },
-    { "a packed body", head("Content-Encoding: x-other", "Content-Length: 2", "", "{}"),
+    { "a compressed body", head("Content-Encoding: x-other", "Content-Length: 2", "", "{}"),
       fails = "bad_response" },
     { "a packed body of nothing", head("Content-Encoding: x-other", "Content-Length: 0", "", ""),
       body = "" },
@@ -338,7 +337,7 @@ local cases = {
     { "a line that fits", head("A: " .. ("x"):rep(102399 - 5), "Content-Length: 2", "", "{}") },
     { "a line too long", head("A: " .. ("x"):rep(102400 - 5), "Content-Length: 2", "", "{}"),
       fails = "response_too_large" },
-    { "a line without end", head("A: " .. ("x"):rep(150000)), fails = "response_too_large" },
+    { "an endless line", head("A: " .. ("x"):rep(150000)), fails = "response_too_large" },
     { "a reason without end", "HTTP/1.1 200 " .. ("x"):rep(150000),
       fails = "response_too_large" },
     { "a head that just fits", OK .. ("A: bcd\r\n"):rep(32765) .. "BC:\r\n\r\n", body = "" },
@@ -358,7 +357,7 @@ for _, case in ipairs(cases["by broken chunks"]) do
   case.fails, case.libcurl = "bad_response", { fails = "connection_lost" }
 end
 
--- Whether the connection can be kept, after bytes that do not end with it.
+-- Whether the connection can be kept after these bytes, when it is not closed.
 local kept = {
   { "HTTP/1.1", head("Content-Length: 2", "", "{}"), true },
   { "nothing in the body", head("Content-Length: 0", "", ""), true },
@@ -385,14 +384,14 @@ local function expected_of(case)
   return { status = case.status or 200, body = case.body or "{}", headers = case.headers }
 end
 
--- Compares what the case tells; both know more.
+-- Compares only the fields that the case has.
 local function check(case, outcome)
   for field, value in pairs(expected_of(case)) do assert.same(value, outcome[field], field) end
 end
 
 ------------------------------------------------------------------------------------ what is held
 
--- All strings that a table holds, and how many they are.
+-- The size of all strings that a table holds, and their number.
 local function held_by(value, seen)
   if type(value) == "string" then return #value, 1 end
   if type(value) ~= "table" or seen[value] then return 0, 0 end
@@ -405,7 +404,7 @@ local function held_by(value, seen)
   return bytes, count
 end
 
--- Lines of chunks, and what is the same for all answers.
+-- Lines of chunks, and what all responses have in common.
 local BESIDES = 8192
 
 local function check_held(max_bytes)
@@ -453,7 +452,7 @@ local function add(headers, name, value)
   headers[name] = headers[name] and headers[name] .. ", " .. value or value
 end
 
--- Adds lines of headers to `parts`, and what they say to `headers`.
+-- Adds header lines to `parts`, and their meaning to `headers`.
 local function add_fields(parts, headers, line_end)
   for _ = 1, random(6) - 1 do
     local name = one_of { "X-A", "x-b", "X-C", "Via" }
@@ -506,7 +505,7 @@ local framings = {
   end,
 }
 
--- Bytes, and what comes of them.
+-- Bytes, and their expected outcome.
 local function an_answer()
   local parts, early, line_end = {}, {}, one_of { "\r\n", "\r\n", "\n" }
   local expected = {
@@ -613,7 +612,7 @@ describe("HTTP/1.1 without a socket", function()
       end)
     end
 
-    it("and tells when it wants no more", function()
+    it("and says when it is complete", function()
       local answer = new_answer()
       assert.is_true(answer:feed "")
       assert.is_false(answer.has_begun)
@@ -630,7 +629,7 @@ describe("HTTP/1.1 without a socket", function()
       assert.equal("{}", answer.body)
     end)
 
-    it("and stays failed", function()
+    it("and keeps failing after a failure", function()
       local answer = new_answer()
       local _, failure = answer:feed "SSH"
       assert.equal("bad_response", failure.code)
@@ -640,7 +639,7 @@ describe("HTTP/1.1 without a socket", function()
       assert.is_false(answer.is_reusable)
     end)
 
-    it("and tells where the connection was closed", function()
+    it("and says where the connection was closed", function()
       for bytes, place in pairs {
         [""] = "without a response",
         ["H"] = "head",
@@ -661,7 +660,7 @@ describe("HTTP/1.1 without a socket", function()
       assert.equal(code, failure.code)
     end
 
-    it("what does not begin as HTTP", function()
+    it("what does not begin like HTTP", function()
       for _, bytes in ipairs { "\0", "\r", "h", "HTTQ", "HTTP/2", "<" } do
         refused("bad_response", bytes)
         refused("bad_response", "HTTP/1.1 100\r\n\r\n" .. bytes)
@@ -672,7 +671,7 @@ describe("HTTP/1.1 without a socket", function()
       refused("response_too_large", head("Content-Length: 1001", "", ""))
     end)
 
-    it("a line without end", function()
+    it("an endless line", function()
       refused("response_too_large", OK .. ("x"):rep(102400))
       refused("response_too_large", "HTTP/1.1 " .. ("x"):rep(102400))
       refused("response_too_large", CHUNKED .. "0\r\n" .. ("x"):rep(102400))
@@ -683,11 +682,11 @@ describe("HTTP/1.1 without a socket", function()
       refused("bad_response", CHUNKED .. "2\r\n{}...")
     end)
 
-    it("a packed body", function()
+    it("a compressed body", function()
       refused("bad_response", head("Content-Encoding: gzip", "", "\31"))
     end)
 
-    it("heads that are larger than it is told", function()
+    it("headers that are larger than the limit", function()
       local bytes = OK .. "A: b\r\n\r\n"
       assert.is_nil(read({ bytes }, #bytes).fails)
       assert.equal("response_too_large", read({ bytes }, #bytes - 1).fails)
@@ -697,7 +696,7 @@ describe("HTTP/1.1 without a socket", function()
   describe("takes byte by byte", function()
     local SIZE = 16384
 
-    -- What is made meanwhile, in all.
+    -- The memory that `work` allocates in total, in KiB.
     local function kilobytes_for(work)
       collectgarbage()
       collectgarbage "stop"
@@ -713,7 +712,7 @@ describe("HTTP/1.1 without a socket", function()
       ["a line"] = OK .. "A: " .. ("x"):rep(SIZE),
       ["chunks of a byte"] = CHUNKED .. ("1\r\nx\r\n"):rep(math.floor(SIZE / 6)),
     } do
-      it(name .. ", and copies no byte too often", function()
+      it(name .. ", and copies bytes in linear time", function()
         local pieces = pieces_of(bytes, 1)
         local answer = http1.new_answer { max_response_bytes = SIZE }
         local made = kilobytes_for(function()
@@ -769,10 +768,10 @@ describe("HTTP/1.1 without a socket", function()
     end
   end)
 
-  describe("by chance", function()
+  describe("with random bytes", function()
     before_each(function() state = SEED end)
 
-    it("the same comes of valid answers, wherever they are split", function()
+    it("valid responses give the same outcome wherever they are split", function()
       for _ = 1, 500 do
         local bytes, expected = an_answer()
         for _ = 1, 3 do
@@ -800,10 +799,10 @@ describe("HTTP/1.1 without a socket", function()
     end)
   end)
 
-  describe("does as libcurl does", function()
+  describe("gives the same outcome as libcurl", function()
     local served, web, transport = {}, nil, nil
 
-    -- Bytes of each case under its number; the connection is closed after them, unless told not to.
+    -- The bytes of each case under its number; then the connection is closed unless kept.
     lazy_setup(function()
       local values = {}
       for i, case in ipairs(served) do values["/" .. i] = case[2] end
@@ -857,7 +856,7 @@ describe("HTTP/1.1 without a socket", function()
     for i = 1, 60 do
       local bytes = an_answer()
       local path = add_case { i, bytes }
-      it("by chance, " .. i, function() assert.same(read_alike(bytes), ask(path), bytes) end)
+      it("random bytes, " .. i, function() assert.same(read_alike(bytes), ask(path), bytes) end)
     end
 
     for _, case in ipairs(kept) do
@@ -873,7 +872,7 @@ describe("HTTP/1.1 without a socket", function()
       end)
     end
 
-    -- The lines of a request, with names in lower case, in an order of their own.
+    -- The lines of a request, with names in lower case, sorted.
     local function lines_of(bytes)
       local lines = {}
       for line in bytes:match "^(.-\r\n)\r\n":gmatch "(.-)\r\n" do

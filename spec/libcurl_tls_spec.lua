@@ -1,7 +1,8 @@
--- The default transport over TLS: whom it trusts, what it says when it does not, and HTTP/2.
+-- The default transport over TLS: which servers it trusts, what it reports otherwise, and HTTP/2.
 
 local certificates = require "clerk.machines.emulator.certificates"
 local machines = require "clerk.machines"
+local files = require "support.files"
 local posix = require "support.posix"
 local process = require "support.process"
 local server = require "support.server"
@@ -22,7 +23,7 @@ local HTTP2_ECHO = [[
   end)
 ]]
 
--- Reasons in the words of OpenSSL and libcurl, which differ between their versions.
+-- Reasons as OpenSSL and libcurl word them, which differs between versions.
 local UNKNOWN_AUTHORITY = { "unable to get local issuer certificate" }
 local OTHER_HOST = { "no alternative certificate subject name matches" }
 local NO_TLS = { "wrong version number", "packet length too long" }
@@ -51,18 +52,7 @@ local function assert_tells(message, reasons)
   error(("%q tells none of: %s"):format(message, table.concat(reasons, ", ")), 2)
 end
 
-local temporary_files = {}
-
-local function write_temporary(text)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-  table.insert(temporary_files, path)
-  return path
-end
-
--- A server with a certificate by an authority of its own, which is in the file `web.ca_file`.
+-- A server with a certificate from its own authority, which is in the file `web.ca_file`.
 -- `first`: what it does on its first connection, instead of a handshake.
 local function start(script, alpn, certificate_options, version, first)
   local options = { hosts = HOSTS }
@@ -72,7 +62,7 @@ local function start(script, alpn, certificate_options, version, first)
     tls = { certificate = made.certificate, key = made.key, alpn = alpn, version = version },
     first = first,
   })
-  web.ca_file = write_temporary(made.ca)
+  web.ca_file = files.write_temporary(made.ca)
   return web
 end
 
@@ -89,7 +79,7 @@ end
 
 describe("The libcurl transport over TLS", function()
   after_each(function()
-    for i = #temporary_files, 1, -1 do os.remove(table.remove(temporary_files, i)) end
+    files.remove_temporary()
     server.stop_all()
   end)
 
@@ -100,13 +90,13 @@ describe("The libcurl transport over TLS", function()
       assert.equal("Bearer " .. KEY, web:requests()[1].headers.authorization)
     end)
 
-    it("the server by its name as well", function()
+    it("the server by its name", function()
       local web = start(ECHO)
       local url = ("https://localhost:%d/v1"):format(web.port)
       assert.equal("mch_1", get(client_of(web, { base_url = url })).id)
     end)
 
-    it("it on one connection for 200 calls", function()
+    it("the server for 200 calls on one connection", function()
       local web = start(ECHO)
       local client = client_of(web)
       for i = 1, 200 do assert.equal("mch_" .. i, client:get("mch_" .. i).id) end
@@ -114,7 +104,7 @@ describe("The libcurl transport over TLS", function()
     end)
   end)
 
-  describe("sends nothing, tries once, and tells why", function()
+  describe("sends nothing, makes one attempt, and says why", function()
     local function assert_refused(web, reasons, options)
       local failure = failure_of(create, client_of(web, options))
       assert.equal("TransportError", failure.type)
@@ -135,7 +125,7 @@ describe("The libcurl transport over TLS", function()
 
     it("when another authority signed", function()
       local web = start(ECHO)
-      local ca_file = write_temporary(certificates.new().ca)
+      local ca_file = files.write_temporary(certificates.new().ca)
       assert_refused(web, UNKNOWN_AUTHORITY, { ca_file = ca_file })
     end)
 
@@ -185,7 +175,7 @@ describe("The libcurl transport over TLS", function()
       end)
     end
 
-    it("cut again and again, until it gives up", function()
+    it("cut off at every attempt, until it gives up", function()
       local web = server.start "connection:read(4096) connection:close()"
       local failure = failure_of(create, client_of(web, { retries = false }))
       assert.equal("connect_failed", failure.code)
@@ -194,7 +184,7 @@ describe("The libcurl transport over TLS", function()
     end)
   end)
 
-  describe("where OpenSSL is told to allow any version", function()
+  describe("where OpenSSL's configuration allows any version", function()
     local LAX = [[
       openssl_conf = main
       [main]
@@ -206,10 +196,10 @@ describe("The libcurl transport over TLS", function()
       CipherString = DEFAULT:@SECLEVEL=0
     ]]
 
-    -- Creates a machine in a program of its own, since OpenSSL reads its configuration once; what
-    -- came of it, a line each.
+    -- Creates a machine in a separate program, since OpenSSL reads its configuration once. Returns
+    -- the program's output as lines.
     local function create_laxly(web)
-      local program = write_temporary(([[
+      local program = files.write_temporary(([[
         local machines = require "clerk.machines"
         local client = machines.new { secret_key = %q, base_url = %q, ca_file = %q }
         local ok, problem = pcall(client.create, client, { name = "a" })
@@ -220,7 +210,7 @@ describe("The libcurl transport over TLS", function()
       ]]):format(KEY, web:url "/v1", web.ca_file))
       local command = "env LD_PRELOAD=%s LUA_PATH=%s LUA_CPATH=%s OPENSSL_CONF=%s %s %s"
       local status, output, errors = process.run(command:format(os.getenv "LD_PRELOAD" or "",
-        process.quote(package.path), process.quote(package.cpath), write_temporary(LAX),
+        process.quote(package.path), process.quote(package.cpath), files.write_temporary(LAX),
         INTERPRETER, program))
       assert.equal(0, status, errors)
       local lines = {}
@@ -248,7 +238,7 @@ describe("The libcurl transport over TLS", function()
     end
   end)
 
-  it("gives a handshake no longer than connect_timeout_ms, and has sent nothing", function()
+  it("ends a handshake after connect_timeout_ms, and has sent nothing", function()
     local web = server.start "connection:hang()"
     local client = client_of(web, { connect_timeout_ms = 200, retries = false })
     local failure = failure_of(create, client)
@@ -256,8 +246,8 @@ describe("The libcurl transport over TLS", function()
     assert.is_false(failure.maybe_applied)
   end)
 
-  describe("tells a connection lost", function()
-    it("when it is reset while we send, without dying of SIGPIPE", function()
+  describe("reports a lost connection", function()
+    it("when it is reset while sending, without dying of SIGPIPE", function()
       posix.restore_sigpipe()
       local web = start [[
         connection:read(1000)
@@ -281,7 +271,7 @@ describe("The libcurl transport over TLS", function()
       assert.equal(1, #web:requests())
     end)
 
-    it("and takes no body of unknown length for whole that was cut short", function()
+    it("when a body of unknown length is cut short", function()
       local web = start [[
         connection:read_request()
         connection:write 'HTTP/1.1 200 OK\r\n\r\n{"id":"mch_1",'
@@ -335,7 +325,7 @@ describe("The libcurl transport over TLS", function()
       assert.equal('{"name":"b"}', request.body)
     end)
 
-    it("and tells status and headers as from HTTP/1.1", function()
+    it("and returns status and headers as with HTTP/1.1", function()
       local web = start(HTTP2_ECHO, BOTH)
       local _, meta = get(client_of(web))
       assert.equal(200, meta.status)
@@ -343,7 +333,7 @@ describe("The libcurl transport over TLS", function()
       assert.is_nil(meta.headers[":status"])
     end)
 
-    it("but HTTP/1.1 where the server prefers that", function()
+    it("but HTTP/1.1 when the server prefers that", function()
       local web = start(ECHO, { "http/1.1" })
       get(client_of(web))
       assert.equal("GET /v1/machines/mch_1 HTTP/1.1", web:requests()[1].line)
@@ -358,14 +348,14 @@ describe("The libcurl transport over TLS", function()
       end)
     ]]
 
-    it("and repeats a POST whose stream the server has refused, unprocessed", function()
+    it("and repeats a POST whose stream the server refused without processing it", function()
       local web = start(REFUSES_TWO, BOTH)
       local _, meta = create(client_of(web))
       assert.equal(3, meta.attempts)
       assert.equal(3, #web:requests())
     end)
 
-    it("and knows without retries that a refused POST was not applied", function()
+    it("and reports without retries that a refused POST was not applied", function()
       local web = start(REFUSES_TWO, BOTH)
       local failure = failure_of(create, client_of(web, { retries = false }))
       assert.equal("connection_lost", failure.code)
@@ -373,7 +363,7 @@ describe("The libcurl transport over TLS", function()
       assert.equal(1, failure.attempts)
     end)
 
-    it("and sends a POST on a connection of its own, where a refusal can be told", function()
+    it("and sends each POST on its own connection, so that a refusal is certain", function()
       local web = start(HTTP2_ECHO, BOTH)
       local client = client_of(web)
       get(client)
@@ -442,7 +432,7 @@ describe("The libcurl transport over TLS", function()
       assert.is_nil(proxy:everything():find(KEY, 1, true))
     end)
 
-    it("tells a certificate refused behind it from one that was sent to", function()
+    it("distinguishes an untrusted server behind the proxy from a failure after sending", function()
       local web = start(ECHO, nil, { hosts = { "elsewhere.invalid" } })
       local proxy = server.start([[
         connection:read_request()
@@ -503,7 +493,7 @@ describe("The libcurl transport over TLS", function()
     local made = certificates.new { hosts = HOSTS }
     local request = "-----BEGIN CERTIFICATE REQUEST-----\nMIIB\n-----END CERTIFICATE REQUEST-----\n"
     for _, content in ipairs { "", "\n", "not a certificate", made.key, request, ("\0"):rep(9) } do
-      local path = write_temporary(content)
+      local path = files.write_temporary(content)
       local failure = failure_of(machines.new, { secret_key = KEY, ca_file = path })
       assert.equal("ArgumentError", failure.type)
       local message = 'ca_file "%s" holds no certificate in PEM format'

@@ -1,9 +1,9 @@
--- Allocations fail, one after the other, while everything that a client does is done. A failure is
--- raised or overcome; nothing crashes, leaks or goes wrong, then or later. See
+-- Out of memory: while a client does everything that it can do, each allocation fails in turn. The
+-- failure is raised or overcome; nothing crashes, leaks or goes wrong, then or later. See
 -- support/failing_memory.lua for how, and support/memory_scenarios.lua for what is done.
 --
--- CLERK_MEMORY_STRIDE=7 fails only every seventh allocation; CLERK_MEMORY_RUNNER stands before the
--- interpreter: CLERK_MEMORY_RUNNER="valgrind -q --error-exitcode=1 \
+-- CLERK_MEMORY_STRIDE=7 fails only every seventh allocation; CLERK_MEMORY_RUNNER is put in front of
+-- the interpreter: CLERK_MEMORY_RUNNER="valgrind -q --error-exitcode=1 \
 -- --soname-synonyms=somalloc=nouserintercepts …", which leaves memory.c its own malloc.
 
 local process = require "support.process"
@@ -15,10 +15,10 @@ local quote = process.quote
 local LUA = jit and "luajit" or "lua5.4"
 local STRIDE = os.getenv "CLERK_MEMORY_STRIDE" or "1"
 local RUNNER = os.getenv "CLERK_MEMORY_RUNNER" or ""
-local PATIENCE_SECONDS = 120 -- with what waits for ever
+local PATIENCE_SECONDS = 120 -- for a program that hangs
 local KEY = require "support.fake".secret_key
 
--- What the server does follows from the ID.
+-- The server acts by the ID in the path.
 local SCRIPT = [==[
   local MACHINE = '{"object":"machine","id":"%s"}'
   local WRONG = '{"errors":[{"message":"the request is wrong","code":"wrong"}]}'
@@ -67,7 +67,7 @@ local SCRIPT = [==[
     connection:answer(shared.turn and 503 or 200, MACHINE:format "mch_again")
   end
 
-  -- Two that wait for one another, and a third that must not come before one of them has left.
+  -- Two that wait for each other, and a third that must not come before one of them has left.
   function special.mch_pair()
     shared.came, shared.left = (shared.came or 0) + 1, shared.left or 0
     local is_crowd = shared.came - shared.left > 2
@@ -135,8 +135,8 @@ local function compile_library()
     :format(LUA, library, "spec/support/memory.c"))
 end
 
--- It comes before a sanitizer's library, to which it passes on what does not fail; the leaks that
--- this one then sees are the loader's, and ours are counted without it.
+-- Our library is loaded before a sanitizer's and passes on every allocation that does not fail. The
+-- leaks that the sanitizer then reports are the loader's; ours are counted without it.
 local SANITIZER_OPTIONS = ":verify_asan_link_order=0:detect_leaks=0"
 
 local function environment()
@@ -154,20 +154,20 @@ local function sweep(kind, scenario, web)
   local words = { environment(), "timeout --foreground", PATIENCE_SECONDS, RUNNER, LUA,
     "spec/support/failing_memory.lua", library, kind, STRIDE, quote(scenario.name) }
   if web then
-    table.insert(words, 1, "env http_proxy=" .. web:url()) -- which is not for the loopback
+    table.insert(words, 1, "env http_proxy=" .. web:url()) -- not used for the loopback
     words[#words + 1] = "url=" .. web:url "/v1"
     words[#words + 1] = "proxy=" .. web:url()
   end
   output_of(table.concat(words, " "))
 end
 
-describe("Without memory for", function()
+describe("Out of memory", function()
   setup(compile_library)
   teardown(function() os.remove(library) end)
   after_each(server.stop_all)
 
   for kind, whose in pairs { lua = "Lua", c = "C" } do
-    describe(whose .. ", no harm is done when", function()
+    describe("in " .. whose .. ", nothing is lost or leaked when", function()
       for _, scenario in ipairs(scenarios) do
         if kind == "lua" or not scenario.lua_only then
           it(scenario.name, function()

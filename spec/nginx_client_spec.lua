@@ -1,35 +1,36 @@
--- The client's specs, and its transport's, inside nginx: but for what they tell of libcurl, or of
--- steps that are the host's to make.
+-- The specs of the client and of its transport, run inside nginx, except for what concerns libcurl
+-- or steps, which only a host makes.
 
--- nginx's Lua is LuaJIT, and knows no sanitizers.
+-- nginx's Lua is LuaJIT, and cannot run with sanitizers.
 if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
 
 local nginx = require "support.nginx"
 local process = require "support.process"
 
--- Each with how many specs it has at least, and patterns of those that do not hold.
+-- Each file with the least number of specs that run, and patterns of those that do not apply.
 local FILES = {
   { "arguments", 800 },
-  { "cancel", 10, "before it is begun", "catches the error", "yields on its own",
-    "on its connection undisturbed", "on it, and these tasks alone", "call that blocks outside" },
-  { "client", 10, "is interrupted", "proxy that is none" },
+  { "cancel", 10, "before it starts", "catches the error", "yields on its own",
+    "on its connection undisturbed", "on it, and only these tasks", "blocking call outside",
+    "interrupted by a signal" },
+  { "client", 10, "malformed proxy" },
   { "end_to_end", 5, "Over TLS" },
   { "errors", 100 },
   { "libcurl", 150, "unpack", "a nonsensical chunk", "through a proxy", "leaves the process",
     "after a fork", "do not share connections" },
   { "queue", 10, "over HTTP/2", "over TLS", "on_event that has cancelled it",
-    "that libcurl lets wait", "where a task cannot yield" },
+    "that another call is making", "where a task cannot yield" },
   { "retries", 100 },
   { "secrets", 10 },
-  { "tasks", 10, "long about it", "more to move",
-    "blocks within a task, while", "resume its task itself", "wait no longer than they may",
+  { "tasks", 10, "after long work", "more tasks are ready",
+    "blocks within a task, while", "resume its task itself", "wait only when they may",
     "however often they are interrupted", "which the step does",
-    "return what the function returned, and nil", "by a coroutine that the task has resumed" },
+    "return the function's results", "by a coroutine that the task has resumed" },
   { "pages", 90 },
   { "wire", 50 },
 }
 
-describe("Inside nginx the specs hold of", function()
+describe("Inside nginx all specs pass of", function()
   local dns, configuration
 
   setup(function()

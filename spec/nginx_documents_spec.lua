@@ -49,7 +49,7 @@ describe("The manual's nginx configuration", function()
     assert.equal(404, (select(2, web:get "/machines/mch_of_nobody")))
   end)
 
-  it("logs what went wrong, and no key", function()
+  it("logs what went wrong, without the key", function()
     local web = start "sk_test_wrong"
     assert.equal(502, (select(2, web:get "/machines/mch_1")))
     assert.matches("ClerkErrors: get: .- %(401 clerk_key_invalid; trace ", web:log())

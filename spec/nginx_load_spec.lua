@@ -1,8 +1,8 @@
--- Inside nginx: many requests, reloads meanwhile, and what is left of both.
+-- Inside nginx: many requests, reloads at the same time, and what remains of both.
 --
 -- CLERK_NGINX_REQUESTS says how many; a hundred thousand take a minute or two.
 
--- nginx's Lua is LuaJIT, and knows no sanitizers.
+-- nginx's Lua is LuaJIT, and cannot run with sanitizers.
 if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
 
 local files = require "support.files"
@@ -15,7 +15,7 @@ local BATCH = 500
 local RELOADS = 10
 local LUA_TOLERANCE_KB, RESIDENT_TOLERANCE_KB = 64, 1024
 
--- Nothing is recorded: it would be too much.
+-- Records nothing: it would be too much.
 local ECHO = [[
   for request in function() return connection:read_request_head() end do
     connection:answer(200, ('{"id":"%s"}'):format(request.line:match "mch_%w+"))
@@ -59,13 +59,13 @@ describe("Inside nginx", function()
     return nginx.start(options)
   end
 
-  -- A command that sends so many requests, 50 at once, and prints the status of each.
+  -- A command that sends `count` requests, 50 at once, and prints the status of each.
   local function curl(web, count)
     local arguments = "-Z --no-progress-meter --parallel-max 50 -o /dev/null"
     return web:curl(("/get/mch_[1-%d]"):format(count), nil, arguments)
   end
 
-  -- How many there are, which must all be a 200.
+  -- The number of statuses, which must all be 200.
   local function count_answers(web, statuses)
     local others, count = statuses:gsub("\n200", "")
     assert.equal("", others, web:log())
@@ -93,7 +93,7 @@ describe("Inside nginx", function()
     return count, stop
   end
 
-  it("no answer is lost while nginx is reloaded", function()
+  it("no response is lost while nginx reloads", function()
     local web = start { workers = 2 }
     local count, stop = hammer_on(web)
     local reloads = 0
@@ -134,7 +134,7 @@ describe("Inside nginx", function()
     assert.equal(descriptors, descriptors_after)
   end)
 
-  it("the master grows neither by reloads, though each loads the library anew", function()
+  it("the master process does not grow with reloads, which load the library again", function()
     local web = start {}
     for _ = 1, RELOADS do web:reload() end
     local resident = status_of(web.handle.pid, "VmRSS")

@@ -1,6 +1,6 @@
--- Inside nginx: requests that wait beside one another, that are killed, and the tasks of each.
+-- Inside nginx: requests that wait at the same time, that are killed, and the tasks of each.
 
--- nginx's Lua is LuaJIT, and knows no sanitizers.
+-- nginx's Lua is LuaJIT, and cannot run with sanitizers.
 if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
 
 local gate = require "support.gate"
@@ -39,8 +39,8 @@ local SERVER = [[
   location /log { content_by_lua_block { } log_by_lua_block { run() } }
 ]]
 
--- Sends a second answer that nobody asked for when a file says that the first has been read, and
--- leaves a file when it has.
+-- Sends a second, unrequested response when a file says that the first has been read, and creates a
+-- file when it has done so.
 local STRAY = [[
   for request in connection:requests() do
     local id = request.target:match "mch_%w+" or "mch_made"
@@ -74,8 +74,8 @@ describe("Inside nginx", function()
     return output:match "^(.*)\n%d+$"
   end
 
-  describe("a worker serves others", function()
-    it("while a call waits for its answer", function()
+  describe("a worker serves other requests", function()
+    it("while a call waits for its response", function()
       local waiting = begin "/get/client/mch_gate"
       api:wait_until_received(1)
       assert.equal("mch_open", web:get "/get/client/mch_open")
@@ -102,7 +102,7 @@ describe("Inside nginx", function()
     end)
   end)
 
-  it("a hundred calls that come at once share the connections that there may be", function()
+  it("a hundred simultaneous calls share the allowed connections", function()
     local left, count = web:run [[
       local tasks = {}
       for i = 1, 100 do tasks[i] = narrow:spawn(narrow.get, narrow, "mch_" .. i) end
@@ -115,14 +115,14 @@ describe("Inside nginx", function()
     assert.equal(3, api:connections())
   end)
 
-  it("a request that is killed leaves its place to others", function()
+  it("a killed request gives its connection to others", function()
     local killed = begin "/get/hasty/mch_hang"
     api:wait_until_received(1)
     killed:stop()
     assert.equal("mch_1", web:get "/get/hasty/mch_1")
   end)
 
-  it("a request that is killed in the line disturbs nobody else in it", function()
+  it("a request killed in the queue does not disturb the others in it", function()
     local first = begin "/get/single/mch_gate"
     api:wait_until_received(1)
     local killed, last = begin "/get/single/mch_2", begin "/get/single/mch_3"
@@ -134,7 +134,7 @@ describe("Inside nginx", function()
     assert.not_matches("mch_2", api:everything(), 1, true)
   end)
 
-  it("a coroutine that is left inside secret_key does not hold up other calls forever", function()
+  it("a coroutine abandoned inside secret_key does not hold up other calls forever", function()
     local machine, refused = web:run([[
       local is_left = true
       local client = require("clerk.machines").new {
@@ -153,7 +153,7 @@ describe("Inside nginx", function()
     assert.same({ "mch_1", true }, { machine.id, refused })
   end)
 
-  it("bytes that arrive on a kept connection are not the next answer", function()
+  it("bytes that arrive on a kept connection are not taken for the next response", function()
     local stray = server.start(STRAY, { values = { directory = web.directory } })
     local ids = { web:run([[
       local url, directory = unpack(...)
@@ -180,7 +180,7 @@ describe("Inside nginx", function()
     stray:stop()
   end)
 
-  it("tasks of another request are not waited for, neither by run nor by result", function()
+  it("run and result do not wait for another request's tasks", function()
     local other = begin "/spawn"
     api:wait_until_received(1)
     local status, problem = web:run [[
@@ -193,7 +193,7 @@ describe("Inside nginx", function()
     assert.equal("mch_gate", end_of(other))
   end)
 
-  it("tasks are cancelled by a client that is closed, in whichever request", function()
+  it("tasks of any request are cancelled when their client is closed", function()
     local other = begin "/spawn"
     api:wait_until_received(1)
     assert.equal("cancelled", (web:run [[
@@ -203,7 +203,7 @@ describe("Inside nginx", function()
     assert.matches("cancelled", end_of(other))
   end)
 
-  it("a change that finds no free descriptor is `no_resources`, and was not made", function()
+  it("a change without a free descriptor fails with `no_resources`, and was not applied", function()
     local scarce = nginx.start { main = "worker_rlimit_nofile 64;" }
     local problem = scarce:run([[
       local client = require("clerk.machines").new {
@@ -225,7 +225,7 @@ describe("Inside nginx", function()
     assert.equal("", api:everything())
   end)
 
-  it("`pollable` is refused, and spawn where nothing can wait", function()
+  it("`pollable` is refused, and so is spawn where nothing can wait", function()
     local problem = web:run [[ return select(2, pcall(client.pollable, client)) ]]
     assert.equal("ArgumentError", problem.type)
     assert.matches("nginx", problem.message, 1, true)

@@ -1,7 +1,7 @@
--- nginx's error log holds neither the key nor a machine's secret, whatever a server repeats, and
--- though all that comes of a call is logged.
+-- nginx's error log holds neither the secret key nor a machine's secret, whatever a server sends
+-- back, and even if everything about a call is logged.
 
--- nginx's Lua is LuaJIT, and knows no sanitizers.
+-- nginx's Lua is LuaJIT, and cannot run with sanitizers.
 if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
 
 local literal = require "support.literal"
@@ -12,7 +12,7 @@ local server = require "support.server"
 local KEY = "sk_test_MARKED0123456789"
 local SECRET = "ak_MARKED9876543210"
 
--- Logs all that comes of one call: as a value, in a task, and as an error that nobody catches.
+-- Logs the whole outcome of one call: as a value, in a task, and as an uncaught error.
 local CALLS = [[
   local machines = require "clerk.machines"
   local options = ...
@@ -44,7 +44,7 @@ local CALLS = [[
   return ok or result.code
 ]]
 
--- A call that is cancelled may send nothing.
+-- A cancelled call may send nothing.
 local ECHO = [[
   local request = connection:read_request()
   if not request then return end
@@ -58,7 +58,7 @@ end
 
 local SUCCESS = [['{"object":"machine_secret_key","secret":"', values.secret, '"}']]
 
--- What a server does, and whether it is a success, or else the code of what it comes to.
+-- What a server does, and whether that is a success, or else the error's code.
 local SCRIPTS = {
   ["a success"] = { true, answer({ "200 OK" }, SUCCESS) },
   ["a success that is no JSON"] = { "invalid_json", answer({ "200 OK" }, SUCCESS .. ", 'x'") },

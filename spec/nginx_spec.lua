@@ -1,6 +1,6 @@
--- Inside nginx: in which phases calls can be made, how, and what is refused there.
+-- Inside nginx: in which phases calls work, how, and what is refused.
 
--- nginx's Lua is LuaJIT, and knows no sanitizers.
+-- nginx's Lua is LuaJIT, and cannot run with sanitizers.
 if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
 
 local certificates = require "clerk.machines.emulator.certificates"
@@ -45,7 +45,7 @@ local SERVER = [[
 local made = certificates.new()
 local FILES = { ["server.pem"] = made.certificate, ["server.key"] = made.key }
 
--- What a worker runs before all else: a client that was made in the master.
+-- What a worker runs first: a client that was created in the master.
 local function make_client(web)
   return ([[client = require("clerk.machines").new { secret_key = %q, base_url = %q }]])
     :format(KEY, web:url "/v1")
@@ -64,7 +64,7 @@ describe("In nginx", function()
     server.stop_all()
   end)
 
-  describe("a client that the master made calls in", function()
+  describe("a client from the master makes calls in", function()
     local paths = {
       content = "/run",
       rewrite = "/rewrite",
@@ -83,7 +83,7 @@ describe("In nginx", function()
     end)
   end)
 
-  it("a request asks for an answer that is not compressed", function()
+  it("a request asks for an uncompressed response", function()
     web:run(GET)
     local requests = api:requests()
     local request = requests[#requests]
@@ -94,7 +94,7 @@ describe("In nginx", function()
     assert.equal("identity", request.headers["accept-encoding"])
   end)
 
-  describe("an answer is a `bad_response` that has", function()
+  describe("a response is a `bad_response` if it has", function()
     local heads = {
       ["two lengths"] = "Content-Length: 14\r\nContent-Length: 15\r\n",
       ["a list of two lengths"] = "Content-Length: 14, 15\r\n",
@@ -142,7 +142,7 @@ describe("In nginx", function()
     end
 
     for _, address in ipairs { "127.0.0.1", "::1" } do
-      it("at " .. address .. ", where alone a server listens", function()
+      it("at " .. address .. " when a server listens only there", function()
         local other = server.start(ECHO, { address = address })
         for _ = 1, 2 do assert.equal("mch_1", web:run(GET_BY_URL, url_of(other.port))) end
         assert.equal(1, other:connections())
@@ -150,14 +150,14 @@ describe("In nginx", function()
       end)
     end
 
-    it("by no address, which is told of the first", function()
+    it("at no address, and the error is about the first", function()
       local problem = web:run(GET_BY_URL, url_of(1))
       assert.equal("connect_failed", problem.code)
       assert.matches("localhost:1: connection refused", problem.message, 1, true)
     end)
   end)
 
-  describe("a call is refused, and told where to do it, in", function()
+  describe("a call is refused, and the error says where it works, in", function()
     for _, phase in ipairs { "set", "header_filter", "body_filter", "log", "balancer" } do
       it(phase, function()
         local problem = web:run([[
@@ -172,7 +172,7 @@ describe("In nginx", function()
     end
   end)
 
-  describe("a call blocks, since nothing is served yet, and leaves no connection, in", function()
+  describe("a call blocks, because nothing is served yet, and leaves no connection, in", function()
     local other
 
     after_each(function() other:stop() end)
@@ -228,7 +228,7 @@ describe("In nginx", function()
 
     after_each(function() other:stop() end)
 
-    it("that nginx.conf hands on to the workers", function()
+    it("that nginx.conf passes to the workers", function()
       other = nginx.start {
         environment = "CLERK_SECRET_KEY=sk_test_environment",
         main = "env CLERK_SECRET_KEY;",
@@ -238,7 +238,7 @@ describe("In nginx", function()
       assert.equal("Bearer sk_test_environment", requests[#requests].headers.authorization)
     end)
 
-    it("and a key that is not there is told with the directive that hands it on", function()
+    it("and the error about a missing key names the directive that passes it", function()
       other = nginx.start { environment = "CLERK_SECRET_KEY=sk_test_environment" }
       local ok, problem = other:run(NEW, api:url "/v1")
       assert.is_false(ok)
@@ -246,9 +246,9 @@ describe("In nginx", function()
     end)
   end)
 
-  describe("there is no call in", function()
-    -- nginx gives this message where it was not built to wait there.
-    it("ssl_client_hello of an nginx that cannot wait there, which goes on", function()
+  describe("no call works in", function()
+    -- nginx gives this message if it was not built to wait there.
+    it("ssl_client_hello of an nginx that cannot wait there, and nginx goes on", function()
       web:prepare(GET)
       web:get("/", "ssl_client_hello")
       if not web:log():find "while loading SSL client hello" then
@@ -258,7 +258,7 @@ describe("In nginx", function()
     end)
   end)
 
-  describe("an option is refused that nginx has a directive for:", function()
+  describe("an option is refused if nginx has a directive for it:", function()
     for name, remedy in pairs { ca_file = "lua_ssl_trusted_certificate", proxy = "directly" } do
       it(name, function()
         local problem = web:run([[

@@ -1,6 +1,7 @@
--- Inside nginx over TLS: whom it trusts, what it says when it does not, and what it misses.
+-- Inside nginx over TLS: which servers it trusts, what it says otherwise, and what it needs from
+-- nginx.conf.
 
--- nginx's Lua is LuaJIT, and knows no sanitizers.
+-- nginx's Lua is LuaJIT, and cannot run with sanitizers.
 if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
 
 local certificates = require "clerk.machines.emulator.certificates"
@@ -15,7 +16,7 @@ local ECHO = [[
 ]]
 local DAY_SECONDS = 86400
 
--- Calls by `method` of one client, as often as `times` says; what each raised, or else "done".
+-- Calls `method` of one client `times` times; returns what each call raised, or "done".
 local CALLS = [[
   local machines = require "clerk.machines"
   local options = ...
@@ -94,7 +95,7 @@ describe("Inside nginx, over TLS,", function()
   end
 
   for _, version in ipairs { "1.2", "1.3" } do
-    it("keeps one connection for 100 calls by version " .. version, function()
+    it("keeps one connection for 100 calls with TLS version " .. version, function()
       local api = start(trusted)
       local outcomes = call({ url = url(api), times = 100 }, "/" .. version)
       for i = 1, 100 do assert.equal("done", outcomes[i]) end
@@ -103,7 +104,7 @@ describe("Inside nginx, over TLS,", function()
     end)
   end
 
-  it("knows localhost without being told", function()
+  it("trusts localhost by its name without a resolver", function()
     local api = start(trusted)
     assert.same({ "done" }, call { url = url(api, "localhost") })
   end)
@@ -128,7 +129,7 @@ describe("Inside nginx, over TLS,", function()
     assert.equal("", api:everything())
   end)
 
-  describe("repeats a create, of which nothing was sent, when the handshake", function()
+  describe("repeats a create, because nothing was sent, when the handshake", function()
     local ways = {
       ["is reset"] = [[ connection:read(1000) connection:reset() ]],
       ["is reset before it begins"] = [[ connection:reset() ]],
@@ -158,7 +159,7 @@ describe("Inside nginx, over TLS,", function()
     end
   end)
 
-  it("waits no longer for a handshake than for a connection", function()
+  it("ends a handshake after connect_timeout_ms", function()
     local api = start(nil, [[ connection:hang() ]])
     local problem = call({ url = url(api), method = "create", timeout_ms = 50 })[1]
     assert.equal("timeout", problem.code)
@@ -172,7 +173,7 @@ describe("Inside nginx, over TLS,", function()
     assert.equal(0, api:connections())
   end)
 
-  it("uses no connection that others have kept without verifying it", function()
+  it("uses no connection that other code has kept without verifying it", function()
     local api = start(unknown)
     web:run([[
       local socket = ngx.socket.tcp()
@@ -184,15 +185,15 @@ describe("Inside nginx, over TLS,", function()
     assert.equal(2, api:connections())
   end)
 
-  describe("tells of names", function()
-    it("that there are not", function()
+  describe("reports a name", function()
+    it("that does not exist", function()
       local problem = call({ url = "https://nowhere.test/v1" })[1]
       assert.equal("dns_failed", problem.code)
       assert.matches("nowhere.test", problem.message, 1, true)
       assert.is_true(problem.attempts > 1)
     end)
 
-    it("that nobody answers for, when its own time is over and not the resolver's", function()
+    it("that the name server ignores, after its own timeout and not the resolver's", function()
       local options = { url = "https://silent.test/v1", timeout_ms = 50, method = "create" }
       local problem = call(options)[1]
       assert.equal("timeout", problem.code)

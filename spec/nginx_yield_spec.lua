@@ -1,7 +1,6 @@
--- Inside nginx, where Lua cannot yield: whatever would have to wait is refused before anything is
--- sent.
+-- Inside nginx, where Lua cannot yield: what would have to wait is refused before anything is sent.
 
--- nginx's Lua is LuaJIT, and knows no sanitizers.
+-- nginx's Lua is LuaJIT, and cannot run with sanitizers.
 if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
 
 local nginx = require "support.nginx"
@@ -15,7 +14,7 @@ local ECHO = [[
   end
 ]]
 
--- Ways to run a function where it cannot yield, and where it can.
+-- Places where a function cannot yield, and where it can.
 local PLACES = [[
   local function in_ffi_callback(f)
     local ffi = require "ffi"
@@ -70,7 +69,7 @@ local PLACES = [[
     ["a task"] = function(f) client:spawn(f):result() end,
   }
 
-  -- What f(...) returns or raises there.
+  -- What f(...) returns or raises in that place.
   function outcome_in(place, f, ...)
     local arguments, outcome = { ... }, nil
     place(function() outcome = { pcall(f, unpack(arguments)) } end)
@@ -78,7 +77,7 @@ local PLACES = [[
   end
 ]]
 
--- What has to wait.
+-- Methods that have to wait.
 local ACTIONS = [[
   actions = {
     create = function() return client:create { name = "a" } end,
@@ -164,7 +163,7 @@ describe("In nginx, where Lua cannot yield,", function()
   end
 
   for _, name in ipairs(NAMES) do
-    it("`" .. name .. "` is refused, in a task and outside of tasks", function()
+    it("`" .. name .. "` is refused, in a task and outside tasks", function()
       for _, place in ipairs { "outside", "in a task" } do
         local sent, ok, problem = run([[
           local place, name = unpack(...)
@@ -194,7 +193,7 @@ describe("In nginx, where Lua cannot yield,", function()
     assert.equal(0, sent)
   end)
 
-  it("a task is cancelled and a client is closed all the same", function()
+  it("cancelling a task and closing a client still work", function()
     local sent, codes = run [[
       local own = require("clerk.machines").new(options)
       local first = own:spawn(own.get, own, "mch_hang")
@@ -210,7 +209,7 @@ describe("In nginx, where Lua cannot yield,", function()
     assert.equal(0, sent)
   end)
 
-  it("a page that another thread is waiting for is not asked for", function()
+  it("a page that another thread waits for is not requested again", function()
     local sent, ok, problem, count = run [[
       local page = client:pages()
       local other = client:spawn(page)
@@ -243,7 +242,7 @@ describe("In nginx, where Lua cannot yield,", function()
       assert.equal(0, sent)
     end)
 
-    it("is made when the transport waits by itself", function()
+    it("is made if the transport waits by itself", function()
       local _, ok, machine, sent = run((CALL:gsub("%.%.%.", "function() end")))
       assert.is_true(ok, machine)
       assert.same({ "mch_1", 2 }, { machine.id, sent })

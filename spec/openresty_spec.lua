@@ -1,6 +1,6 @@
 -- examples/openresty, started and asked as by its users.
 
--- nginx's Lua is LuaJIT, and knows no sanitizers.
+-- nginx's Lua is LuaJIT, and cannot run with sanitizers.
 if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
 
 local certificates = require "clerk.machines.emulator.certificates"

@@ -18,7 +18,7 @@ local USE = [[local machines = require "clerk.machines"; local api = require
 
 local CLEAN = "env -u LD_PRELOAD -u LUA_PATH -u LUA_CPATH "
 
---- The command, installed, serves one request and stops cleanly.
+--- The installed command serves one request and stops cleanly.
 local function check_command(before, path)
   local command = "cd / && " .. before .. path
   assert.equal("clerk-machines " .. machines.version .. "\n", run(command .. " --version"))
@@ -40,7 +40,7 @@ after_each(function()
 end)
 
 describe("The rock", function()
-  it("is made without a network, and works from its tree", function()
+  it("is built without a network, and works from its tree", function()
     local source, config = tree .. "/source", tree .. "/config.lua"
     run("mkdir " .. source .. " && cp -r CMakeLists.txt *.rockspec bin examples lua src " .. source)
     run(("echo 'lua_interpreter = \"%s\"' >%s"):format(lua, config))
@@ -58,7 +58,7 @@ describe("The rock", function()
 end)
 
 describe("What CMake installs", function()
-  it("works from its prefix, the command without any setting", function()
+  it("works from its prefix, and the command needs no settings", function()
     run(("cmake --install build/%s --prefix %s/prefix"):format(lua, tree))
     local prefix = tree .. "/prefix"
     local paths = ("LUA_PATH='%s/share/lua/%s/?.lua;%s/share/lua/%s/?/init.lua;;' "
@@ -69,7 +69,7 @@ describe("What CMake installs", function()
     check_command("unset LD_PRELOAD LUA_PATH LUA_CPATH && ", prefix .. "/bin/clerk-machines")
   end)
 
-  it("is found by the command through a link", function()
+  it("is found by the command when that is called through a link", function()
     run(("cmake --install build/%s --prefix %s/prefix"):format(lua, tree))
     run(("ln -s %s/prefix/bin/clerk-machines %s/link"):format(tree, tree))
     assert.equal("clerk-machines " .. machines.version .. "\n",
@@ -78,7 +78,7 @@ describe("What CMake installs", function()
 end)
 
 describe("The module", function()
-  it("sets no global, prints nothing and changes no library, however it is used", function()
+  it("sets no global, prints nothing and changes no standard library", function()
     local program = [[
       local before = {}
       for name in pairs(_G) do before[name] = true end
@@ -92,12 +92,12 @@ describe("The module", function()
     assert.equal(machines.version .. " a", run(core .. lua .. " -e " .. process.quote(program)))
   end)
 
-  it("exports nothing but its opener", function()
+  it("exports only its opener", function()
     local symbols = run(("nm -D --defined-only build/%s/clerk/machines/core.so"):format(lua))
     assert.equal("luaopen_clerk_machines_core", symbols:match "^%x+ T ([%w_]+)\n$")
   end)
 
-  it("is linked with libcurl and cJSON, but with no Lua, and is never unloaded", function()
+  it("is linked with libcurl and cJSON but not with Lua, and is never unloaded", function()
     local dynamic = run(("readelf -d build/%s/clerk/machines/core.so"):format(lua))
     assert.truthy(dynamic:find "NEEDED.-libcurl")
     assert.truthy(dynamic:find "NEEDED.-libcjson")

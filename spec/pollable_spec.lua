@@ -1,6 +1,6 @@
 -- Tasks in a host's own event loop: client:pollable, and forks.
 --
--- CLERK_USE_POLL tells that the library was built without epoll.
+-- CLERK_USE_POLL says that the library was built without epoll.
 
 local descriptors = require "support.descriptors"
 local fake = require "support.fake"
@@ -25,13 +25,13 @@ if os.getenv "CLERK_USE_POLL" then
   return
 end
 
---- Asks the server for something that is not this process.
+--- Sends a request to the server from another process.
 local function ask(web, path)
   local status, _, errors = process.run("curl -sS " .. process.quote(web:url(path)))
   assert.equal(0, status, errors)
 end
 
---- One turn of an event loop that knows no more than what pollable tells.
+--- One turn of an event loop that knows only what pollable returns.
 local function turn(client)
   local fd, ms = client:pollable()
   local is_readable = posix.is_readable(fd, ms or PATIENCE_MS)
@@ -73,7 +73,7 @@ end
 describe("In an event loop", function()
   after_each(gate.stop_all)
 
-  it("a task gets through its transfers, waits and pauses", function()
+  it("a task goes through its transfers, waits and pauses", function()
     local client = gate.client(gate.start())
     local task = client:spawn(function()
       local attempts = 0
@@ -86,7 +86,7 @@ describe("In an event loop", function()
     assert.equal(6, task:result())
   end)
 
-  it("many tasks get through the queue, whatever becomes of them", function()
+  it("many tasks go through the queue, whatever their outcome", function()
     local client = gate.client(gate.start(), { max_connections = 3 })
     local given = { client:spawn(client.get, client, "mch_flaky", { retries = false }),
       client:spawn(client.get, client, "mch_hang", { timeout_ms = 300, retries = false }) }
@@ -96,7 +96,7 @@ describe("In an event loop", function()
     assert.equal("timeout", gate.failure_of(given[2]).code)
   end)
 
-  it("tasks get through over TLS and HTTP/2", function()
+  it("tasks work over TLS and HTTP/2", function()
     local client = gate.client(gate.start_http2())
     local given = {}
     for i = 1, 20 do given[i] = client:spawn(client.get, client, "mch_" .. i) end
@@ -104,7 +104,7 @@ describe("In an event loop", function()
     for i = 1, 20 do assert.equal("mch_" .. i, given[i]:result().id) end
   end)
 
-  it("tasks that wait for one another do", function()
+  it("tasks that wait for each other work", function()
     local web = gate.start()
     local client, other = gate.client(web), gate.client(web)
     local joined = client:spawn(client.get, client, "mch_1")
@@ -135,7 +135,7 @@ describe("In an event loop", function()
   end)
 end)
 
-describe("What pollable tells", function()
+describe("What pollable returns", function()
   after_each(gate.stop_all)
 
   it("is a readable descriptor once something is ready, and not before", function()
@@ -151,7 +151,7 @@ describe("What pollable tells", function()
     assert.is_false(posix.is_readable(fd, 0))
   end)
 
-  it("is no time while nothing is under way", function()
+  it("is no time while nothing is in progress", function()
     local web = gate.start()
     local client = gate.client(web)
     assert.is_nil(select(2, client:pollable()))
@@ -159,7 +159,7 @@ describe("What pollable tells", function()
     assert.is_nil(select(2, client:pollable()))
   end)
 
-  it("is no time at all when a transfer is to begin", function()
+  it("is 0 ms when a transfer is about to begin", function()
     local client = gate.client(gate.start())
     client:spawn(client.get, client, "mch_hang")
     assert.equal(0, select(2, client:pollable()))
@@ -193,7 +193,7 @@ describe("What pollable tells", function()
     assert.is_nil(ms())
   end)
 
-  it("is one descriptor for all clients, which stays", function()
+  it("is one descriptor for all clients, and stays the same", function()
     local web = gate.start()
     local client, other = gate.client(web), gate.client(web)
     local fd = client:pollable()
@@ -209,12 +209,12 @@ describe("What pollable tells", function()
     assert.equal(fd, (gate.client(web):pollable()))
   end)
 
-  it("may be asked inside a task", function()
+  it("can be asked for inside a task", function()
     local client = fake.client { fake.ok }
     assert.equal(client:pollable(), (client:spawn(client.pollable, client):result()))
   end)
 
-  it("is not for programs that this one starts", function()
+  it("is not inherited by programs that this one starts", function()
     local client = gate.client(gate.start())
     client:get "mch_1"
     assert.is_number((client:pollable()))
@@ -227,7 +227,7 @@ end)
 describe("After a fork", function()
   after_each(gate.stop_all)
 
-  it("both sides have a descriptor of their own, and the parent's tasks go on", function()
+  it("both processes have their own descriptor, and the parent's tasks go on", function()
     local web = gate.start()
     local client = gate.client(web)
     local task = client:spawn(client.get, client, "mch_gate")
@@ -249,7 +249,7 @@ describe("After a fork", function()
     assert.same({ "mch_gate", "mch_slow", "mch_open" }, gate.asked(web))
   end)
 
-  it("tasks that the child begins are its own, whatever they wait for", function()
+  it("tasks that the child starts belong to it, whatever they wait for", function()
     local client = fake.client({}, { transport = { send = function()
       coroutine.yield()
       return fake.ok
@@ -265,7 +265,7 @@ describe("After a fork", function()
     assert.equal("done", task.status)
   end)
 
-  it("what was under way is the parent's: in the child it is cancelled", function()
+  it("what was in progress stays with the parent, and is cancelled in the child", function()
     local web = gate.start()
     local client = gate.client(web)
     local task = client:spawn(client.create, client, { name = "mch_gate" })
@@ -283,7 +283,7 @@ describe("After a fork", function()
     assert.equal("mch_gate", task:result().id)
   end)
 
-  it("the child does not do once more what waited for its turn, or for another attempt", function()
+  it("the child does not repeat calls that waited for a connection or another attempt", function()
     local web = gate.start()
     local client = gate.client(web, { max_connections = 1 })
     local given = { client:spawn(client.update, client, "mch_flaky", { name = "a" }) }
@@ -304,7 +304,7 @@ describe("After a fork", function()
     assert.same({ "mch_2", "mch_child", "mch_flaky", "mch_flaky", "mch_gate", "mch_open" }, asked)
   end)
 
-  it("the child may cancel and close what it has inherited", function()
+  it("the child can cancel and close what it has inherited", function()
     local web = gate.start()
     local client = gate.client(web)
     local task = client:spawn(client.get, client, "mch_gate")

@@ -1,19 +1,14 @@
--- How many transfers are under way at once, in which order the rest goes, and how tasks wait: their
--- timeouts, deadlines, retries and pauses.
+-- The connection limit: how many transfers run at once, in which order the others follow, and how
+-- timeouts, deadlines, retries and pauses count while they wait.
 
+local error_of = require "support.error_of"
 local gate = require "support.gate"
 local machines = require "clerk.machines"
 local process = require "support.process"
 
 local failure_of, spawn_and_await = gate.failure_of, gate.spawn_and_await
 
-local function error_of(f, ...)
-  local ok, problem = pcall(f, ...)
-  assert.is_false(ok, "no error was raised")
-  return problem
-end
-
---- Tasks that get machines of these names, or so many with a number behind the name.
+--- Tasks that get machines, `count` of them, whose names end with a number.
 local function spawn_gets(client, name, count)
   local given = {}
   for i = 1, count do given[i] = client:spawn(client.get, client, name .. i) end
@@ -28,7 +23,7 @@ describe("Transfers under way", function()
   after_each(gate.stop_all)
 
   for _, count in ipairs { 1, 2, 5 } do
-    it(("are %d at most when max_connections is that"):format(count), function()
+    it(("are at most %d when max_connections is that"):format(count), function()
       local web = gate.start()
       local client = gate.client(web, { max_connections = count })
       local given = spawn_gets(client, "mch_gate", 8)
@@ -43,7 +38,7 @@ describe("Transfers under way", function()
     end)
   end
 
-  it("are 32 at most unless told", function()
+  it("are at most 32 by default", function()
     local web = gate.start()
     local client = gate.client(web)
     local given = spawn_gets(client, "mch_gate", 40)
@@ -55,7 +50,7 @@ describe("Transfers under way", function()
     assert_got(given, "mch_gate")
   end)
 
-  it("are counted by client", function()
+  it("are counted separately for each client", function()
     local web = gate.start()
     local client = gate.client(web, { max_connections = 1 })
     local other = gate.client(web, { max_connections = 1 })
@@ -67,7 +62,7 @@ describe("Transfers under way", function()
     assert.equal("running", queued.status)
   end)
 
-  it("share few connections, one after the other", function()
+  it("reuse a few connections one after the other", function()
     local web = gate.start()
     local client = gate.client(web, { max_connections = 4 })
     local given = spawn_gets(client, "mch_", 100)
@@ -91,7 +86,7 @@ describe("Transfers under way", function()
     assert.equal(2, web:connections())
   end)
 
-  it("share one connection over HTTP/2 whatever becomes of some", function()
+  it("share one connection over HTTP/2 even when some fail", function()
     local web = gate.start_http2()
     local client = gate.client(web)
     client:get "mch_0" -- connects, which no timeout of 500 ms is to end
@@ -113,7 +108,7 @@ end)
 describe("The queue", function()
   after_each(gate.stop_all)
 
-  it("is served in order, calls outside of tasks included", function()
+  it("is served in order, including calls outside tasks", function()
     local web = gate.start()
     local client = gate.client(web, { max_connections = 1 })
     spawn_gets(client, "mch_a", 5)
@@ -124,7 +119,7 @@ describe("The queue", function()
       gate.asked(web))
   end)
 
-  it("is served in order, whichever client's tasks are in it", function()
+  it("is served in order, whichever client the tasks belong to", function()
     local web = gate.start()
     local client, other = gate.client(web, { max_connections = 1 }), gate.client(web)
     for i = 1, 6 do
@@ -136,7 +131,7 @@ describe("The queue", function()
     assert.same({ "mch_1", "mch_2", "mch_3", "mch_4", "mch_5", "mch_6" }, gate.asked(web))
   end)
 
-  it("is left by those who are cancelled or late, and the others keep their places", function()
+  it("is left by calls that are cancelled or late, and the others keep their places", function()
     local web = gate.start()
     local client = gate.client(web, { max_connections = 1 })
     local first = spawn_and_await(web, client, client.get, "mch_hang")
@@ -150,7 +145,7 @@ describe("The queue", function()
     assert.same({ "mch_hang", "mch_2", "mch_4" }, gate.asked(web))
   end)
 
-  it("lets no timeout run", function()
+  it("does not use up timeout_ms", function()
     local client = gate.client(gate.start(), { max_connections = 1 })
     client:spawn(client.get, client, "mch_slow")
     local task = client:spawn(client.get, client, "mch_1", {
@@ -162,7 +157,7 @@ describe("The queue", function()
     assert.is_true(select(2, task:result()).elapsed_ms >= 700)
   end)
 
-  it("lets deadlines run", function()
+  it("uses up deadline_ms", function()
     local web = gate.start()
     local client = gate.client(web, { max_connections = 1 })
     spawn_and_await(web, client, client.get, "mch_hang")
@@ -181,9 +176,9 @@ describe("The queue", function()
     assert.equal(1, #web:requests())
   end)
 
-  it("leaves an attempt what is left of the deadline", function()
+  it("leaves an attempt the rest of the deadline", function()
     local web = gate.start()
-    local client = gate.client(web, { max_connections = 1, timeout_ms = 60000 })
+    local client = gate.client(web, { max_connections = 1, timeout_ms = 3600000 })
     spawn_and_await(web, client, client.get, "mch_gate")
     local task = client:spawn(client.get, client, "mch_hang", { deadline_ms = 1500 })
     gate.client(web):get "mch_open"
@@ -191,10 +186,9 @@ describe("The queue", function()
     local err = failure_of(task)
     assert.equal("timeout", err.code)
     assert.equal(1, err.attempts)
-    assert.is_true(err.elapsed_ms < 60000)
   end)
 
-  it("is no place for retry waits: another one goes meanwhile", function()
+  it("is not held up by a call that waits for its next attempt", function()
     local web = gate.start()
     local client = gate.client(web, { max_connections = 1 })
     client:spawn(client.get, client, "mch_flaky")
@@ -207,7 +201,7 @@ end)
 describe("A call that blocks within a task", function()
   after_each(gate.stop_all)
 
-  --- A task that soon blocks in a coroutine of its own.
+  --- A task that soon blocks in a coroutine that it made.
   local function spawn_blocking(client)
     return client:spawn(function()
       coroutine.yield()
@@ -215,7 +209,7 @@ describe("A call that blocks within a task", function()
     end)
   end
 
-  it("does not wait for one that waits for it, and is under way", function()
+  it("does not wait for a call that waits for it and has been sent", function()
     local client = gate.client(gate.start(), { max_connections = 1 })
     local task = spawn_blocking(client)
     assert.equal("mch_slow", client:get("mch_slow").id)
@@ -223,7 +217,7 @@ describe("A call that blocks within a task", function()
     assert.equal("mch_inner", task:result())
   end)
 
-  it("does not wait for one that waits for it, and is in the queue", function()
+  it("does not wait for a call that waits for it and is in the queue", function()
     local web = gate.start()
     local client = gate.client(web, { max_connections = 1 })
     local first = client:spawn(client.get, client, "mch_slow")
@@ -280,7 +274,7 @@ describe("A connection is not held", function()
     end)
   end
 
-  it("by a call outside of tasks that has waited for one as long as timeout_ms", function()
+  it("by a call outside tasks that has waited for one for timeout_ms", function()
     local web = gate.start()
     local client = gate.client(web, { max_connections = 1, retries = false, timeout_ms = 100 })
     local moving = client:spawn(client.get, client, "mch_hang", { timeout_ms = 60000 })
@@ -295,10 +289,10 @@ describe("A connection is not held", function()
   end)
 end)
 
-describe("Room for a transfer is given back", function()
+describe("A connection is given back", function()
   after_each(gate.stop_all)
 
-  --- With room for one: what `f` does with it three times, in tasks and outside, leaves it free.
+  --- With one connection: `f` uses it three times, in tasks and outside, and leaves it free.
   local function assert_given_back(options, f)
     local web = gate.start()
     options.max_connections = 1
@@ -322,7 +316,7 @@ describe("Room for a transfer is given back", function()
     end)
   end)
 
-  it("after an error of the user's functions", function()
+  it("after an error in the caller's functions", function()
     for _, name in ipairs { "secret_key", "on_event" } do
       local raises = true
       assert_given_back({ [name] = function()
@@ -336,7 +330,7 @@ describe("Room for a transfer is given back", function()
     end
   end)
 
-  it("after a key that is refused", function()
+  it("after a refused key", function()
     local key
     assert_given_back({ secret_key = function() return key end }, function(client)
       key = "with\nline"
@@ -355,7 +349,7 @@ describe("Room for a transfer is given back", function()
     end)
   end)
 
-  it("when a client is used within the user's functions", function()
+  it("when a client is used inside the caller's functions", function()
     local client
     local depth = 0
     client = gate.client(gate.start(), { max_connections = 1, secret_key = function()
@@ -404,18 +398,18 @@ end)
 describe("The pause after a 429", function()
   after_each(gate.stop_all)
 
-  --- A client, one of whose tasks was told to wait for 40 seconds, and is patient enough.
+  --- A client with a task that got a Retry-After of 40 seconds, and that may wait that long.
   local function start_pause(web, options)
     options.retries = { backoff = { max_elapsed_time = 100000 } }
-    local is_paused = false
-    options.on_event = function(event) is_paused = is_paused or event.type == "wait" end
+    local waits = 0
+    options.on_event = function(event) waits = waits + (event.type == "wait" and 1 or 0) end
     local client = gate.client(web, options)
     client:spawn(client.get, client, "mch_closed")
-    gate.step_until(client, function() return is_paused end)
-    return client
+    gate.step_until(client, function() return waits > 0 end)
+    return client, function() return waits end
   end
 
-  it("holds for all tasks of the client, and for calls outside", function()
+  it("holds for all tasks of the client, and for its calls outside tasks", function()
     local web = gate.start()
     local waits = {}
     local client = gate.client(web, { max_connections = 2, on_event = function(event)
@@ -434,7 +428,7 @@ describe("The pause after a 429", function()
     assert.same({ "mch_busy", "mch_other" }, { gate.asked(web)[1], gate.asked(web)[2] })
   end)
 
-  it("holds for those in the queue", function()
+  it("holds for calls in the queue", function()
     local web = gate.start()
     local waits = 0
     local client = gate.client(web, { max_connections = 1, on_event = function(event)
@@ -448,7 +442,7 @@ describe("The pause after a 429", function()
     assert.equal(0, client:step())
   end)
 
-  it("does not disturb what is under way", function()
+  it("does not disturb requests that were sent already", function()
     local web = gate.start()
     local client = gate.client(web)
     local moving = spawn_and_await(web, client, client.get, "mch_gate")
@@ -462,10 +456,11 @@ describe("The pause after a 429", function()
   end)
 
   for _, count in ipairs { 1, 32 } do
-    it("is told at once to who cannot wait so long, with room for " .. count, function()
+    it("fails a call at once that cannot wait so long, with max_connections = " .. count, function()
       local web = gate.start()
-      local client = start_pause(web, { max_connections = count })
+      local client, count_waits = start_pause(web, { max_connections = count })
       local waiting = spawn_gets(client, "mch_", 3)
+      local waits = count_waits()
       local hasty = {
         retries = { backoff = { max_elapsed_time = 1000 } },
       }
@@ -478,8 +473,8 @@ describe("The pause after a 429", function()
         assert.equal(0, err.attempts)
         assert.is_true(err.retry_after > 20)
         assert.is_false(err.maybe_applied)
-        assert.is_true(err.elapsed_ms < 4000)
       end
+      assert.equal(waits, count_waits())
       for _, each in ipairs(waiting) do assert.equal("running", each.status) end
       assert.equal(1, #web:requests())
       client:close()
@@ -516,30 +511,33 @@ describe("Tasks at the emulator's server", function()
   end
 end)
 
-describe("Calls that libcurl lets wait for a connection which another one makes", function()
+describe("Calls that wait for a connection that another call is making", function()
   after_each(gate.stop_all)
 
-  it("end in time when it is never made", function()
+  it("time out together when it is never made", function()
     local web = gate.start()
     local client = gate.client(web, {
-      base_url = web:url("/v1"):gsub("^http:", "https:"), -- a server that waits for a line
+      base_url = web:url("/v1"):gsub("^http:", "https:"), -- the server waits for a line
       timeout_ms = 1000,
       retries = false,
     })
     local given = spawn_gets(client, "mch_", 5)
     client:run()
+    local shortest, longest = math.huge, 0
     for _, task in ipairs(given) do
       local problem = error_of(task.result, task)
       assert.equal("timeout", problem.code)
-      assert.is_true(problem.elapsed_ms < 3000, problem.elapsed_ms)
+      shortest = math.min(shortest, problem.elapsed_ms)
+      longest = math.max(longest, problem.elapsed_ms)
     end
+    assert.is_true(longest < shortest + 1000) -- together, and not one timeout after the other
   end)
 end)
 
 describe("A wait where a task cannot yield", function()
   after_each(gate.stop_all)
 
-  it("blocks, and the task goes on", function()
+  it("blocks, and the task then goes on", function()
     local web = gate.start()
     local client = gate.client(web)
     local task = client:spawn(function()

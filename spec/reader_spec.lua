@@ -3,7 +3,7 @@ local core = require "clerk.machines.core"
 local has_integers = math.type ~= nil
 local null = core.null
 
--- Exact powers of two, whatever the Lua.
+-- Exact powers of two on every Lua.
 local function power(n)
   return 2.0 ^ n
 end
@@ -36,7 +36,7 @@ local function accepted(text)
   return value
 end
 
---- Reads `text`, expects a refusal of the promised form, and returns its offset.
+--- Reads `text`, which must be refused in the documented form, and returns the offset.
 local function refused(text)
   local value, message, offset = core.decode(text)
   if value ~= nil or type(message) ~= "string" then fail(text, "was accepted") end
@@ -77,7 +77,7 @@ describe("the JSON reader", function()
       assert.equal(0, accepted("0"))
     end)
 
-    it("tells an empty array from an empty object by the object's metatable", function()
+    it("distinguishes an empty array from an empty object by the object's metatable", function()
       local object = {}
       assert.equal(object, getmetatable((core.decode("{}", object))))
       assert.is_nil(getmetatable((core.decode("[]", object))))
@@ -124,14 +124,14 @@ describe("the JSON reader", function()
       end)
     end
 
-    it("takes the last of members of the same name", function()
+    it("takes the last of several members of the same name", function()
       assert.same({ a = 3 }, accepted('{"a":1,"a":2,"a":3}'))
       assert.same({ a = { y = 2 } }, accepted('{"a":{"x":1},"a":{"y":2}}'))
       assert.same({ a = 2 }, accepted('{"a":1,"\\u0061":2}'))
       assert.same({ a = 1 }, accepted('{"a":null,"a":1}'))
     end)
 
-    it("takes the last of members of the same name also when it is null", function()
+    it("takes the last of members of the same name even if it is null", function()
       assert.same({}, accepted('{"a":1,"a":null}'))
       assert.same({ a = null }, (core.decode('{"a":1,"a":null}', nil, true)))
     end)
@@ -164,7 +164,7 @@ describe("the JSON reader", function()
   end)
 
   describe("on metatables", function()
-    it("gives every object the one that was asked for, and no array", function()
+    it("gives the requested one to every object and to no array", function()
       local object = {}
       local value = core.decode('{"a":{},"b":[{},[]]}', object)
       assert.equal(object, getmetatable(value))
@@ -174,7 +174,7 @@ describe("the JSON reader", function()
       assert.is_nil(getmetatable(value.b[2]))
     end)
 
-    it("sets none unless asked to", function()
+    it("sets none by default", function()
       assert.is_nil(getmetatable(accepted("{}")))
       assert.is_nil(getmetatable((core.decode("{}", nil, true))))
     end)
@@ -215,7 +215,7 @@ describe("the JSON reader", function()
       end
     end)
 
-    -- Each is a float on every Lua, and exactly the value beside it.
+    -- Each is a float on every Lua, and exactly the value next to it.
     local floats = {
       { "9223372036854775808", power(63), "one past the upper limit" },
       { "-9223372036854775809", -power(63), "one past the lower limit" },
@@ -379,7 +379,7 @@ describe("the JSON reader", function()
       end
     end)
 
-    it("sees what is special at every place of a string", function()
+    it("notices special characters at every place of a string", function()
       local cases = { ["\\n"] = "\n", ["\195\188"] = "\195\188", ["\127"] = "\127", [" "] = " " }
       for before = 0, 24 do
         for after = 0, 17 do
@@ -453,7 +453,7 @@ describe("the JSON reader", function()
       { "a low one before a raw character", "\\udc00\195\188", lone .. "\195\188" },
     }
     for _, case in ipairs(surrogates) do
-      it("puts U+FFFD for " .. case[1] .. " of the surrogates", function()
+      it("reads as U+FFFD the surrogate in " .. case[1], function()
         local written, meant = case[2], case[3]
         assert.equal(meant, accepted('"' .. written .. '"'))
         assert.equal(1, accepted('{"' .. written .. '":1}')[meant])
@@ -471,7 +471,7 @@ describe("the JSON reader", function()
       { "a raw high one before an escaped low one", "\237\160\128\\udc00" },
     }
     for _, case in ipairs(no_surrogates) do
-      it("refuses of surrogates " .. case[1], function()
+      it("refuses the surrogates in " .. case[1], function()
         refused('"' .. case[2] .. '"')
         refused('{"' .. case[2] .. '":1}')
         refused('["a' .. case[2] .. 'z"]')
@@ -512,7 +512,7 @@ describe("the JSON reader", function()
       { "a lead in place of the last byte", "\240\159\152\195" },
     }
     for _, case in ipairs(broken) do
-      it("refuses of UTF-8 " .. case[1], function()
+      it("refuses as UTF-8 " .. case[1], function()
         local offset = refused('"ok' .. case[2] .. '"')
         assert.is_true(offset >= 3 and offset <= 3 + #case[2])
         refused('{"' .. case[2] .. '":1}')
@@ -535,7 +535,7 @@ describe("the JSON reader", function()
       end
     end)
 
-    it("draws the borders of three and four bytes where UTF-8 has them", function()
+    it("has the same limits of three and four bytes as UTF-8", function()
       for _, code in ipairs { 0x800, 0xFFF, 0x1000, 0xD7FF, 0xE000, 0xFFFF,
         0x10000, 0x3FFFF, 0x40000, 0xFFFFF, 0x100000, 0x10FFFF } do
         assert.equal(utf8_of(code), accepted('"' .. utf8_of(code) .. '"'))
@@ -588,7 +588,7 @@ describe("the JSON reader", function()
       assert.equal(4, refused("\239\187\191[a]"))
     end)
 
-    it("refuses a byte order mark that is elsewhere, repeated, cut or of UTF-16", function()
+    it("refuses a byte order mark elsewhere, repeated, cut off or in UTF-16", function()
       assert.equal(3, refused("\239\187\191"))
       assert.equal(3, refused("\239\187\191\239\187\191{}"))
       assert.equal(0, refused("\239\187{}"))
@@ -599,7 +599,7 @@ describe("the JSON reader", function()
       refused("\255\254{\0}\0")
     end)
 
-    it("refuses a document of nothing", function()
+    it("refuses an empty document", function()
       assert.equal(0, refused(""))
       assert.equal(1, refused(" "))
       assert.equal(4, refused(" \t\n\r"))
@@ -627,7 +627,7 @@ describe("the JSON reader", function()
         assert.is_true(offset <= #opening * (fitting + 1) + #middle)
       end)
 
-      it("refuses 100 000 levels of " .. name .. " without harm", function()
+      it("refuses 100 000 levels of " .. name .. " without crashing", function()
         refused(nested(opening, middle, closing, 1e5))
         refused(opening:rep(1e5))
       end)
@@ -679,12 +679,12 @@ describe("the JSON reader", function()
       end)
     end
 
-    it("points to the first of several faults", function()
+    it("points to the first of several errors", function()
       assert.equal(3, refused('[1,}, "\255", 01'))
     end)
   end)
 
-  describe("on truncation", function()
+  describe("on documents that are cut off", function()
     local document = table.concat({
       '\n{"data": [ {"object":"machine", "id":"mch_1", "name":"caf\195\169 \\"\\ud83d\\ude00\\"",',
       '"created_at":1700000000123,"ratio":-1.25e-3,"ok":true,"no":false,"gone":null,',
@@ -699,7 +699,7 @@ describe("the JSON reader", function()
       assert.equal(350, machine.scoped_machines[3][1].x[3])
     end)
 
-    it("refuses it when cut at any byte", function()
+    it("refuses it when it is cut off at any byte", function()
       for length = 0, #document - 1 do
         refused(document:sub(1, length))
       end
@@ -712,7 +712,7 @@ describe("the JSON reader", function()
     end)
   end)
 
-  describe("on anything at all", function()
+  describe("on random input", function()
     local seed = 20260512
     local state
 
@@ -823,7 +823,7 @@ describe("the JSON reader", function()
       return true
     end
 
-    it("reads back what a writer wrote in whatever layout", function()
+    it("reads back what was written in any layout", function()
       for _ = 1, 3000 do
         local value, written = a_value(5)
         local text = space() .. written .. space()
@@ -834,7 +834,7 @@ describe("the JSON reader", function()
       end
     end)
 
-    it("reads doubles as the nearest, as printed with 17 digits", function()
+    it("reads doubles that were printed with 17 digits exactly", function()
       for _ = 1, 3000 do
         local value = (random(2 ^ 31) + random(2 ^ 31) * 2.0 ^ -31) * 2.0 ^ (random(2000) - 1060)
         local text = ("%.16e"):format(value)
@@ -842,7 +842,7 @@ describe("the JSON reader", function()
       end
     end)
 
-    it("answers bytes of chance with a value or a refusal, and no harm", function()
+    it("returns a value or an error for random bytes", function()
       local tokens = { "[", "]", "{", "}", ",", ":", '"', "\\", "u", "d8", "00", "1", "-", ".",
         "e", "true", "null", '"a":', " ", "\0", "\195", "\188", "\255" }
       for _ = 1, 20000 do

@@ -1,3 +1,5 @@
+-- Which failures are repeated, after which waits, and what the client reports about it.
+
 local core = require "clerk.machines.core"
 local machines = require "clerk.machines"
 local fake = require "support.fake"
@@ -31,7 +33,7 @@ local function policy(given)
   return retries
 end
 
---- A call by method, begun at 0 ms or when it is said.
+--- A call by method that starts at 0 ms, or at `start_ms`.
 local function begin(method, retries, deadline_ms, start_ms)
   local settings = core.settings {
     base_url = "https://api.test", api_version = "1", user_agent = "spec", headers = {},
@@ -73,7 +75,7 @@ end
 local lost = fake.failure("connection_lost", true)
 local unsent = fake.failure("connect_failed", false)
 
---- Whether a wait is the expected one, less the time that has really gone by meanwhile.
+--- Whether a wait is the expected one, minus the time that has really passed in between.
 local function is_near(expected, actual)
   return actual <= expected and actual > expected - 1000
 end
@@ -118,14 +120,14 @@ describe("a call", function()
     end
   end)
 
-  it("by POST is repeated after a failure when nothing was sent, and only then", function()
+  it("by POST is repeated after a failure only when nothing was sent", function()
     for _, code in ipairs { "dns_failed", "connect_failed", "connection_lost", "timeout" } do
       assert.equal("again", outcome("POST", fake.failure(code, false)))
       assert.equal("failed", outcome("POST", fake.failure(code, true)))
     end
   end)
 
-  it("by POST is not repeated when the transport does not tell whether it sent", function()
+  it("by POST is not repeated when the transport does not say whether it sent anything", function()
     assert.equal("failed", outcome("POST", fake.failure("connection_lost", nil)))
   end)
 
@@ -136,7 +138,7 @@ describe("a call", function()
     assert.equal("failed", receive(call, fake.answer(503)).outcome)
   end)
 
-  it("by POST is repeated like any other where repeat_unsafe allows it", function()
+  it("by POST is repeated like any other call when repeat_unsafe is set", function()
     local unsafe = { repeat_unsafe = true }
     assert.equal("again", outcome("POST", fake.answer(503), unsafe))
     assert.equal("again", outcome("POST", lost, unsafe))
@@ -161,7 +163,7 @@ describe("a call", function()
     end
   end)
 
-  it("is not repeated after a failure that would come again", function()
+  it("is not repeated after a failure that would only happen again", function()
     for method in pairs(calls) do
       for _, code in ipairs { "tls_failed", "response_too_large", "bad_response", "cancelled" } do
         for _, sent in ipairs { true, false } do
@@ -174,7 +176,7 @@ describe("a call", function()
     end
   end)
 
-  it("is never repeated by the strategy none", function()
+  it("is never repeated with the strategy \"none\"", function()
     for method in pairs(calls) do
       for _, answer in ipairs { fake.answer(503), busy "1", lost, unsent } do
         assert.equal("failed", outcome(method, answer, { strategy = "none" }))
@@ -182,7 +184,7 @@ describe("a call", function()
     end
   end)
 
-  it("is repeated after the statuses that were asked for, in place of the usual ones", function()
+  it("is repeated after the configured statuses instead of the default ones", function()
     local only = { status_codes = { 409, "418", "3XX", 503 } }
     for _, status in ipairs { 409, 418, 300, 302, 399, 503 } do
       assert.equal("again", outcome("GET", fake.answer(status), only))
@@ -192,7 +194,7 @@ describe("a call", function()
     end
   end)
 
-  it("by POST is not repeated after statuses just because they were asked for", function()
+  it("by POST is not repeated after a status just because it is configured", function()
     local asked = { status_codes = { "4XX", "5XX" } }
     assert.equal("failed", outcome("POST", fake.answer(409), asked))
     assert.equal("failed", outcome("POST", fake.answer(503), asked))
@@ -200,13 +202,13 @@ describe("a call", function()
     assert.equal("failed", outcome("POST", fake.answer(429), { status_codes = { "5XX" } }))
   end)
 
-  it("is not repeated after any status when none was asked for", function()
+  it("is not repeated after any status when the configured list is empty", function()
     assert.equal("failed", outcome("GET", fake.answer(503), { status_codes = {} }))
     assert.equal("failed", outcome("GET", busy "1", { status_codes = {} }))
     assert.equal("again", outcome("GET", lost, { status_codes = {} }))
   end)
 
-  it("is not repeated after failures when those are not to be", function()
+  it("is not repeated after transport failures when those are excluded", function()
     local no_connection = { retry_connection_errors = false }
     for method in pairs(calls) do
       for _, code in ipairs { "dns_failed", "connect_failed", "connection_lost", "timeout" } do
@@ -224,25 +226,25 @@ describe("the backoff", function()
     },
   }
 
-  it("is half of the interval at the least", function()
+  it("is at least half of the interval", function()
     assert.same({ 500, 1000, 2000, 3000, 3000 },
       (waits(begin("GET", doubling), fake.answer(503), 0, 5)))
   end)
 
-  it("is the interval at the most", function()
+  it("is at most the interval", function()
     local most = waits(begin("GET", doubling), fake.answer(503), almost_one, 5)
     for i, expected in ipairs { 1000, 2000, 4000, 6000, 6000 } do
       assert.is_true(most[i] <= expected and most[i] >= expected - 1)
     end
   end)
 
-  it("is spread evenly in between", function()
+  it("is spread evenly between the two", function()
     assert.same({ 750, 1500, 3000, 4500 },
       (waits(begin("GET", doubling), fake.answer(503), 0.5, 4)))
     assert.same({ 625, 1250 }, (waits(begin("GET", doubling), fake.answer(503), 0.25, 2)))
   end)
 
-  it("grows by default from half a second by half each time", function()
+  it("starts at half a second by default and grows by half each time", function()
     local least = waits(begin "GET", fake.answer(503), 0, 6)
     for i, expected in ipairs { 250, 375, 562.5, 843.75, 1265.625, 1898.4375 } do
       assert.is_true(math.abs(least[i] - expected) < 1)
@@ -271,7 +273,7 @@ describe("the backoff", function()
     for i = 2, #long do assert.equal(6, long[i]) end
   end)
 
-  it("of no interval never waits", function()
+  it("never waits when the interval is 0", function()
     local none = { backoff = { initial_interval = 0, exponent = 2 } }
     local short, verdict = waits(begin("GET", none), unsent, 0.5, 3000)
     assert.is_nil(verdict)
@@ -291,7 +293,7 @@ describe("Retry-After", function()
   end
 
   for text, seconds in pairs { ["1"] = 1, ["7"] = 7, ["007"] = 7, ["3600"] = 3600 } do
-    it("of " .. text .. " is a wait of as many seconds", function()
+    it("of " .. text .. " waits that many seconds", function()
       local wait, retry_after = waited(text)
       assert.equal(seconds * 1000, wait)
       assert.equal(seconds, retry_after)
@@ -304,7 +306,7 @@ describe("Retry-After", function()
     assert.equal(0, retry_after)
   end)
 
-  it("shorter than the backoff does not shorten it, however often it comes", function()
+  it("never shortens the backoff, however often it is sent", function()
     for _, text in ipairs { "0", "1" } do
       local call = begin("GET", { backoff = { initial_interval = 3000 } })
       local growing = waits(call, busy(text), 0, 3)
@@ -312,32 +314,32 @@ describe("Retry-After", function()
     end
   end)
 
-  it("holds whatever chance says, and beyond the maximum interval", function()
+  it("is not randomised, and may exceed the maximum interval", function()
     for _, random in ipairs { 0, 0.5, almost_one } do
       local call = begin("GET", { backoff = { max_interval = 1000 } })
       assert.equal(7000, receive(call, busy "7", 0, random).wait_ms)
     end
   end)
 
-  it("holds for every status that is repeated", function()
+  it("applies to every status that is repeated", function()
     for _, status in ipairs { 429, 500, 503 } do
       local verdict = first("GET", fake.answer(status, "", { ["retry-after"] = "3" }))
       assert.equal(3000, verdict.wait_ms)
     end
   end)
 
-  it("is told in the verdict of an error that is not repeated, too", function()
+  it("is also reported for an error that is not repeated", function()
     local verdict = first("POST", fake.answer(503, "", { ["retry-after"] = "3" }))
     assert.equal("failed", verdict.outcome)
     assert.equal(3, verdict.retry_after)
   end)
 
-  it("does not disturb a success", function()
+  it("has no effect on a success", function()
     local verdict = first("GET", fake.answer(200, fake.ok.body, { ["retry-after"] = "3" }))
     assert.equal("done", verdict.outcome)
   end)
 
-  it("does not add up with the backoff, nor slow it", function()
+  it("is not added to the backoff, and does not slow its growth", function()
     local call = begin "GET"
     assert.equal(2000, receive(call, busy "2").wait_ms)
     assert.equal(375, receive(call, fake.answer(503)).wait_ms)
@@ -349,7 +351,7 @@ describe("Retry-After", function()
   local now_forms = { dated, "Sunday, 06-Nov-94 08:49:07 GMT", "Sun Nov  6 08:49:07 1994" }
   for _, form in ipairs(forms) do
     for _, now in ipairs(now_forms) do
-      it(("of %s is judged against a Date of %s"):format(form, now), function()
+      it(("of %s is measured from a Date of %s"):format(form, now), function()
         local wait, retry_after = waited(form, now)
         assert.equal(30000, wait)
         assert.equal(30, retry_after)
@@ -371,7 +373,7 @@ describe("Retry-After", function()
     { "Fri, 01 Jan 2027 00:00:00 GMT", "Thu, 01 Jan 2026 00:00:00 GMT", 365 * 86400, "a year" },
   }
   for _, span in ipairs(spans) do
-    it("of a date knows the calendar: " .. span[4], function()
+    it("of a date follows the calendar: " .. span[4], function()
       local wait, retry_after = waited(span[1], span[2])
       assert.equal(span[3], retry_after)
       assert.equal(math.max(250, span[3] * 1000), wait)
@@ -391,14 +393,14 @@ describe("Retry-After", function()
     "Sun, 06 Nov 94 08:49:37 GMT", "06 Nov 1994 08:49:37 GMT", "Sun Nov  6 08:49:37 1994 GMT",
     ("9"):rep(5) .. "x",
   } do
-    it(("of %q is as if it were not there"):format(nonsense), function()
+    it(("of %q is ignored"):format(nonsense), function()
       local wait, retry_after = waited(nonsense, "Sun, 06 Nov 1994 08:49:07 GMT")
       assert.equal(250, wait)
       assert.is_nil(retry_after)
     end)
   end
 
-  it("of a date is ignored without a Date, or with one that cannot be read", function()
+  it("of a date is ignored when the Date header is missing or unreadable", function()
     for _, date in ipairs { false, "", "today", "7", "Sun, 06 Nov 1994" } do
       local wait, retry_after = waited(forms[1], date or nil)
       assert.equal(250, wait)
@@ -406,7 +408,7 @@ describe("Retry-After", function()
     end
   end)
 
-  it("of more seconds than numbers hold is longer than anybody waits", function()
+  it("of more seconds than a number holds is longer than any call waits", function()
     for _, text in ipairs { "2147483648", "4294967297", "9223372036854775808",
       "18446744073709551617", ("9"):rep(100) } do
       local verdict = first("GET", busy(text))
@@ -421,7 +423,7 @@ describe("max_elapsed_time", function()
     return { backoff = { initial_interval = 1000, exponent = 1, max_elapsed_time = ms } }
   end
 
-  it("may be used up to the last millisecond, and is not passed by a wait", function()
+  it("can be used up to the last millisecond, and no wait exceeds it", function()
     assert.equal("again", receive(begin "GET", busy "60", 0).outcome)
     assert.equal("failed", receive(begin "GET", busy "60", 1).outcome)
     assert.equal("failed", receive(begin "GET", busy "61", 0).outcome)
@@ -442,7 +444,7 @@ describe("max_elapsed_time", function()
     assert.equal("failed", receive(call, fake.answer(503), 1501).outcome)
   end)
 
-  it("counts from the start of the call, wherever its clock began", function()
+  it("counts from the start of the call, whatever the clock showed then", function()
     local call = begin("GET", within(1500), nil, 1e12)
     assert.equal("again", receive(call, fake.answer(503), 1e12 + 1000).outcome)
     assert.equal("failed", receive(call, fake.answer(503), 1e12 + 1001).outcome)
@@ -464,7 +466,7 @@ describe("max_elapsed_time", function()
 end)
 
 describe("deadline_ms", function()
-  it("is not reached by a wait", function()
+  it("is never reached by waiting", function()
     assert.equal("again", receive(begin("GET", nil, 5000), busy "4").outcome)
     assert.equal("failed", receive(begin("GET", nil, 5000), busy "6").outcome)
     assert.equal("failed", receive(begin("GET", nil, 5000), busy "4", 1001).outcome)
@@ -476,11 +478,11 @@ describe("deadline_ms", function()
     assert.same({ 500, 500, 500 }, begun)
   end)
 
-  it("leaves a longer max_elapsed_time, and a shorter one, as they are", function()
+  it("does not change max_elapsed_time, whether longer or shorter", function()
     assert.equal("failed", receive(begin("GET", nil, 100000), busy "61").outcome)
   end)
 
-  it("cuts the timeouts of later attempts to what is left", function()
+  it("limits the timeouts of later attempts to the time that is left", function()
     local client, transport = fake.client({ busy "2", busy "2", fake.ok }, { deadline_ms = 10000 })
     client:get "m"
     local left = {}
@@ -490,7 +492,7 @@ describe("deadline_ms", function()
     assert.is_true(is_near(6000, left[3]))
   end)
 
-  it("raises the last error at once rather than wait past it", function()
+  it("raises the last error at once instead of waiting past it", function()
     local client, transport = fake.client({ busy "7" }, { deadline_ms = 5000 })
     local err = assert.has_error(function() client:get "m" end)
     assert.equal(429, err.status)
@@ -513,7 +515,7 @@ describe("maybe_applied", function()
 
   local changes = { "PATCH", "DELETE", "POST" }
 
-  it("is never told of a GET", function()
+  it("is never set for a GET", function()
     for _, answer in ipairs { fake.answer(404), fake.answer(200, "x"),
       fake.failure("tls_failed", true) } do
       assert.is_nil(after("GET", { answer }))
@@ -529,7 +531,7 @@ describe("maybe_applied", function()
     end
   end)
 
-  it("is false for a change of which nothing was sent", function()
+  it("is false for a change when nothing was sent", function()
     for _, method in ipairs(changes) do
       assert.is_false(after(method, { fake.failure("tls_failed", false) }))
       assert.is_false(after(method, { unsent, fake.failure("cancelled", false) }))
@@ -537,7 +539,7 @@ describe("maybe_applied", function()
     end
   end)
 
-  it("is true for a change whose answer was lost, or was no 4XX", function()
+  it("is true for a change whose response was lost or was not a 4XX", function()
     for _, method in ipairs(changes) do
       for _, answer in ipairs { fake.failure("tls_failed", true),
         fake.failure("response_too_large", true), fake.answer(302), fake.answer(100),
@@ -550,13 +552,13 @@ describe("maybe_applied", function()
     assert.is_true(after("POST", { fake.answer(500) }))
   end)
 
-  it("is true when the transport does not tell whether it sent", function()
+  it("is true when the transport does not say whether it sent anything", function()
     for _, method in ipairs(changes) do
       assert.is_true(after(method, { fake.failure("tls_failed", nil) }))
     end
   end)
 
-  it("is true for a change once any attempt may have had its effect", function()
+  it("is true for a change once any of its attempts may have been applied", function()
     for _, method in ipairs { "PATCH", "DELETE" } do
       assert.is_true(after(method, { lost, fake.answer(404) }))
       assert.is_true(after(method, { fake.answer(503), fake.answer(422) }))
@@ -566,11 +568,11 @@ describe("maybe_applied", function()
     assert.is_true(after("POST", { fake.answer(429), fake.answer(500) }))
   end)
 
-  it("is not told of a success", function()
+  it("is not set for a success", function()
     assert.is_nil(first("POST", fake.ok).maybe_applied)
   end)
 
-  it("marks the 404 of a DELETE that was repeated after a lost answer", function()
+  it("is true for the 404 of a DELETE that was repeated after a lost response", function()
     local missing = fake.answer(404, '{"errors":[{"message":"no","code":"machine_not_found"}]}')
     local client = fake.client { lost, missing }
     local err = assert.has_error(function() client:delete "m" end)
@@ -594,7 +596,7 @@ describe("the client", function()
     end
   end)
 
-  it("really waits where the transport has no sleep", function()
+  it("really waits when the transport has no sleep", function()
     local count, before = 0, core.now()
     local function send()
       count = count + 1
@@ -606,7 +608,7 @@ describe("the client", function()
     assert.is_true(core.now() - before >= 20)
   end)
 
-  it("sleeps differently each time", function()
+  it("sleeps for a different time each time", function()
     local seen, count = {}, 0
     for _ = 1, 20 do
       local client, transport = fake.client { fake.answer(503), fake.ok }
@@ -625,7 +627,7 @@ describe("the client", function()
     assert.same(one.headers, other.headers)
   end)
 
-  it("gives up by default when a minute of waiting is used up", function()
+  it("gives up after a minute by default", function()
     local client, transport = fake.client { fake.answer(503) }
     local err = assert.has_error(function() client:get "m" end)
     local sum = 0
@@ -673,7 +675,7 @@ describe("the client", function()
 end)
 
 describe("after a 429", function()
-  --- A client that was told to stay away for so long, and its transport.
+  --- A client that got a 429 with this Retry-After, and its transport.
   local function paused_client(seconds, options)
     local client, transport = fake.client({ busy(seconds), fake.ok }, options)
     assert.has_error(function() client:get("m", { retries = false }) end)
@@ -697,16 +699,19 @@ describe("after a 429", function()
     assert.equal(2, #transport.requests)
   end)
 
-  it("the other calls start spread over a second", function()
+  it("the other calls start spread out over a second", function()
     local client, transport = paused_client "30"
-    client.transport.sleep = function(_, ms) table.insert(transport.sleeps, ms) error "enough" end
+    function transport:sleep(ms)
+      table.insert(self.sleeps, ms)
+      error "enough"
+    end
     for _ = 1, 50 do pcall(client.get, client, "m") end
     table.sort(transport.sleeps)
     assert.is_true(transport.sleeps[50] - transport.sleeps[1] > 500)
     assert.is_true(is_spread(30000, transport.sleeps[1]) and is_spread(30000, transport.sleeps[50]))
   end)
 
-  it("the call itself waits an hour and longer when told to, the others a minute", function()
+  it("the call itself waits an hour or more when configured to, other calls a minute", function()
     local patient = { retries = { backoff = { max_elapsed_time = 1e8 } } }
     local client, transport = fake.client({ busy "7200", fake.ok }, patient)
     client:get "m"
@@ -718,7 +723,7 @@ describe("after a 429", function()
     assert.is_true(is_spread(60000, transport.sleeps[1]))
   end)
 
-  it("the call itself sleeps once, and later ones not again", function()
+  it("the call itself sleeps once, and later calls do not sleep again", function()
     local client, transport = fake.client { busy "30", fake.ok }
     client:get "m"
     client:get "m"
@@ -755,7 +760,7 @@ describe("after a 429", function()
     return client, transport
   end
 
-  it("a later answer that asks for less does not shorten the pause", function()
+  it("a later response that asks for less does not shorten the pause", function()
     local client, transport = overlapping(busy "5", busy "40")
     client:get "m"
     assert.equal(2, #transport.sleeps)
@@ -763,7 +768,7 @@ describe("after a 429", function()
     assert.is_true(is_spread(35000, transport.sleeps[2]))
   end)
 
-  it("a call fails with its own answer when another's pause is too long for it", function()
+  it("a call fails with its own response when another call's pause is too long for it", function()
     local client = overlapping(busy "5", busy "90")
     local err = assert.has_error(function() client:get "m" end)
     assert.equal(429, err.status)
@@ -771,7 +776,7 @@ describe("after a 429", function()
     assert.equal(5, err.retry_after)
   end)
 
-  it("a 503 with Retry-After holds up nobody else", function()
+  it("a 503 with Retry-After holds up no other call", function()
     local answer = fake.answer(503, "", { ["retry-after"] = "30" })
     local client, transport = fake.client { answer, fake.ok }
     assert.has_error(function() client:get("m", { retries = false }) end)
@@ -807,7 +812,7 @@ describe("after a 429", function()
     assert.equal(2, #transport.requests)
   end)
 
-  it("a change that fails so was surely not applied", function()
+  it("a change that fails this way was certainly not applied", function()
     local client = paused_client "90"
     for _, change in ipairs {
       function() client:create { name = "a" } end,
@@ -848,7 +853,7 @@ describe("on_event", function()
     client:get "mch_1"
   end
 
-  it("tells of one attempt, its answer and the end", function()
+  it("reports one attempt, its response and the end", function()
     local events = events_of({ fake.ok }, get)
     assert.same({ "attempt", "answer", "end" }, types(events))
     for _, event in ipairs(events) do
@@ -865,7 +870,7 @@ describe("on_event", function()
     assert.is_true(events[3].elapsed_ms >= 0)
   end)
 
-  it("tells of waits between attempts", function()
+  it("reports waits between attempts", function()
     local events, transport = events_of({ busy "2", lost, fake.ok }, get)
     assert.same({ "attempt", "answer", "wait", "attempt", "answer", "wait", "attempt", "answer",
       "end" }, types(events))
@@ -880,7 +885,7 @@ describe("on_event", function()
     end
   end)
 
-  it("tells of the end of a call that fails", function()
+  it("reports the end of a call that fails", function()
     local events, err = events_of({ fake.answer(404) }, get)
     assert.same({ "attempt", "answer", "end" }, types(events))
     assert.equal(404, err.status)
@@ -891,7 +896,7 @@ describe("on_event", function()
     assert.equal("tls_failed", events[3].code)
   end)
 
-  it("tells of the wait for another call's 429", function()
+  it("reports the wait for another call's 429", function()
     local events = events_of({ busy "30", fake.ok }, function(client)
       pcall(client.get, client, "mch_1", { retries = false })
       client:get "mch_1"
@@ -916,7 +921,7 @@ describe("on_event", function()
     end
   end)
 
-  it("is told nothing of a refused argument's attempt", function()
+  it("reports no attempt for a refused argument", function()
     local events = events_of({ fake.ok }, function(client) client:get "" end)
     assert.same({}, events)
   end)

@@ -1,4 +1,4 @@
--- Neither the key nor a machine's secret is in anything that somebody may print.
+-- Neither the secret key nor a machine's secret appears in anything that a program may print.
 
 local core = require "clerk.machines.core"
 local emulator = require "clerk.machines.emulator"
@@ -14,15 +14,15 @@ local KEY = paths.key
 local SECRET = paths.secret
 local LUA = rawget(_G, "jit") and "luajit" or "lua5.4"
 
---- What a result is asked for.
+--- The fields of a result that may hold a secret.
 local SECRET_FIELDS = { secret = true, secret_key = true }
 
 local function is_asked_for(value, name)
   return getmetatable(value) == core.result and SECRET_FIELDS[name]
 end
 
---- Fails when a secret is in any string within a value, or in what `tostring` shows of it; results
---- may hold one where that is allowed.
+--- Fails when a secret is in any string within a value, or in its `tostring`. The fields of results
+--- above may hold one.
 local function search(value, path, holds_secret, seen)
   if type(value) == "string" then
     assert(not value:find("MARKED", 1, true), "a secret in " .. path .. ": " .. value)
@@ -49,10 +49,10 @@ describe("No secret is", function()
   after_each(gate.stop_all)
 
   for _, path in ipairs(paths) do
-    it("in what comes of " .. path.name, function() path.run(check) end)
+    it("in the outcome of " .. path.name, function() path.run(check) end)
   end
 
-  it("printed, whatever happens", function()
+  it("printed on any of these paths", function()
     local program = [[for _, path in ipairs(require "support.secret_paths") do
       path.run(function() end)
     end]]
@@ -61,7 +61,7 @@ describe("No secret is", function()
     assert.same({ 0, "", "" }, { status, output, errors })
   end)
 
-  it("shown by `tostring` of what carries one", function()
+  it("shown by `tostring` of a value that carries one", function()
     local client = machines.new { secret_key = KEY }
     local call = core.call("get_secret_key", client.settings.prepared, 0, nil, "mch_1")
     local request = call:request(KEY)
@@ -87,7 +87,7 @@ describe("No secret is", function()
     end
   end)
 
-  it("in the refusal of a key", function()
+  it("in the error about a refused key", function()
     for _, key in ipairs { KEY .. "\n", KEY .. "\0", "\r" .. KEY } do
       local _, err = safe.new { secret_key = key }
       check(err, "the error")
@@ -98,7 +98,7 @@ describe("No secret is", function()
     end
   end)
 
-  it("in the refusal of anything else", function()
+  it("in the error about another refused argument", function()
     local client = machines.new { secret_key = KEY }
     for _, mistake in ipairs {
       function() machines.new { secret_key = KEY, headers = { Authorization = KEY } } end,
@@ -184,12 +184,12 @@ describe("Buffers of the C part", function()
 
     it("are wiped before they are freed", function() assert_wiped(SESSION, url, 5) end)
 
-    it("are not confused with what libcurl leaves in memory", function()
+    it("are told apart from what libcurl leaves in memory", function()
       local urls = "for i = 1, 60 do pcall(client.get, client, ('a'):rep(i) .. %q) end"
       assert.equal(0, (count(PREPARE .. urls:format(SECRET), url, SECRET)))
     end)
 
-    it("are seen by this spec when they are not", function()
+    it("are noticed by this spec when they are not wiped", function()
       local path = os.tmpname() -- the library does not wipe it: it is not a secret
       files.write(path, files.read(SYSTEM_FILE))
       assert.is_true(count(SESSION, url, path:match "[^/]+$", path) > 0)

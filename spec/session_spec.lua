@@ -1,6 +1,6 @@
--- What shows only after a long time, or when processes part.
+-- Long sessions, which must not take more and more memory or descriptors, and forks.
 --
--- CLERK_SESSION_CALLS=1000 makes the sessions shorter; CLERK_SESSION_RUNNER stands before the
+-- CLERK_SESSION_CALLS=1000 makes the sessions shorter; CLERK_SESSION_RUNNER is put in front of the
 -- interpreter: CLERK_SESSION_RUNNER="valgrind -q --error-exitcode=1 --leak-check=full …".
 
 local certificates = require "clerk.machines.emulator.certificates"
@@ -18,8 +18,8 @@ local CALLS = tonumber(os.getenv "CLERK_SESSION_CALLS" or 20000)
 local RUNNER = os.getenv "CLERK_SESSION_RUNNER" or ""
 local KEY = "sk_test_marked_key"
 
--- KiB that come and go with no meaning: of what is allocated, two bytes a call; of what is
--- resident, pages used in part. Sanitizers and valgrind take many, and hide what they allocate.
+-- Growth in KiB that means nothing: two bytes a call of allocated memory; of resident memory, pages
+-- that are used in part. Sanitizers and valgrind need more, and hide what they allocate.
 local IS_WATCHED = os.getenv "LD_PRELOAD" or RUNNER ~= ""
 local TOLERANCES = { resident = IS_WATCHED and 4096 or 1024, allocated = 32, lua = 32 }
 local CALLS_OVER_TLS = CALLS / 2 -- in about the same time
@@ -71,19 +71,19 @@ describe("A long session with faults mixed in", function()
     end
   end
 
-  it("takes no more descriptors and memory in the end than after its first tenth", function()
+  it("uses no more descriptors and memory at its end than after its first tenth", function()
     check_flat(CALLS, "blocking", start_emulator "")
   end)
 
-  it("does not over TLS either", function()
+  it("uses no more over TLS either", function()
     check_flat(CALLS_OVER_TLS, "blocking", start_emulator "--tls")
   end)
 
-  it("does not with tasks, some of them cancelled, late or left alone", function()
+  it("uses no more with tasks that are cancelled, late or abandoned", function()
     check_flat(CALLS, "tasks", start_emulator "")
   end)
 
-  it("does not with tasks over TLS either", function()
+  it("uses no more with tasks over TLS either", function()
     check_flat(CALLS_OVER_TLS, "tasks", start_emulator "--tls")
   end)
 end)
@@ -110,7 +110,7 @@ describe("A fork", function()
     return server.start(SCRIPT, { tls = is_tls and made or nil }), ca_file
   end
 
-  -- On which connection each request came, by the name in its path.
+  -- The connection of each request, by the name in its path.
   local function connections_of(web)
     local connections = {}
     for _, request in ipairs(web:requests()) do
@@ -132,7 +132,7 @@ describe("A fork", function()
 
   for moment, when in pairs {
     required = "after require alone",
-    made = "after a client was made, and not used",
+    made = "after a client was created but not used",
   } do
     for scheme, is_tls in pairs { http = false, https = true } do
       it(when .. " lets both sides call over " .. scheme, function()
@@ -182,7 +182,7 @@ describe("A fork", function()
   end
 
   for scheme, is_tls in pairs { http = false, https = true } do
-    it("under way over " .. scheme .. " cancels the child's side of a transfer alone", function()
+    it("under way over " .. scheme .. " cancels a transfer only in the child", function()
       local web, ca_file = start(is_tls)
       local curl = core.curl { max_connections = 2, ca_file = ca_file }
       local transfer = start_and_wait_until_received(curl, web)
@@ -199,7 +199,7 @@ describe("A fork", function()
       curl:close()
     end)
 
-    it("under way over " .. scheme .. " lets the child forget a transfer", function()
+    it("under way over " .. scheme .. " lets the child collect its copy of a transfer", function()
       local web, ca_file = start(is_tls)
       local curl = core.curl { max_connections = 2, ca_file = ca_file }
       local transfer = start_and_wait_until_received(curl, web)
@@ -234,7 +234,7 @@ describe("A fork", function()
       return client:get("mch_" .. name).id
     end
 
-    -- One waits for its next try, two are under way, one is in line.
+    -- One waits for its next attempt, two are under way, one waits for a connection.
     local function start_tasks(client, web)
       local spawned = {}
       for _, name in ipairs { "busy", "waits1", "waits2", "queued" } do
@@ -263,14 +263,14 @@ describe("A fork", function()
       return text
     end
 
-    -- The parent's are the first two.
+    -- The parent's connections are the first two.
     local function check_connections(web)
       for name, connection in pairs(connections_of(web)) do
         assert.equal(name:find "child" == nil and name ~= "ends", connection <= 2, name)
       end
     end
 
-    it("under way over " .. scheme .. " cancels the child's tasks alone", function()
+    it("under way over " .. scheme .. " cancels tasks only in the child", function()
       local web, ca_file = start(is_tls)
       local client = new_client(web, ca_file)
       local spawned = start_tasks(client, web)

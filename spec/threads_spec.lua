@@ -1,5 +1,5 @@
--- Lua states in several threads, under ThreadSanitizer, which ends the process with a status of its
--- own when it has seen a race; see support/threads.c and support/thread.lua.
+-- Lua states in several threads, under ThreadSanitizer, which ends the process with its own exit
+-- status when it has seen a race; see support/threads.c and support/thread.lua.
 
 local process = require "support.process"
 
@@ -37,11 +37,11 @@ describe("Lua states in threads", function()
       program, "spec/support/thread.lua", plan.threads, plan.states, url, KEY, plan.rounds }, " "))
   end
 
-  it("make calls at once, two of them for a while", function()
+  it("make calls at the same time", function()
     run { threads = 2, states = 1, rounds = 100 }
   end)
 
-  it("load the library at once and initialise libcurl once", function()
+  it("load the library at the same time and initialise libcurl once", function()
     assert.equal("1\n", run { threads = 16, states = 5, rounds = 1 })
   end)
 end)

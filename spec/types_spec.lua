@@ -181,6 +181,18 @@ describe("The types of transports, events and errors", function()
     assert.same(names(failure), fields_of "Failure")
   end)
 
+  it("have the fields of a request that the emulator reads", function()
+    local seen, api = {}, emulator.new()
+    local client = machines.new {
+      secret_key = "sk_test_emulator",
+      transport = { send = function(_, request) return api:send(watched(request, seen)) end },
+    }
+    client:create { name = "a" }
+    local source = files.read "lua/clerk/machines/emulator/init.lua"
+    local fields = annotations.class(source, "emulator.Request").fields
+    assert.same(names(seen), column(fields, "name"))
+  end)
+
   it("have the fields of errors", function()
     local body = '{"errors":[{"code":"a","message":"b"}],"meta":{},"clerk_trace_id":"t"}'
     local client = new_client()

@@ -73,7 +73,7 @@ describe("the wire of", function()
 end)
 
 describe("the request", function()
-  it("has the fields of the transport's contract and no others", function()
+  it("has exactly the fields that a transport may rely on", function()
     local request = sent(nil, "create", { name = "a" })
     local fields = {}
     for name in pairs(request) do fields[#fields + 1] = name end
@@ -82,14 +82,14 @@ describe("the request", function()
       "timeout_ms", "url" }, fields)
   end)
 
-  it("bears the default limits", function()
+  it("has the default limits", function()
     local request = sent(nil, "get", "mch_1")
     assert.equal(10000, request.timeout_ms)
     assert.equal(5000, request.connect_timeout_ms)
     assert.equal(64 * 1024 * 1024, request.max_response_bytes)
   end)
 
-  it("bears the client's limits, and the call's over the client's", function()
+  it("has the call's limits, or else the client's", function()
     local limits = { timeout_ms = 700, connect_timeout_ms = 300, max_response_bytes = 4096 }
     local request = sent(limits, "get", "mch_1")
     assert.equal(700, request.timeout_ms)
@@ -98,7 +98,7 @@ describe("the request", function()
     assert.equal(900, sent(limits, "get", "mch_1", { timeout_ms = 900 }).timeout_ms)
   end)
 
-  it("has its timeouts cut to what is left of the deadline", function()
+  it("has timeouts no longer than the rest of the deadline", function()
     local request = sent(nil, "get", "mch_1", { deadline_ms = 2000 })
     assert.is_true(request.timeout_ms <= 2000 and request.timeout_ms > 1000)
     assert.is_true(request.connect_timeout_ms <= 2000)
@@ -113,7 +113,7 @@ describe("a path", function()
     assert.equal(base_url .. "/machines/" .. unreserved, url("get", unreserved))
   end)
 
-  it("encodes every other ASCII character of an ID that may be sent", function()
+  it("encodes every other allowed ASCII character of an ID", function()
     for code = 0x20, 0x7E do
       local character = string.char(code)
       if not unreserved:find(character, 1, true) then
@@ -169,7 +169,7 @@ describe("a query string", function()
     end)
   end
 
-  it("encodes all but the unreserved characters", function()
+  it("encodes everything except the unreserved characters", function()
     for code = 1, 127 do
       local character = string.char(code)
       local plain = character:find "^[%w%-._~]$"
@@ -229,7 +229,7 @@ describe("a body", function()
     return sent({ check_bounds = false }, "update", "mch_1", { default_token_ttl = value }).body
   end
 
-  it("writes integers past the bounds as they are where the server is to judge", function()
+  it("writes integers beyond the bounds unchanged when the server checks them", function()
     assert.equal('{"default_token_ttl":-1}', ttl(-1))
     assert.equal('{"default_token_ttl":9007199254740992}', ttl(2 ^ 53))
     assert.equal('{"default_token_ttl":-9007199254740992}', ttl(-2 ^ 53))
@@ -244,7 +244,7 @@ describe("a body", function()
     end)
   end
 
-  it("sends names and arrays past the bounds where the server is to judge", function()
+  it("sends names and arrays beyond the bounds when the server checks them", function()
     local ids = {}
     for i = 1, 151 do ids[i] = "m" end
     local request = sent({ check_bounds = false }, "create", { name = "", scoped_machines = ids })
@@ -270,7 +270,7 @@ describe("the base URL", function()
     end)
   end
 
-  it("may be another for one call", function()
+  it("can be changed for one call", function()
     local client, transport = fake.client { fake.ok }
     client:list(nil, { base_url = "http://localhost:1234" })
     client:list()
@@ -280,7 +280,7 @@ describe("the base URL", function()
 end)
 
 describe("headers", function()
-  it("are added to by the client and by the call, which has the last word", function()
+  it("can be added by the client and by the call, which takes precedence", function()
     local headers = sent({ headers = { ["X-One"] = "client", ["X-Two"] = "client" } },
       "get", "mch_1", { headers = { ["x-two"] = "call", ["X-Three"] = "" } }).headers
     assert.equal("client", headers["x-one"])
@@ -297,24 +297,24 @@ describe("headers", function()
     assert.is_nil(transport.requests[2].headers["x-once"])
   end)
 
-  it("name another version of the API when told to", function()
+  it("name another API version when api_version is set", function()
     local headers = sent({ api_version = "2025-11-10" }, "list").headers
     assert.equal("2025-11-10", headers["clerk-api-version"])
   end)
 
-  it("put a given user agent before ours", function()
+  it("put a configured user agent before ours", function()
     local ours = sent(nil, "list").headers["user-agent"]
     local headers = sent({ user_agent = "mine/1 (x)" }, "list").headers
     assert.equal("mine/1 (x) " .. ours, headers["user-agent"])
   end)
 
-  it("bear a key of any format", function()
+  it("carry a key of any format", function()
     for _, key in ipairs { "x", "sk_live_" .. ("a"):rep(500), "a b=/+~", "clef\195\169" } do
       assert.equal("Bearer " .. key, sent({ secret_key = key }, "list").headers.authorization)
     end
   end)
 
-  it("bear the key that its function gives for each attempt", function()
+  it("carry the key that the secret_key function returns for each attempt", function()
     local count = 0
     local client, transport = fake.client({ fake.answer(503), fake.ok }, {
       secret_key = function()
@@ -329,7 +329,7 @@ describe("headers", function()
     assert.same({ "Bearer key1", "Bearer key2", "Bearer key3" }, seen)
   end)
 
-  it("bear the key of the environment when none is given", function()
+  it("carry the key of the environment when none is given", function()
     local getenv = os.getenv
     finally(function() os.getenv = getenv end) -- luacheck: ignore 122
     os.getenv = function(name) -- luacheck: ignore 122
@@ -342,7 +342,7 @@ describe("headers", function()
 end)
 
 describe("a call", function()
-  it("returns the result, and how it came about", function()
+  it("returns the result and its meta", function()
     local answer = fake.answer(201, '{"id":"m"}', { ["x-a"] = "1" })
     local result, info = fake.client({ fake.answer(503), answer }):get "m"
     assert.same({ id = "m" }, result)
@@ -384,8 +384,8 @@ describe("a call", function()
   end)
 end)
 
-describe("under the user's coroutine, a call", function()
-  --- Runs `f` in a coroutine, answering each yield from `replies`; returns what was yielded, and
+describe("in the caller's coroutine, a call", function()
+  --- Runs `f` in a coroutine and answers each yield from `replies`; returns what was yielded, and
   --- what `f` returned.
   local function drive(f, replies)
     local thread, yielded, reply = coroutine.create(f), {}, nil
@@ -423,7 +423,7 @@ describe("under the user's coroutine, a call", function()
     assert.equal(700, info.elapsed_ms)
   end)
 
-  it("may yield in send and in sleep", function()
+  it("can yield in send and in sleep", function()
     local transport = {
       send = function(_, request) return coroutine.yield(request.method) end,
       sleep = function() coroutine.yield "sleep" end,
@@ -438,7 +438,7 @@ describe("under the user's coroutine, a call", function()
     end
   end)
 
-  it("may yield in secret_key and on_event", function()
+  it("can yield in secret_key and on_event", function()
     local client = fake.client({ fake.ok }, {
       secret_key = function() return coroutine.yield "key" end,
       on_event = function(event) coroutine.yield(event.type) end,
@@ -463,14 +463,14 @@ describe("under the user's coroutine, a call", function()
 end)
 
 describe("the safe twin", function()
-  it("returns what the other returns", function()
+  it("returns what the usual client returns", function()
     local client = assert(safe.new { secret_key = "k", transport = fake.new { fake.ok } })
     local result, info = client:get "mch_1"
     assert.equal("mch_1", result.id)
     assert.equal(200, info.status)
   end)
 
-  it("returns nil and the error where the other raises", function()
+  it("returns nil and the error where the usual client raises", function()
     local transport = fake.new { fake.answer(404) }
     local client = assert(safe.new { secret_key = "k", transport = transport })
     local result, err = client:get "mch_1"
@@ -480,7 +480,7 @@ describe("the safe twin", function()
     assert.equal(404, err.status)
   end)
 
-  it("returns a refused argument with the place of the caller", function()
+  it("returns a refused argument's error with the caller's file and line", function()
     local transport = fake.new { fake.ok }
     local client = assert(safe.new { secret_key = "k", transport = transport })
     local here = debug.getinfo(1, "Sl")
@@ -491,7 +491,7 @@ describe("the safe twin", function()
     assert.equal(0, #transport.requests)
   end)
 
-  it("returns a refused option of new", function()
+  it("returns a refused option's error from new", function()
     local here = debug.getinfo(1, "Sl")
     local client, err = safe.new { secret_key = "k", timeout = 5 }
     assert.is_nil(client)
@@ -519,7 +519,7 @@ describe("the safe twin", function()
     assert.equal(machines.is_error, safe.is_error)
   end)
 
-  it("closes", function()
+  it("closes its client", function()
     local client = assert(safe.new { secret_key = "k", transport = fake.new { fake.ok } })
     client:close()
     client:close()
@@ -530,7 +530,7 @@ describe("the safe twin", function()
 end)
 
 describe("the module", function()
-  it("bears the version and the null of its core", function()
+  it("has the version and the null of its core", function()
     assert.equal(core.version, machines.version)
     assert.equal(core.null, machines.null)
     assert.equal("userdata", type(machines.null))

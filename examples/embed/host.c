@@ -1,6 +1,6 @@
 /*
-** A host with a loop of its own, as a game has one: sixty frames a second, and calls that get along
-** in between and hold none up. Lua and the library are linked into it. From the checkout:
+** Calls in a C host that has Lua and the library linked into it. It has a loop as games have: sixty
+** frames a second, and no frame waits for a call. From the checkout:
 **
 **   cmake -S . -B build/embed -DLUA=lua5.4 -DEMBED=ON && cmake --build build/embed
 **   cmake --install build/embed --prefix build/prefix
@@ -8,13 +8,13 @@
 **   cmake --build build/host
 **   CLERK_SECRET_KEY=sk_test_… build/host/host examples/embed/script.lua
 **
-** or, instead of the third and the fourth, with PKG_CONFIG_PATH=build/prefix/lib/pkgconfig:
+** or, instead of the third and fourth commands, with PKG_CONFIG_PATH=build/prefix/lib/pkgconfig:
 **
 **   cc -o host examples/embed/host.c $(pkg-config --cflags --libs clerk-machines) \
 **     $(pkg-config --cflags lua5.4) -l:liblua5.4.a -lm -ldl
 **
-** CLERK_API_URL may name another API, such as what `bin/clerk-machines emulate` prints. Exit status:
-** 0 done, 1 failed, 2 misused.
+** CLERK_API_URL may name another API, such as the URL that `bin/clerk-machines emulate` prints.
+** Exit status: 0 done, 1 failed, 2 wrong usage.
 */
 #include <lauxlib.h>
 #include <lua.h>
@@ -30,13 +30,13 @@ enum { DONE, FAILED, MISUSED };
 /* What the script returns, on the stack of `play`. */
 enum { CLIENT = 1, REPORT };
 
-/* Instead of what the host is there for. */
+/* Stands for the host's own work. */
 static void draw_frame(void) {
   const struct timespec frame = {.tv_nsec = 1000000000 / 60};
   nanosleep(&frame, NULL);
 }
 
-/* Moves the calls as far as they get without waiting; tells whether any is left. */
+/* Moves the calls without waiting. Returns whether any is left. */
 static bool step_calls(lua_State *L) {
   lua_getfield(L, CLIENT, "step");
   lua_pushvalue(L, CLIENT);
@@ -66,7 +66,7 @@ static int play(lua_State *L) {
   return 0;
 }
 
-/* Errors of the library are tables that tell themselves. */
+/* Errors of the library are tables that become text by __tostring. */
 static int describe(lua_State *L) {
   luaL_tolstring(L, 1, NULL);
   return 1;
@@ -91,8 +91,8 @@ int main(int argc, char **argv) {
     return MISUSED;
   }
   lua_State *L = luaL_newstate();
-  if (!L) return fail("not enough memory");
+  if (!L) return fail("out of memory");
   int status = run(L, argv[1]);
-  lua_close(L); /* and with it the client, whatever became of it */
+  lua_close(L); /* closes the client too */
   return status;
 }

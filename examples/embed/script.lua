@@ -1,5 +1,5 @@
--- What host.c runs. Begins some calls, and returns their client, for the host to step it once a
--- frame, and a function that tells what came of them.
+-- The script that host.c runs. It starts some calls and returns their client, which the host steps
+-- once a frame, and a function that prints the results.
 
 local machines = require "clerk.machines"
 

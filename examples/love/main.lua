@@ -1,9 +1,9 @@
--- Calls under way in a game, which goes on meanwhile: once a frame they are moved, and never waited
--- for. From the checkout, built for luajit:
+-- Calls in a LÖVE game: each frame moves them a little, and no frame waits for them. From the
+-- checkout, built for luajit, with the key of an instance in CLERK_SECRET_KEY:
 --
 --   LUA_PATH="lua/?.lua;lua/?/init.lua;;" LUA_CPATH="build/luajit/?.so;;" love examples/love
 --
--- with the key in CLERK_SECRET_KEY; it deletes the machines that it makes.
+-- It deletes the machines that it makes.
 
 -- luacheck: globals love
 
@@ -28,7 +28,7 @@ local function is_running()
   end
 end
 
---- Looks at the game while calls are under way: what yields by itself goes on in the next frame.
+--- Measures the frames while calls are under way. A task that yields goes on in the next frame.
 local function watch()
   while is_running() do
     frame = frame + 1
@@ -51,7 +51,7 @@ end
 
 function love.quit()
   for _, task in ipairs(visits) do
-    task:result() -- raises what went wrong in it
+    task:result() -- raises the task's error, if it failed
   end
   print(("longest frame %.1f ms"):format(longest))
   client:close()

@@ -1,11 +1,11 @@
---- A read-through directory of machines, which nginx's workers share: one fetch however many ask,
---- what is stale served while it is fetched anew, errors remembered briefly. It keeps the fields
---- that are named below and no secret, in a lua_shared_dict whose size bounds it.
+--- A read-through cache of machines that nginx's workers share. Requests for the same machine share
+--- one fetch; stale machines are served while they are fetched again; errors are kept briefly. It
+--- keeps only the fields named in `encode`, no secret, in a lua_shared_dict, whose size limits it.
 
 local cjson = require "cjson"
 local machines = require "clerk.machines.safe"
 
--- A worker may not be allowed to read the file by the time of its first call.
+-- Loaded here, because a worker may not be allowed to read the file later.
 require "ngx.semaphore"
 
 local MACHINE, LOCK = "machine ", "lock " -- of the dictionary's keys
@@ -17,16 +17,16 @@ local UNAVAILABLE = cjson.encode { error = "unavailable" }
 local directory = {}
 
 local settings = {
-  fresh_s = 60, -- how long a machine is served without asking again,
-  stale_s = 3600, -- and how long after that while it is asked for or cannot be had
-  not_found_s = 10, -- how long it is remembered that there is none,
-  failure_s = 1, -- and that the API could not be asked
-  deadline_ms = 3000, -- of a fetch with all its retries
+  fresh_s = 60, -- how long a machine is served without a new fetch
+  stale_s = 3600, -- how long after that it is served during a fetch, or when fetching fails
+  not_found_s = 10, -- how long a 404 is kept
+  failure_s = 1, -- how long a failure is kept
+  deadline_ms = 3000, -- for a fetch with all its retries
 }
 
 local client, dictionary
 
---- For init_by_lua: a missing key is told there, and the workers share what it loads.
+--- For init_by_lua: nginx does not start without a key, and the workers share the loaded modules.
 ---@param options { dictionary: string } and any of the settings
 function directory.start(options)
   for name in pairs(settings) do
@@ -39,7 +39,7 @@ function directory.start(options)
     user_agent = "machines-directory",
   }
   if not client then
-    error(tostring(problem)) -- nginx shows none but strings
+    error(tostring(problem)) -- nginx shows only strings
   end
 end
 
@@ -68,11 +68,11 @@ local function fetch(id)
   elseif err.type == "ClerkErrors" and err.status == 404 then
     return 404, NOT_FOUND, settings.not_found_s
   end
-  ngx.log(ngx.ERR, "machine ", id, " could not be had: ", tostring(err))
+  ngx.log(ngx.ERR, "machine ", id, " could not be fetched: ", tostring(err))
   return 502, UNAVAILABLE, settings.failure_s
 end
 
---- The lock outlives a fetch, unless the worker died of it.
+--- The lock lasts longer than a fetch, and expires if the worker dies.
 local function lock(id)
   local is_new, problem = dictionary:add(LOCK .. id, true, settings.deadline_ms / 1000 + 1)
   return is_new or problem ~= "exists"
@@ -82,7 +82,7 @@ local function unlock(id)
   dictionary:delete(LOCK .. id)
 end
 
---- What is known, if anything: a status, a body, and "HIT" or "STALE".
+--- What is cached, if anything: a status, a body, and "HIT" or "STALE".
 local function look(id)
   local body, status = dictionary:get(MACHINE .. id)
   if body then
@@ -98,8 +98,8 @@ local function keep(id, status, body, seconds)
   end
 end
 
---- For who has the lock. After a failure with something stale at hand the lock is left to expire,
---- so that nobody asks before.
+--- For the holder of the lock. When a fetch fails but there is something stale to serve, the lock
+--- stays until it expires, so that the next fetch waits that long.
 local function refresh(id)
   local status, body, state = look(id)
   if state == "HIT" then
@@ -128,7 +128,7 @@ local function refresh_later(id)
   end
 end
 
---- Fetches, or waits until another request of any worker has: a dictionary wakes nobody.
+--- Fetches, or polls until another request, of any worker, has fetched.
 local function fetch_or_wait(id)
   local pause_s = 0.001
   while not lock(id) do
@@ -141,7 +141,7 @@ local function fetch_or_wait(id)
   return refresh(id)
 end
 
---- Finds a machine, in a phase that can wait.
+--- Finds a machine. For phases that can wait.
 ---@param id string
 ---@return integer status 200, 404 or 502
 ---@return string body JSON: the machine, or an error
@@ -164,12 +164,12 @@ function directory.serve(id)
   ngx.say(body)
 end
 
---- Forgets a machine, for who has changed it.
+--- Removes a machine from the cache, after it was changed.
 function directory.forget(id)
   dictionary:delete(MACHINE .. id)
 end
 
---- Answers the request with the room that there is.
+--- Answers the request with the size and the free space of the cache.
 function directory.report()
   ngx.say(cjson.encode {
     bytes = dictionary:capacity(),

@@ -1,5 +1,6 @@
--- What poll_host.c runs. Begins some calls, and returns a function for the host's loop: it moves
--- them on, and tells how many are left, which descriptor to wait for, and for how long.
+-- The script that host.c runs. It starts some calls and returns a function for the host's loop.
+-- That function moves the calls and returns how many are left, which descriptor to wait for, and
+-- for how long.
 
 local machines = require "clerk.machines"
 
@@ -23,7 +24,7 @@ return function(ticks_by_now)
   local left = client:step(0)
   if left == 0 then
     for _, task in ipairs(tasks) do
-      task:result() -- raises what went wrong in it
+      task:result() -- raises the task's error, if it failed
     end
   end
   return left, client:pollable()

@@ -1,13 +1,13 @@
 /*
-** A host with a loop of its own: poll(2) waits for the host's own descriptor, here a timer, and for
-** the calls of a Lua script at once. From the checkout, built for lua5.4:
+** Calls in a C host with a loop of its own: one poll(2) waits for the host's descriptor, here a
+** timer, and for the calls of a Lua script. From the checkout, built for lua5.4, with the key of an
+** instance in CLERK_SECRET_KEY:
 **
-**   cc -o poll_host examples/poll_host.c $(pkg-config --cflags --libs lua5.4)
+**   cc -o poll_host examples/poll/host.c $(pkg-config --cflags --libs lua5.4)
 **   LUA_PATH="lua/?.lua;lua/?/init.lua;;" LUA_CPATH="build/lua5.4/?.so;;" \
-**     ./poll_host examples/poll_host.lua
+**     ./poll_host examples/poll/calls.lua
 **
-** with the key in CLERK_SECRET_KEY; the script deletes the machines that it makes. Exit status:
-** 0 done, 1 failed, 2 misused.
+** The script deletes the machines that it makes. Exit status: 0 done, 1 failed, 2 wrong usage.
 */
 #include <lauxlib.h>
 #include <lua.h>
@@ -21,7 +21,7 @@
 
 enum { DONE, FAILED, MISUSED };
 
-/* What is waited for. */
+/* The descriptors that poll waits for. */
 enum { TICKER, CALLS, POLLED };
 
 typedef struct host {
@@ -49,8 +49,9 @@ static void tick(host *self) {
 /* ------------------------------------------------------------------ the script's calls */
 
 /*
-** Moves them on, without waiting, by the function that the script returned, on top of the stack.
-** Whether any is left; if so, what to wait for and how long, both to be asked for after each step.
+** Calls the function that the script returned, on top of the stack: it moves the calls without
+** waiting. Returns whether any is left, and then what to wait for and how long, until the next
+** step.
 */
 static bool step_calls(lua_State *L, const host *self, int *descriptor, int *wait_ms) {
   lua_pushvalue(L, -1);
@@ -79,7 +80,7 @@ static int run_loop(lua_State *L) {
 
 /* ------------------------------------------------------------------ the program */
 
-/* Errors of the library are tables that tell themselves. */
+/* Errors of the library are tables that become text by __tostring. */
 static int describe(lua_State *L) {
   if (!luaL_callmeta(L, 1, "__tostring")) lua_pushvalue(L, 1);
   return 1;
@@ -90,7 +91,7 @@ static int fail(const char *message) {
   return FAILED;
 }
 
-/* Every Lua error ends here: what is called from run_loop runs protected. */
+/* Every Lua error ends here: run_loop runs protected. */
 static int run(lua_State *L, host *self) {
   lua_pushcfunction(L, describe);
   lua_pushcfunction(L, run_loop);
@@ -104,10 +105,10 @@ int main(int argc, char **argv) {
     return MISUSED;
   }
   host self = {.script = argv[1], .ticker = open_ticker()};
-  if (self.ticker < 0) return fail("there is no descriptor left");
+  if (self.ticker < 0) return fail("cannot make a timer");
   lua_State *L = luaL_newstate();
-  int status = L ? run(L, &self) : fail("not enough memory");
-  if (L) lua_close(L); /* and with it the client, whatever became of it */
+  int status = L ? run(L, &self) : fail("out of memory");
+  if (L) lua_close(L); /* closes the client too */
   close(self.ticker);
   return status;
 }

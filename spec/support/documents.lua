@@ -62,13 +62,19 @@ function documents.snippet(path, beginning)
   error(("no snippet %q in %s"):format(beginning, path), 2)
 end
 
+--- A page without its snippets.
+---@param path string
+---@return string
+function documents.prose(path)
+  return (("\n" .. files.read(path)):gsub("\n```.-\n```", "\n"))
+end
+
 --- The links of a page outside of its snippets, except those to other sites.
 ---@param path string
 ---@return string[]
 function documents.links(path)
-  local prose = ("\n" .. files.read(path)):gsub("\n```.-\n```", "")
   local list = {}
-  for target in prose:gmatch "%]%(([^)%s]+)%)" do
+  for target in documents.prose(path):gmatch "%]%(([^)%s]+)%)" do
     if not target:find "^%a+:" then list[#list + 1] = target end
   end
   return list
@@ -76,8 +82,7 @@ end
 
 -- As GitHub makes it: lower case, spaces as dashes, no punctuation.
 local function anchor_of(title)
-  return (title:lower():gsub("[%p]", { ["-"] = "-", ["_"] = "_" }):gsub("[^%w%-_ \128-\255]", "")
-    :gsub("Ö", "ö"):gsub(" ", "-"))
+  return (title:lower():gsub("Ö", "ö"):gsub("[^%w%-_ \128-\255]", ""):gsub(" ", "-"))
 end
 
 --- The anchors of a page's headings.
@@ -85,8 +90,7 @@ end
 ---@return table<string, boolean>
 function documents.anchors(path)
   local set = {}
-  local prose = ("\n" .. files.read(path)):gsub("\n```.-\n```", "")
-  for title in prose:gmatch "\n#+ ([^\n]+)" do set[anchor_of(title)] = true end
+  for title in documents.prose(path):gmatch "\n#+ ([^\n]+)" do set[anchor_of(title)] = true end
   return set
 end
 

@@ -11,7 +11,7 @@
 --   all else     a success with that ID
 
 local certificates = require "clerk.machines.emulator.certificates"
-local core = require "clerk.machines.core"
+local files = require "support.files"
 local machines = require "clerk.machines"
 local server = require "support.server"
 
@@ -52,17 +52,6 @@ local PATIENCE_STEPS = 1000
 
 local gate = { key = KEY }
 
-local temporary_files = {}
-
-local function write_temporary(text)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-  table.insert(temporary_files, path)
-  return path
-end
-
 --- A server of plain HTTP/1.1.
 function gate.start()
   return server.start(HTTP_1)
@@ -74,12 +63,12 @@ function gate.start_http2()
   local web = server.start(HTTP_2, {
     tls = { certificate = made.certificate, key = made.key, alpn = { "h2" } },
   })
-  web.ca_file = write_temporary(made.ca)
+  web.ca_file = files.write_temporary(made.ca)
   return web
 end
 
 function gate.stop_all()
-  for i = #temporary_files, 1, -1 do os.remove(table.remove(temporary_files, i)) end
+  files.remove_temporary()
   server.stop_all()
 end
 
@@ -132,18 +121,30 @@ function gate.asked(web)
   return ids
 end
 
---- How many ms each step of the loop may wait while f runs.
-function gate.waits_of(f)
-  local loop = getmetatable(core.loop)
-  local step, waits = loop.step, {}
-  function loop.step(self, ms)
-    waits[#waits + 1] = ms
-    return step(self, ms)
+--- Roughly how many instructions of Lua this coroutine executes while f runs: few when it waits for
+--- something, many when it spins.
+function gate.instructions_of(f)
+  local count, unit = 0, 100
+  if jit then
+    jit.off() -- compiled code calls no hooks
+    jit.flush()
   end
+  debug.sethook(function() count = count + unit end, "", unit)
   local ok, problem = pcall(f)
-  loop.step = step
-  if not ok then error(problem, 0) end
-  return waits
+  debug.sethook()
+  if jit then jit.on() end
+  assert(ok, problem)
+  return count
+end
+
+--- How often this process gives the processor away while f runs, because it waits.
+function gate.blocked_count(f)
+  local function read_count()
+    return tonumber(files.read "/proc/self/status":match "\nvoluntary_ctxt_switches:%s*(%d+)")
+  end
+  local before = read_count()
+  f()
+  return read_count() - before
 end
 
 return gate

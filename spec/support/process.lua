@@ -9,6 +9,8 @@
 --
 -- Each process leads a group of its own, so that what it starts is found and ended as well.
 
+local files = require "support.files"
+
 local PATIENCE_SECONDS = 30
 local POLL_SECONDS = 0.01
 
@@ -28,13 +30,6 @@ local unfinished = {}
 ---@return string
 function process.quote(text)
   return "'" .. text:gsub("'", [['\'']]) .. "'"
-end
-
-local function read_file(path)
-  local file = assert(io.open(path, "rb"))
-  local bytes = file:read("*a")
-  file:close()
-  return bytes
 end
 
 local function is_running(pid)
@@ -125,7 +120,7 @@ function Process:wait()
   local problem = end_group(self)
   local output = self.pipe:read("*a")
   self.pipe:close()
-  self.status = tonumber(read_file(self.status_file))
+  self.status = tonumber(files.read(self.status_file))
   os.remove(self.status_file)
   unfinished[self] = nil
   if problem then
@@ -154,7 +149,7 @@ function process.run(command)
   local shell = process.start("sh -c " .. quoted, { errors = errors_file })
   local output = shell.pipe:read("*a")
   local status = shell:wait()
-  local errors = read_file(errors_file)
+  local errors = files.read(errors_file)
   os.remove(errors_file)
   return status, output, errors
 end

@@ -10,6 +10,6 @@ void clerk_lua_add_call(lua_State *L);   /* call.c: settings, call, result, is_r
 void clerk_lua_add_json(lua_State *L);   /* json.c: decode */
 void clerk_lua_add_curl(lua_State *L);   /* curl.c: loop, curl */
 void clerk_lua_add_text(lua_State *L);   /* text.c: clean, escape, characters, columns */
-void clerk_lua_add_system(lua_State *L); /* system.c: now, sleep, random, write, … */
+void clerk_lua_add_system(lua_State *L); /* system.c: now, sleep, random, write, terminal, … */
 
 #endif

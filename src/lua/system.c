@@ -1,7 +1,8 @@
-/* What Lua's own libraries do not offer: a monotonic clock, processes, coroutines, output. */
+/* What Lua's own libraries do not offer: a monotonic clock, processes, coroutines, output, terminals. */
 #include <errno.h>
 #include <math.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -82,6 +83,16 @@ static int core_write(lua_State *L) {
   return 1;
 }
 
+/* core.terminal(fd) -> how many columns the terminal has, 0 when it does not know; nil when the descriptor
+** is not a terminal */
+static int core_terminal(lua_State *L) {
+  int fd = (int)luaL_checkinteger(L, 1);
+  struct winsize size;
+  if (!isatty(fd)) return 0;
+  lua_pushinteger(L, ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {{"is_yieldable", core_is_yieldable},
                                      {"now", core_now},
                                      {"now_us", core_now_us},
@@ -90,6 +101,7 @@ static const luaL_Reg functions[] = {{"is_yieldable", core_is_yieldable},
                                      {"random", core_random},
                                      {"guard_descriptors", core_guard_descriptors},
                                      {"write", core_write},
+                                     {"terminal", core_terminal},
                                      {NULL, NULL}};
 
 void clerk_lua_add_system(lua_State *L) {

@@ -340,7 +340,8 @@ local function add_path(api_url)
   return (api_url:gsub("^(%a+://[^/]+)/*$", "%1/v1"))
 end
 
---- Every option. `kind`, `min`, `max`: what is allowed; `per_call`: a call may override it;
+--- Every option. `kind`, `min`, `max`: what is allowed; `type`: its type for LuaLS, if the kind does
+--- not say it; `per_call`: a call may override it;
 --- `default`, or, where that is not a value, `default_text` for the reference; `summary`: for the
 --- reference; `variable`: the environment variable that `machines.new` falls back to, unless it is
 --- empty, after `adapt`; `refuse(value, context)`: returns a problem that depends on more than the
@@ -449,6 +450,7 @@ local rows = table_of {
   {
     name = "on_event",
     kind = "function",
+    type = "fun(event: clerk.machines.Event|clerk.machines.PageEvent)",
     summary = "A function that is called with each event of each call.",
   },
   {
@@ -482,12 +484,6 @@ for _, row in ipairs(rows) do
   per_call[#per_call + 1] = row.per_call and row or nil
 end
 table_of(per_call)
-
---- The names of all options and whether they may also be given with a call.
-options.names = {}
-for _, row in ipairs(rows) do
-  options.names[row.name] = row.per_call or false
-end
 
 options.rows = rows
 

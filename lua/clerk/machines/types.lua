@@ -18,7 +18,7 @@
 ---@field scoped_machines clerk.machines.ScopedMachine[] the machines that this machine may call
 
 ---@class clerk.machines.CreatedMachine: clerk.machines.Machine
----@field secret_key string the secret key of the new machine
+---@field secret_key? string the secret key of the new machine; if it is missing, get_secret_key has it
 
 ---@class clerk.machines.MachineList
 ---@field data clerk.machines.Machine[]
@@ -217,6 +217,25 @@
 ---@field send clerk.machines.Send returns a Response, or nil and a Failure; may yield
 ---@field sleep? fun(self, ms: number) makes the waits between attempts; may yield
 ---@field now? fun(self): number a clock in ms that never goes back; `sleep` moves it
+
+-- ---------------------------------------------------------------- the emulator
+
+---@class clerk.machines.emulator.Options
+---@field secret_key? string The secret key that requests must have. Default: `"sk_test_emulator"`.
+---@field clock? fun(): number Returns the time: Unix time in milliseconds. Default: the system's clock, which `sleep` moves forward.
+---@field rate_limit? integer 1 to 9007199254740992. How many requests are allowed in ten seconds. Default: unlimited.
+
+---@class clerk.machines.emulator.Fault
+---@field operation? "list"|"create"|"get"|"update"|"delete"|"get_secret_key"|"rotate_secret_key"|"create_scope"|"delete_scope" The operation to strike. Default: any.
+---@field times? integer 1 to 2147483647. How many requests to strike. Default: `1`.
+---@field status? integer 200 to 599. Status of the scripted response. Default: 503 if the fault sets another part of the response.
+---@field retry_after? integer|string 0 to 2147483647. `Retry-After` of the scripted response: seconds, or a date.
+---@field body? string Body of the scripted response. Default: an error in the API's shape.
+---@field content_type? string `Content-Type` of the scripted response. Default: application/json.
+---@field delay_ms? integer 0 to 2147483647. How much later the response comes, in milliseconds. Default: 0.
+---@field drop? boolean Whether the connection is closed without a response. Default: `false`.
+---@field truncate? integer 0 to 2147483647. Bytes of the body to send before the connection is closed.
+---@field applied? boolean Whether the change is made before the fault strikes. Default: `false`.
 
 -- ---------------------------------------------------------------- the client
 
@@ -495,7 +514,7 @@ function SafeTask:cancel() end
 
 --- Call f(task) once: when the task has ended, or at once if it has. f is not a task: a call in it
 --- blocks. An error in f is raised by the step that ended the task; nginx logs it.
----@param f fun(task: clerk.machines.Task)
+---@param f fun(task: clerk.machines.SafeTask)
 ---@return nil
 ---@return clerk.machines.Error?
 function SafeTask:on_done(f) end

@@ -67,8 +67,11 @@ end
 
 --- For a coroutine of the loop: waits until the task has ended, while other coroutines go on.
 --- Returns the task's results, or raises its error.
----@param task clerk.machines.Task
+---@param task clerk.machines.Task|clerk.machines.SafeTask of a client that is attached to the loop
 function Attachment:await(task)
+  if type(task) ~= "table" or not task.status then
+    errors.refuse(("await needs a task, got %s"):format(type(task)))
+  end
   while task.status == "running" do
     self.changed:wait()
   end

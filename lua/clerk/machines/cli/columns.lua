@@ -1,6 +1,6 @@
---- Machines as a table. On a terminal it fits: the name comes last, in whatever room is left, and
---- where that is little the columns before it make way. Elsewhere it is for other programs: one
---- line a machine, fields between tabs, no head, times and numbers as such.
+--- Machines as a table. On a terminal it fits the width: the name comes last and gets the room that
+--- is left; where that is too little, other columns are left out. Elsewhere it is for programs: one
+--- line per machine, fields separated by tabs, no head, exact times and numbers.
 
 local terminal = require "clerk.machines.cli.terminal"
 local text = require "clerk.machines.cli.text"
@@ -22,20 +22,20 @@ local function count_of(value)
   return type(value) == "table" and ("%d"):format(#value) or "-"
 end
 
---- Each has a title, the field that it shows, how on a terminal and how elsewhere. The larger its
---- `rank`, the sooner it makes way.
-local ID = { title = "ID", field = "id", show = text.of, tell = text.of, rank = 0 }
+--- Each has a title, the field that it shows, and how: `show` on a terminal, `plain` elsewhere. The
+--- column of the largest `rank` is left out first.
+local ID = { title = "ID", field = "id", show = text.of, plain = text.of, rank = 0 }
 local AGE = {
-  title = "AGE", field = "created_at", show = units.age, tell = units.date, rank = 1,
-  least = 6, -- later ones are older
+  title = "AGE", field = "created_at", show = units.age, plain = units.date, rank = 1,
+  least = 6, -- machines of later pages are older
 }
 local TTL = {
-  title = "TTL", field = "default_token_ttl", show = units.duration, tell = number_of, rank = 2,
+  title = "TTL", field = "default_token_ttl", show = units.duration, plain = number_of, rank = 2,
 }
 local SCOPES = {
-  title = "SCOPES", field = "scoped_machines", show = count_of, tell = count_of, rank = 3,
+  title = "SCOPES", field = "scoped_machines", show = count_of, plain = count_of, rank = 3,
 }
-local NAME = { title = "NAME", field = "name", show = text.of, tell = text.of }
+local NAME = { title = "NAME", field = "name", show = text.of, plain = text.of }
 local LAST_RANK = 3
 
 columns.OF_MACHINES = { ID, AGE, TTL, SCOPES, NAME }
@@ -43,17 +43,17 @@ columns.OF_SCOPED_MACHINES = { ID, AGE, TTL, NAME }
 
 -- ---------------------------------------------------------------- elsewhere
 
-local function tell(machine, layout)
+local function plain(machine, layout)
   local cells = {}
   for i, column in ipairs(layout) do
-    cells[i] = column.tell(machine[column.field])
+    cells[i] = column.plain(machine[column.field])
   end
   return table.concat(cells, "\t") .. "\n"
 end
 
 -- ---------------------------------------------------------------- on a terminal
 
---- The column's width: that of its title or of its widest cell, if not more.
+--- A column's width: that of its title or of its widest cell.
 local function widest(column, machines)
   local width = math.max(text.width(column.title), column.least or 0)
   for _, machine in ipairs(machines) do
@@ -62,8 +62,8 @@ local function widest(column, machines)
   return width
 end
 
---- What columns up to a rank leave for the name.
-local function room_beside(rank, layout, widths)
+--- How much room the columns up to a rank leave for the name.
+local function room_for_name(rank, layout, widths)
   local room = terminal.width()
   for i = 1, #layout - 1 do
     if layout[i].rank <= rank then
@@ -73,19 +73,19 @@ local function room_beside(rank, layout, widths)
   return room
 end
 
---- Decides by the first machines; later ones come into the same columns. Where even the ID leaves
---- too little, the name gets a line of its own.
+--- Chooses the columns by the first machines; later ones get the same. Where even the ID leaves too
+--- little room, the name gets a line of its own.
 local function arrange(self, machines)
   local widths = {}
   for i, column in ipairs(self.layout) do
     widths[i] = widest(column, machines)
   end
   local rank = LAST_RANK
-  while rank > 0 and room_beside(rank, self.layout, widths) < LEAST_NAME do
+  while rank > 0 and room_for_name(rank, self.layout, widths) < LEAST_NAME do
     rank = rank - 1
   end
   self.rank, self.widths = rank, widths
-  self.room = room_beside(rank, self.layout, widths)
+  self.room = room_for_name(rank, self.layout, widths)
   self.before_name = GAP
   if self.room < LEAST_NAME then
     self.before_name = "\n" .. GAP
@@ -135,7 +135,7 @@ function Columns:add(machines)
     lines[1] = head(self)
   end
   for _, machine in ipairs(machines) do
-    lines[#lines + 1] = is_terminal and show(machine, self) or tell(machine, self.layout)
+    lines[#lines + 1] = is_terminal and show(machine, self) or plain(machine, self.layout)
   end
   terminal.print(table.concat(lines))
 end

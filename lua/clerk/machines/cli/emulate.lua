@@ -1,49 +1,45 @@
-local emulator = require "clerk.machines.emulator"
+--- The command emulate.
+
+local arguments = require "clerk.machines.cli.arguments"
 local failure = require "clerk.machines.cli.failure"
 local terminal = require "clerk.machines.cli.terminal"
 
-local LARGEST = 2 ^ 53
-
 local emulate = {
-  summary = "Serve an emulator of the Machines API.",
+  name = "emulate",
+  summary = "Run an emulator of the Machines API.",
   epilog = [[
 Example:
    clerk-machines emulate --port 8080 &
-   curl -H 'Authorization: Bearer sk_test_emulator' \
-      http://127.0.0.1:8080/v1/machines
+   export CLERK_API_URL=http://127.0.0.1:8080
+   export CLERK_SECRET_KEY=sk_test_emulator
+   clerk-machines create "billing worker"
 
-Faults are scripted by POST /emulator/faults, for example
+It keeps machines in memory, and ends on SIGINT (^C) or SIGTERM.
+
+To test failures, POST a fault to /emulator/faults, for example
    {"operation": "create", "times": 2, "status": 503, "retry_after": 1}
-and cleared by DELETE. Ends on SIGINT or SIGTERM.]],
+DELETE /emulator/faults removes all.]],
 }
 
-local function integer(min, max)
-  local range = max and ("from %d to %d"):format(min, max) or ("of at least %d"):format(min)
+local function not_empty(option)
   return function(written)
-    local number = written:find("^%d+$") and tonumber(written)
-    if number and number >= min and number <= (max or LARGEST) then
-      return number
+    if written ~= "" then
+      return written
     end
-    return nil, ("'%s' is not an integer %s"):format(written, range)
+    return nil, option .. " must not be empty"
   end
-end
-
-local function not_empty(written)
-  if written ~= "" then
-    return written
-  end
-  return nil, "a value must not be empty"
 end
 
 function emulate.declare(parser)
-  parser:option("--port", "Port to listen on; 0, the default, takes a free one.")
-    :convert(integer(0, 65535))
-  parser:option("--host", "Address to listen on (default: 127.0.0.1)."):convert(not_empty)
-  parser:flag("--tls", "Serve HTTPS, with a CA whose file is printed.")
-  parser:option("--secret-key", "Key of requests (default: sk_test_emulator).")
-    :convert(not_empty)
-  parser:option("--rate-limit", "Requests in ten seconds (default: unlimited).")
-    :convert(integer(1))
+  parser:option("--port", "Port to listen on (default: 0, a free port)."):argname("<port>")
+    :convert(arguments.integer("--port", 0, 65535))
+  parser:option("--host", "Address to listen on (default: 127.0.0.1)."):argname("<address>")
+    :convert(not_empty("--host"))
+  parser:flag("--tls", "Serve HTTPS; print the CA certificate's file.")
+  parser:option("--secret-key", "Key that requests need (default: sk_test_emulator).")
+    :argname("<key>"):convert(not_empty("--secret-key"))
+  parser:option("--rate-limit", "Requests per ten seconds (default: no limit).")
+    :argname("<count>"):convert(arguments.integer("--rate-limit", 1))
 end
 
 local function announce(url, ca_file)
@@ -54,16 +50,14 @@ local function announce(url, ca_file)
   terminal.print(lines)
 end
 
-function emulate.run(arguments)
+function emulate.run(parsed)
   failure.require("http.server", "install lua-http (Debian: lua-http)")
-  local api = emulator.new {
-    secret_key = arguments.secret_key,
-    rate_limit = arguments.rate_limit,
-  }
+  local emulator = require "clerk.machines.emulator" -- only this command loads it
+  local api = emulator.new { secret_key = parsed.secret_key, rate_limit = parsed.rate_limit }
   local served, problem = api:serve {
-    host = arguments.host,
-    port = arguments.port,
-    tls = arguments.tls,
+    host = parsed.host,
+    port = parsed.port,
+    tls = parsed.tls,
     on_listening = announce,
     on_error = terminal.complain,
   }
@@ -72,4 +66,4 @@ function emulate.run(arguments)
   end
 end
 
-return emulate
+return { emulate }

@@ -1,15 +1,15 @@
---- What ends a command early: one line on standard error and a status, instead of a traceback.
+--- What ends a command early: a line on standard error and an exit status instead of a traceback.
 
 local Failure = {}
 
 local failure = {
-  --- What a command exits with.
+  -- What a command exits with.
   SUCCEEDED = 0,
-  FAILED = 1, -- the API refused, or could not be asked
-  MISUSED = 2,
+  FAILED = 1,
+  MISUSED = 2, -- wrong arguments or settings
 }
 
----@param message string|nil nil: everything is said already
+---@param message string|nil nil when everything is said already
 ---@param status? integer FAILED by default
 function failure.raise(message, status)
   error(setmetatable({ message = message, status = status or failure.FAILED }, Failure), 0)

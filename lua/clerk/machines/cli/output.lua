@@ -1,30 +1,60 @@
---- What a command prints of an answer: as people read it, or with --json as the API sent it.
+--- What a command prints of a result: text for people, or with --json what the API sent.
 
-local json = require "clerk.machines.cli.json"
+local json = require "clerk.machines.json"
 local terminal = require "clerk.machines.cli.terminal"
 
 local output = {}
 
 ---@param parser table of argparse
 function output.declare(parser)
-  parser:flag("--json", "Print what the API answered, as JSON.")
+  parser:flag("--json", "Print the API's response as JSON.")
 end
 
---- For answers with a secret key.
+--- For responses with a secret key.
 ---@param parser table of argparse
 function output.declare_reveal(parser)
-  parser:flag("--reveal", "Show the secret key, which is masked otherwise.")
+  parser:flag("--reveal", "Show the secret key instead of ********.")
 end
 
----@param arguments table as parsed
+--- What is shown instead of a secret: its kind, and not its length.
+---@param secret string
+---@return string
+function output.mask(secret)
+  return (secret:match("^%a+_") or "") .. "********"
+end
+
+local function is_name_of_secret(name)
+  return type(name) == "string" and name:lower():find("secret", 1, true) ~= nil
+end
+
+--- A copy without the strings of members that are secrets by their name.
+local function masked(value, is_secret)
+  if type(value) == "string" then
+    return is_secret and output.mask(value) or value
+  elseif type(value) ~= "table" then
+    return value
+  end
+  local copy = setmetatable({}, getmetatable(value))
+  for name, member in pairs(value) do
+    copy[name] = masked(member, is_secret or is_name_of_secret(name))
+  end
+  return copy
+end
+
+--- Indented JSON, with names in order.
+---@param result any
+---@param reveal? boolean secrets are masked otherwise
+---@return string
+function output.json(result, reveal)
+  return json.encode(reveal and result or masked(result, false), "")
+end
+
+---@param parsed table the command's arguments
 ---@param result table
 ---@param show fun(result: table, reveal: boolean|nil): string lines for people
-function output.print(arguments, result, show)
-  if arguments.json then
-    terminal.print(json.encode(result, { reveal = arguments.reveal }) .. "\n")
-  else
-    terminal.print(show(result, arguments.reveal))
-  end
+function output.print(parsed, result, show)
+  terminal.print(parsed.json and output.json(result, parsed.reveal) .. "\n"
+    or show(result, parsed.reveal))
 end
 
 return output

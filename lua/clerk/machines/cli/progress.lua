@@ -1,12 +1,12 @@
---- What is told of a command while it runs: every attempt and wait when asked to (`--verbose`),
---- else, on a terminal, the page that a list is at and the wait that it is in.
+--- What a command reports while it runs: every attempt and wait with `--verbose`; else, on a
+--- terminal, how far a list is and what it waits for.
 
 local terminal = require "clerk.machines.cli.terminal"
 
 local progress = {}
 
 local function outcome(event)
-  return event.status or event.code or "the client pauses"
+  return event.status or event.code or "paused"
 end
 
 -- ---------------------------------------------------------------- every attempt
@@ -26,7 +26,7 @@ function lines.wait(event)
   return ("%s: waiting %d ms"):format(outcome(event), event.wait_ms)
 end
 
---- Tells of every attempt and every wait.
+--- Reports every attempt and every wait.
 ---@return fun(event: clerk.machines.Event)
 function progress.verbose()
   local attempt_began = 0
@@ -41,9 +41,9 @@ function progress.verbose()
   end
 end
 
--- ---------------------------------------------------------------- where it is
+-- ---------------------------------------------------------------- the status line
 
---- Shows the page and the wait in one line, which goes away.
+--- Shows how far a list is, or the wait, in the status line.
 ---@return fun(event: clerk.machines.Event)
 function progress.brief()
   local page

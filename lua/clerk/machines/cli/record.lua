@@ -1,6 +1,6 @@
 --- One machine, field by field.
 
-local secrets = require "clerk.machines.cli.secrets"
+local output = require "clerk.machines.cli.output"
 local terminal = require "clerk.machines.cli.terminal"
 local text = require "clerk.machines.cli.text"
 local units = require "clerk.machines.cli.units"
@@ -34,12 +34,12 @@ function record.lines(rows)
   return table.concat(lines)
 end
 
---- Whom the machine may call.
+--- The machines that the machine may call.
 local function add_scopes(rows, scoped_machines)
   if type(scoped_machines) ~= "table" then
     return
   elseif #scoped_machines == 0 then
-    rows[#rows + 1] = { "May call", "no machine" }
+    rows[#rows + 1] = { "May call", "no machines" }
   end
   for i, machine in ipairs(scoped_machines) do
     local shown = text.of(machine.id) .. "  " .. text.of(machine.name)
@@ -47,7 +47,7 @@ local function add_scopes(rows, scoped_machines)
   end
 end
 
---- A secret, or what stands for it and the command that shows it.
+--- A secret, or its mask and the command that shows it.
 ---@param secret any
 ---@param machine_id any
 ---@param reveal boolean|nil
@@ -59,7 +59,7 @@ function record.secret(secret, machine_id, reveal)
     return text.clean(secret)
   end
   local remedy = "clerk-machines secret " .. text.of(machine_id)
-  return ("%s (%s)"):format(text.clean(secrets.mask(secret)), remedy)
+  return ("%s (%s)"):format(text.clean(output.mask(secret)), remedy)
 end
 
 ---@param machine clerk.machines.Machine|clerk.machines.CreatedMachine

@@ -1,23 +1,24 @@
+--- The command scope: add, remove and list.
+
+local arguments = require "clerk.machines.cli.arguments"
 local columns = require "clerk.machines.cli.columns"
 local connection = require "clerk.machines.cli.connection"
 local core = require "clerk.machines.core"
-local json = require "clerk.machines.cli.json"
 local output = require "clerk.machines.cli.output"
 local terminal = require "clerk.machines.cli.terminal"
-local parameters = require "clerk.machines.cli.parameters"
 local text = require "clerk.machines.cli.text"
 
 local function declare_pair(parser)
-  parser:argument("machine-id", "ID of the machine that calls."):target("machine_id")
+  arguments.declare_machine_id(parser, "ID of the machine that calls.")
   parser:argument("other-machine-id", "ID of the machine that is called.")
     :target("other_machine_id")
   output.declare(parser)
   connection.declare(parser)
 end
 
-local function sentence(arguments, verb)
+local function sentence(parsed, verb)
   return function()
-    local from, to = text.of(arguments.machine_id), text.of(arguments.other_machine_id)
+    local from, to = text.of(parsed.machine_id), text.of(parsed.other_machine_id)
     return ("%s %s %s.\n"):format(from, verb, to)
   end
 end
@@ -32,31 +33,30 @@ local add = {
 Example:
    clerk-machines scope add mch_123 mch_456
 
-A scope has a direction: for calls both ways add two.]],
+A scope has one direction. Add two for calls in both directions.]],
   declare = declare_pair,
 }
 
-function add.run(arguments)
-  local scope = connection.open(arguments):create_scope(arguments.machine_id, {
-    to_machine_id = arguments.other_machine_id,
+function add.run(parsed)
+  local scope = connection.open(parsed):create_scope(parsed.machine_id, {
+    to_machine_id = parsed.other_machine_id,
   })
-  output.print(arguments, scope, sentence(arguments, "may call"))
+  output.print(parsed, scope, sentence(parsed, "may call"))
 end
 
 local remove = {
   name = "remove",
   usage = "<machine-id> <other-machine-id>",
-  summary = "No longer allow a machine to call another one.",
+  summary = "Stop a machine from calling another one.",
   epilog = [[
 Example:
    clerk-machines scope remove mch_123 mch_456]],
   declare = declare_pair,
 }
 
-function remove.run(arguments)
-  local scope = connection.open(arguments):delete_scope(arguments.machine_id,
-    arguments.other_machine_id)
-  output.print(arguments, scope, sentence(arguments, "may no longer call"))
+function remove.run(parsed)
+  local scope = connection.open(parsed):delete_scope(parsed.machine_id, parsed.other_machine_id)
+  output.print(parsed, scope, sentence(parsed, "may no longer call"))
 end
 
 -- ---------------------------------------------------------------- list
@@ -70,30 +70,36 @@ Examples:
    clerk-machines scope list mch_123
    clerk-machines scope list mch_123 --json | jq -r '.data[].id'
 
-Elsewhere than on a terminal each machine is a line of ID, time of creation,
-token TTL in seconds and name, with tabs between them.]],
+On a terminal the table fits the width. Piped to another program, ]]
+    .. "each machine is one line: ID, creation time, token lifetime in seconds and name, "
+    .. "separated by tabs.",
 }
 
 function list.declare(parser)
-  parameters.declare_machine_id(parser)
+  arguments.declare_machine_id(parser)
   output.declare(parser)
   connection.declare(parser)
 end
 
-function list.run(arguments)
-  local machine = connection.open(arguments):get(arguments.machine_id)
+function list.run(parsed)
+  local machine = connection.open(parsed):get(parsed.machine_id)
   local scoped = type(machine.scoped_machines) == "table" and machine.scoped_machines or {}
-  if arguments.json then
-    local shaped = setmetatable({ data = scoped, total_count = #scoped }, core.result)
-    terminal.print(json.encode(shaped) .. "\n")
+  if parsed.json then
+    local page = setmetatable({ data = scoped, total_count = #scoped }, core.result)
+    terminal.print(output.json(page) .. "\n")
   elseif #scoped > 0 then
     columns.new(columns.OF_SCOPED_MACHINES):add(scoped)
   else
-    terminal.remark(text.of(machine.id) .. " may call no machine.")
+    terminal.remark(text.of(machine.id) .. " may not call any machine.")
   end
 end
 
-return {
-  summary = "Say which machines a machine may call.",
+return { {
+  name = "scope",
+  summary = "Show and change which machines a machine may call.",
+  epilog = [[
+Examples:
+   clerk-machines scope add mch_123 mch_456
+   clerk-machines scope list mch_123]],
   commands = { add, remove, list },
-}
+} }

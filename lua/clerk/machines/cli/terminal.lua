@@ -1,6 +1,6 @@
---- The terminal: whether there is one, how wide it is, its colours, a line that comes and goes, and
---- questions. All output goes through here, so that nothing runs into that line and no failure to
---- write goes unnoticed.
+--- The terminal: whether there is one, how wide it is, colours, a status line and questions. All
+--- output goes through here, so that nothing runs into the status line and no failed write goes
+--- unnoticed.
 
 local core = require "clerk.machines.core"
 local failure = require "clerk.machines.cli.failure"
@@ -8,7 +8,7 @@ local text = require "clerk.machines.cli.text"
 
 local terminal = {
   PROGRAM = "clerk-machines",
-  name = "clerk-machines", -- of the command, as far as it is known: "clerk-machines scope add"
+  name = "clerk-machines", -- with the command, once it is known: "clerk-machines scope add"
   STDIN = 0,
   STDOUT = 1,
   STDERR = 2,
@@ -17,17 +17,11 @@ local terminal = {
 local DEFAULT_WIDTH = 80
 local BROKEN_PIPE = 32
 
-local known = {}
-
---- Whether a descriptor is a terminal. Lua cannot tell: a child that inherits it can.
+--- Whether a descriptor is a terminal.
 ---@param descriptor integer
 ---@return boolean
 function terminal.is(descriptor)
-  if known[descriptor] == nil then
-    local status = os.execute(("test -t %d"):format(descriptor))
-    known[descriptor] = status == true or status == 0
-  end
-  return known[descriptor]
+  return core.terminal(descriptor) ~= nil
 end
 
 local function positive(value)
@@ -35,19 +29,12 @@ local function positive(value)
   return number and number >= 1 and math.floor(number) or nil
 end
 
-local function ask_stty()
-  local pipe = io.popen("stty size 2>/dev/null </dev/tty", "r")
-  local columns = pipe:read("*a"):match("^%d+ (%d+)")
-  pipe:close()
-  return columns
-end
-
---- Its columns.
+--- The terminal's columns. Standard error is asked too, because its status line is shown when only
+--- the output goes elsewhere.
 ---@return integer
 function terminal.width()
-  known.width = known.width or positive(os.getenv("COLUMNS")) or positive(ask_stty())
-    or DEFAULT_WIDTH
-  return known.width
+  return positive(os.getenv("COLUMNS")) or positive(core.terminal(terminal.STDOUT))
+    or positive(core.terminal(terminal.STDERR)) or DEFAULT_WIDTH
 end
 
 -- ---------------------------------------------------------------- colours
@@ -71,8 +58,8 @@ terminal.faint = style(2)
 
 -- ---------------------------------------------------------------- writing
 
---- Writes everything, or returns nil, the problem and its number. Lua's own files lose what a pipe
---- that does not block cannot take at once.
+--- Writes everything, or returns nil, the problem and its number. Lua's own files lose what a
+--- non-blocking pipe cannot take at once.
 local function write(descriptor, written)
   local at, problem, code = 1, nil, nil
   while at and at <= #written do
@@ -81,12 +68,12 @@ local function write(descriptor, written)
   return at, problem, code
 end
 
---- If standard error fails, nothing is left to complain to.
+--- When standard error fails, there is nowhere to report it.
 local function write_error(...)
   write(terminal.STDERR, table.concat { ... })
 end
 
--- ---------------------------------------------------------------- the line that comes and goes
+-- ---------------------------------------------------------------- the status line
 
 local status
 
@@ -99,8 +86,8 @@ local function draw()
   write_error(terminal.faint(line, terminal.STDERR))
 end
 
---- Shows a line below everything else, until it is changed or, by nil, removed. Only where standard
---- error is a terminal that can remove it.
+--- Shows a line below everything else until it is changed or, by nil, removed. Does nothing where
+--- standard error is not a terminal that can erase it.
 ---@param line string|nil
 function terminal.show_status(line)
   if status == line then
@@ -156,13 +143,19 @@ function terminal.complain(problem)
   terminal.note(terminal.name .. ": " .. problem)
 end
 
+--- Prints the command's help on standard error.
+---@param help string
+function terminal.show_help(help)
+  write_error(help, "\n")
+end
+
 --- Prints what may help after a problem.
 ---@param line string
 function terminal.hint(line)
   write_error(terminal.faint(text.clean(line), terminal.STDERR), "\n")
 end
 
---- Tells a person at the terminal, if there is one, why nothing is printed.
+--- Explains to a person at the terminal, if there is one, why nothing is printed.
 ---@param line string
 function terminal.remark(line)
   if terminal.is(terminal.STDERR) then
@@ -172,17 +165,17 @@ end
 
 -- ---------------------------------------------------------------- questions
 
---- Whether there is somebody to ask.
+--- Whether a person can answer.
 ---@return boolean
 function terminal.can_ask()
   return terminal.is(terminal.STDIN) and terminal.is(terminal.STDERR)
 end
 
--- A child reads, because ^C ends the child in any case, but not a read of LuaJIT's. Without an
--- answer the cursor is still on the question's line.
+-- A child process reads, because ^C always ends a child, but not a read in LuaJIT. At the end of
+-- input the cursor is still on the question's line.
 local READ_LINE = [[IFS= read -r line || echo >&2; printf %s "$line"]]
 
---- Asks a question that only "y" and "yes" affirm.
+--- Asks a question; only "y" and "yes" mean yes.
 ---@param question string
 ---@return boolean
 function terminal.ask(question)

@@ -1,4 +1,4 @@
---- Foreign text on a terminal: harmless, and as wide as it will be.
+--- Text from elsewhere on a terminal: made safe, measured and fitted.
 
 local core = require "clerk.machines.core"
 
@@ -8,14 +8,14 @@ local CHARACTER = "[^\128-\191][\128-\191]*"
 
 text.clean = core.clean
 
---- A string of the API's, harmless; "-" for a value of another type.
+--- A string from the API or the command line, made safe; "-" for a value of another type.
 ---@param value any
 ---@return string
 function text.of(value)
   return type(value) == "string" and text.clean(value) or "-"
 end
 
---- How many columns clean UTF-8 takes.
+--- How many columns safe UTF-8 takes.
 ---@param value string
 ---@return integer
 function text.width(value)
@@ -26,7 +26,7 @@ function text.width(value)
   return width
 end
 
---- Shortens clean UTF-8 to so many columns, with an ellipsis for the rest.
+--- Shortens safe UTF-8 to so many columns, with an ellipsis for the rest.
 ---@param value string
 ---@param room integer at least 1
 ---@return string

@@ -1,4 +1,4 @@
---- Times as people read and write them.
+--- Durations, ages and dates as people read and write them.
 
 local units = {}
 
@@ -10,7 +10,7 @@ local SECONDS = { [""] = 1, s = 1, m = 60, min = 60, h = 3600, d = 86400 }
 local LATEST = 253402300799 -- the last second of the year 9999
 
 --- A duration without loss: "1 h", "90 s".
----@param seconds any what is no whole number of seconds is shown as "-"
+---@param seconds any "-" when it is not a whole number
 ---@return string
 function units.duration(seconds)
   if type(seconds) ~= "number" or seconds % 1 ~= 0 then

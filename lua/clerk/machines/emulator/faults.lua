@@ -10,18 +10,6 @@ for i, operation in ipairs(core.operations) do
   operation_names[i] = operation.name
 end
 
----@class clerk.machines.emulator.Fault
----@field operation string? the operation to strike; any operation by default
----@field times integer? how many requests to strike, 1 by default
----@field status integer? of the scripted response, 503 by default
----@field retry_after integer|string? seconds, or a date
----@field body string? of the scripted response, instead of an error in the API's shape
----@field content_type string? of the scripted response, application/json by default
----@field delay_ms integer? how much later the response comes
----@field drop boolean? the connection is closed without a response
----@field truncate integer? bytes of the body to send before the connection is closed
----@field applied boolean? whether the change is made before the fault strikes, false by default
-
 local LARGEST = 2 ^ 31 - 1
 
 local function retry_after(row, value, name)
@@ -36,17 +24,66 @@ local function any_string(_, value, name)
   return value
 end
 
+--- The fields of a fault, like the rows of options.rows.
 faults.fields = options.table_of {
-  { name = "operation", kind = "one_of", values = operation_names },
-  { name = "times", kind = "integer", min = 1, max = LARGEST },
-  { name = "status", kind = "integer", min = 200, max = 599 },
-  { name = "retry_after", kind = retry_after, min = 0, max = LARGEST },
-  { name = "body", kind = any_string },
-  { name = "content_type", kind = "string" },
-  { name = "delay_ms", kind = "integer", min = 0, max = LARGEST },
-  { name = "drop", kind = "boolean" },
-  { name = "truncate", kind = "integer", min = 0, max = LARGEST },
-  { name = "applied", kind = "boolean" },
+  {
+    name = "operation",
+    kind = "one_of", values = operation_names,
+    default_text = "any",
+    summary = "The operation to strike.",
+  },
+  {
+    name = "times",
+    kind = "integer", min = 1, max = LARGEST,
+    default = 1,
+    summary = "How many requests to strike.",
+  },
+  {
+    name = "status",
+    kind = "integer", min = 200, max = 599,
+    default_text = "503 if the fault sets another part of the response",
+    summary = "Status of the scripted response.",
+  },
+  {
+    name = "retry_after",
+    kind = retry_after, type = "integer|string", min = 0, max = LARGEST,
+    summary = "`Retry-After` of the scripted response: seconds, or a date.",
+  },
+  {
+    name = "body",
+    kind = any_string, type = "string",
+    default_text = "an error in the API's shape",
+    summary = "Body of the scripted response.",
+  },
+  {
+    name = "content_type",
+    kind = "string",
+    default_text = "application/json",
+    summary = "`Content-Type` of the scripted response.",
+  },
+  {
+    name = "delay_ms",
+    kind = "integer", min = 0, max = LARGEST,
+    default_text = "0",
+    summary = "How much later the response comes, in milliseconds.",
+  },
+  {
+    name = "drop",
+    kind = "boolean",
+    default = false,
+    summary = "Whether the connection is closed without a response.",
+  },
+  {
+    name = "truncate",
+    kind = "integer", min = 0, max = LARGEST,
+    summary = "Bytes of the body to send before the connection is closed.",
+  },
+  {
+    name = "applied",
+    kind = "boolean",
+    default = false,
+    summary = "Whether the change is made before the fault strikes.",
+  },
 }
 
 local RESPONSE_FIELDS = { "status", "retry_after", "body", "content_type" }
@@ -97,7 +134,7 @@ function Faults:add(fault)
   if not checked then
     return problem
   end
-  self.pending[#self.pending + 1] = { fault = checked, times = checked.times or 1 }
+  self.pending[#self.pending + 1] = { fault = checked, times = checked.times or faults.fields.times.default }
 end
 
 ---Takes the first fault that strikes an operation.

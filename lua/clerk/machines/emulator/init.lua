@@ -37,9 +37,24 @@ Emulator.__index = Emulator
 local emulator = {}
 
 emulator.options = options.table_of {
-  { name = "secret_key", kind = "string" },
-  { name = "clock", kind = "function" },
-  { name = "rate_limit", kind = "integer", min = 1, max = 2 ^ 53 },
+  {
+    name = "secret_key",
+    kind = "string",
+    default = DEFAULT_SECRET_KEY,
+    summary = "The secret key that requests must have.",
+  },
+  {
+    name = "clock",
+    kind = "function", type = "fun(): number",
+    default_text = "the system's clock, which `sleep` moves forward",
+    summary = "Returns the time: Unix time in milliseconds.",
+  },
+  {
+    name = "rate_limit",
+    kind = "integer", min = 1, max = 2 ^ 53,
+    default_text = "unlimited",
+    summary = "How many requests are allowed in ten seconds.",
+  },
 }
 
 -- Unix time in milliseconds, with the resolution of the monotonic clock.
@@ -49,11 +64,6 @@ local function wall_clock()
     return origin + core.now()
   end
 end
-
----@class clerk.machines.emulator.Options
----@field secret_key string? the key that requests must have, "sk_test_emulator" by default
----@field clock (fun(): number)? Unix ms; by default the wall clock, which `sleep` moves forward
----@field rate_limit integer? requests in ten seconds; unlimited by default
 
 ---@param given clerk.machines.emulator.Options?
 ---@return clerk.machines.Emulator

@@ -1,0 +1,57 @@
+--- Arguments that several commands share, and how their values are read.
+
+local parameters = require "clerk.machines.parameters"
+local units = require "clerk.machines.cli.units"
+
+local arguments = {}
+
+local LARGEST = 2 ^ 53 -- above it not every integer is a number
+
+---@param parser table of argparse
+---@param description? string
+function arguments.declare_machine_id(parser, description)
+  parser:argument("machine-id", description or "ID of the machine."):target("machine_id")
+end
+
+--- Reads an integer.
+---@param option string named in the message
+---@param min integer
+---@param max? integer
+---@return fun(written: string): integer|nil, string|nil
+function arguments.integer(option, min, max)
+  local range = max and ("from %d to %d"):format(min, max) or ("of at least %d"):format(min)
+  return function(written)
+    local number = written:find("^%d+$") and tonumber(written)
+    if number and number >= min and number <= (max or LARGEST) then
+      return number
+    end
+    return nil, ("%s must be an integer %s, not '%s'"):format(option, range, written)
+  end
+end
+
+--- Reads a duration that is a parameter of an operation.
+---@param option string named in the message
+---@param operation string
+---@param parameter string
+---@return fun(written: string): integer|nil, string|nil
+function arguments.duration(option, operation, parameter)
+  local min, max = parameters.bounds(operation, parameter)
+  return function(written)
+    local seconds = units.parse_duration(written)
+    if seconds and seconds >= min and seconds <= max then
+      return seconds
+    end
+    return nil, ("%s must be a time from %s to %s, such as 90, 15m or 8h, not '%s'")
+      :format(option, units.duration(min), units.duration(max), written)
+  end
+end
+
+---@param parser table of argparse
+---@param operation string
+function arguments.declare_token_ttl(parser, operation)
+  parser:option("--default-token-ttl", "How long tokens are valid: 600, 15m, 8h, 30d.")
+    :argname("<time>")
+    :convert(arguments.duration("--default-token-ttl", operation, "default_token_ttl"))
+end
+
+return arguments
