@@ -340,9 +340,8 @@ local function add_path(api_url)
   return (api_url:gsub("^(%a+://[^/]+)/*$", "%1/v1"))
 end
 
---- Every option. `kind`, `min`, `max`: what is allowed; `type`: its type for LuaLS, if the kind does
---- not say it; `per_call`: a call may override it;
---- `default`, or, where that is not a value, `default_text` for the reference; `summary`: for the
+--- Every option. `kind`, `min`, `max`: what is allowed; `type`: for LuaLS, if the kind does not
+--- determine it; `per_call`: a call may override it; `default`, or, where that is not a value, `default_text` for the reference; `summary`: for the
 --- reference; `variable`: the environment variable that `machines.new` falls back to, unless it is
 --- empty, after `adapt`; `refuse(value, context)`: returns a problem that depends on more than the
 --- value.
