@@ -341,10 +341,10 @@ local function add_path(api_url)
 end
 
 --- Every option. `kind`, `min`, `max`: what is allowed; `type`: for LuaLS, if the kind does not
---- determine it; `per_call`: a call may override it; `default`, or, where that is not a value, `default_text` for the reference; `summary`: for the
---- reference; `variable`: the environment variable that `machines.new` falls back to, unless it is
---- empty, after `adapt`; `refuse(value, context)`: returns a problem that depends on more than the
---- value.
+--- determine it; `per_call`: a call may override it; `default`, or, where that is not a value,
+--- `default_text` for the reference; `summary`: for the reference; `variable`: the environment
+--- variable that `machines.new` falls back to, unless it is empty, after `adapt`;
+--- `refuse(value, context)`: returns a problem that depends on more than the value.
 local rows = table_of {
   {
     name = "secret_key",
