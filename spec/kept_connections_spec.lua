@@ -7,7 +7,7 @@ local server = require "support.server"
 
 local MACHINE = '{"object":"machine","id":"mch_%s","secret_key":"ak_1","deleted":true}'
 
--- After the first response on the first connection the server does something that nobody asked for.
+-- After the first response on the first connection the server does something unexpected.
 local SCRIPT = [[
   for request in connection:requests() do
     local name = request.target:match "mch_(%%w+)" or "new"

@@ -1,15 +1,15 @@
 /*
-** Memory that fails when it is told to; see failing_memory.lua. Preloaded into an interpreter, this
-** stands in front of malloc and its kin, and loaded as a Lua module, in front of the state's
-** allocator too. Of C's memory only what certain libraries allocate fails and is counted.
+** Allocations that fail on request; see failing_memory.lua. Preloaded into an interpreter, this
+** replaces malloc and the like; loaded as a Lua module, it also wraps the state's allocator. Of C's
+** memory, only what certain libraries allocate fails and is counted.
 **
-**   watch(name, ...)               names such libraries, by a part of their paths
-**   attempt(kind, first, last, f)  --> whether f returned, and what it raised; meanwhile the
-**                                  allocations from the first to the last, counted from 1, fail
+**   watch(name, ...)               names these libraries by a part of their paths
+**   attempt(kind, first, last, f)  --> whether f returned, and what it raised; while it runs, the
+**                                  allocations from first to last, counted from 1, fail
 **   asked()                        --> how many allocations the latest attempt asked for
 **   live(kind)                     --> bytes not freed yet; kind is "lua" or "c"
 **
-** The process fails when any of it is left at its end.
+** The process fails if any of this memory is left at its end.
 */
 #include <dlfcn.h>
 #include <errno.h>
@@ -27,7 +27,7 @@
 
 typedef struct supply {
   long asked;       /* since the attempt began */
-  long first, last; /* of those that fail */
+  long first, last; /* that fail */
   long live;        /* bytes */
 } supply;
 
@@ -70,7 +70,7 @@ static int watch_library(struct dl_phdr_info *library, size_t size, void *name) 
 
 /* ------------------------------------------------------------------ which of it is alive */
 
-/* A hash table with linear probing; far more room than libcurl ever needs. */
+/* A hash table with linear probing; far larger than libcurl ever needs. */
 enum { SLOT_BITS = 14, SLOTS = 1 << SLOT_BITS };
 
 static struct {
@@ -98,7 +98,7 @@ static void note(void *memory, size_t size) {
   c_supply.live += (long)size;
 }
 
-/* What follows in the run may have been displaced by the block that goes. */
+/* Later entries of the run may have been displaced by the removed block. */
 static void close_gap(size_t gap) {
   blocks[gap].memory = NULL;
   for (size_t i = (gap + 1) % SLOTS; blocks[i].memory; i = (i + 1) % SLOTS) {
@@ -196,7 +196,7 @@ void free(void *memory) {
 static lua_Alloc lua_real;
 
 static void *lua_allocate(void *user, void *memory, size_t old, size_t size) {
-  size_t had = memory ? old : 0; /* Lua 5.4 tells of something else when there was nothing */
+  size_t had = memory ? old : 0; /* without memory, Lua 5.4 passes something else */
   if (size > had && refuses(&lua_supply)) return NULL;
   void *result = lua_real(user, memory, old, size);
   if (result || size == 0) lua_supply.live += (long)size - (long)had;

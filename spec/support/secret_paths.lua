@@ -1,7 +1,8 @@
--- The paths of a key and of machines' secrets through a client: what a server does, times what is
--- called, times how it is called. A list of { name, run }, where run(watch) drives one server and
--- hands over all that somebody may print of it: watch(value, what, holds_secret), the last one when
--- results may be within, whose secret is what was asked for. Fails when something else comes of it.
+-- The paths of a key and of machines' secrets through a client: what a server does, times the
+-- method that is called, times how it is called. A list of { name, run }, where run(watch) drives
+-- one server and passes on everything that a program may print: watch(value, what, holds_secret),
+-- with holds_secret if the value may contain a result with a requested secret. Fails if the outcome
+-- is not the expected one.
 
 local certificates = require "clerk.machines.emulator.certificates"
 local core = require "clerk.machines.core"
@@ -29,7 +30,7 @@ local PARAMS = {
   create_scope = { to_machine_id = "mch_2" },
 }
 
---- Two rows are asked for.
+--- Requests two rows.
 local PAGED = { limit = 1 }
 
 local function arguments_of(operation)
@@ -41,7 +42,7 @@ local function arguments_of(operation)
   return arguments
 end
 
---- All that an iterator gives; nil and the error where it returns that.
+--- Everything that an iterator returns; nil and the error if it returns that.
 local function exhaust(iterate)
   local all = {}
   local one, problem = iterate()
@@ -74,7 +75,7 @@ end
 
 -- ---------------------------------------------------------------- how it is called
 
---- Results, or nil and the error, whichever way that came.
+--- Results, or nil and the error, whether it was returned or raised.
 local function settle(ok, ...)
   if ok then return ... end
   return nil, (...)
@@ -100,8 +101,8 @@ local ways = {
 }
 
 -- ---------------------------------------------------------------- what a server does
--- `code` is that of the error which comes of it; a success has none. What stands in `headers`
--- and `body` is answered to all; a success without a body gets the one that was asked for.
+-- `code` is the code of the resulting error; a success has none. `headers` and `body` are sent to
+-- every request; a success without a body gets the body for its operation.
 
 local ECHO = ([[{
   "errors": [{ "code": "c KEY", "message": "m KEY", "meta": { "KEY": "KEY" } }],
@@ -203,7 +204,7 @@ local servers = {
   { name = "a port that is closed", is_gone = true, script = ANSWER, code = "connect_failed" },
 }
 
-if not is_nginx then -- which asks for nothing packed
+if not is_nginx then -- which requests no compression
   local headers = { ["content-encoding"] = "gzip" }
   for name, value in pairs(ECHO_HEADERS) do headers[name] = value end
   for _, row in ipairs {
@@ -218,7 +219,7 @@ end
 
 -- ---------------------------------------------------------------- driving them
 
---- One repetition at most: the second wait would be too long.
+--- At most one repetition: the second wait would be too long.
 local RETRIES = { backoff = { initial_interval = 1, exponent = 1000, max_elapsed_time = 400 } }
 
 local function settings_of(row, call, watch, options)
@@ -255,7 +256,7 @@ local function check_error(row, err)
   end
 end
 
---- Makes one call of a new client, watching all of it.
+--- Makes one call with a new client, and watches all of it.
 local function drive(row, call, way, watch, options)
   local function watch_here(value, what, holds_secret)
     watch(value, ("%s, of %s%s"):format(what, call.name, way.name), holds_secret)
@@ -275,7 +276,7 @@ local function drive(row, call, way, watch, options)
   end
 end
 
---- A success that cannot be read is withheld where it may hold a secret, and only there.
+--- A success that cannot be read is withheld if it may contain a secret, and only then.
 local function applies(row, call)
   local is_shown = row.body and row.body:find(SECRET, 1, true) and not call.answers_secret
   return not is_shown and (call.is_paged or not row.only_paged)
@@ -289,7 +290,7 @@ local function drive_all(row, watch, options_of)
   end
 end
 
--- ---------------------------------------------------------------- over a transport of one's own
+-- ---------------------------------------------------------------- over the caller's own transport
 
 local function add_over_transport(row, send)
   table.insert(paths, { name = row.name .. ", by a transport", run = function(watch)
@@ -349,7 +350,7 @@ for _, row in ipairs(answers) do add_over_sockets(row) end
 for _, row in ipairs(servers) do add_over_sockets(row) end
 
 -- ---------------------------------------------------------------- tasks that are ended
--- Two tasks of a client that has one connection: the second one waits in line.
+-- Two tasks of a client with one connection: the second one waits in the queue.
 
 local PATIENT = { backoff = { initial_interval = 30000, max_elapsed_time = 100000 } }
 
