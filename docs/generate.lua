@@ -244,7 +244,7 @@ end
 
 local function operation_section(operation)
   local success = ("A success holds `%s`%s."):format(table.concat(operation.members, "` and `"),
-    operation.may_answer_204 and ", or is a 204, which gives an empty table" or "")
+    operation.may_return_204 and ", or is a 204, which gives an empty table" or "")
   return paragraphs {
     "## " .. operation.name,
     call_of(operation),

@@ -808,7 +808,8 @@ describe("base_url", function()
     "https://2130706433", "https://0x7f.1", "https://127.1", "https://1.2.3.4.5",
     "https://127.0.0.1.", "https://a.0x1", "https://[::::]", "https://[1::2::3]",
     "https://a.test/%zz", "https://a%2etest", "https://a.test/../v1", "https://a.test/v1/..",
-    "https://a.test/v1/.", "https://[", "https://[]", "https://[::1", "https://[::1]x",
+    "https://a.test/v1/.", "https://a.test/%2e%2e/v1", "https://a.test/%2E", "https://[",
+    "https://[]", "https://[::1", "https://[::1]x",
     "https://[::1]:x", "https://::1", "https://[127.0.0.1%25lo]", "https://[::1%25lo]",
     "https://a.test,b.test", "https://a;b", "https://<a>", "https://a*b", "https://{a}",
   } do

@@ -295,7 +295,7 @@ describe("A success of", function()
       assert.equal("SDKError", err.type)
       assert.equal(code or "unexpected_shape", err.code)
       assert.equal(is_change or nil, err.maybe_applied)
-      assert.equal(not operation.answers_secret and body or nil, err.body)
+      assert.equal(not operation.returns_secret and body or nil, err.body)
       assert.is_nil(err.errors)
     end
 
@@ -422,7 +422,7 @@ describe("a TransportError", function()
     { "nil and a string", returning(nil, "connection refused") },
     { "nil and true", returning(nil, true) },
     { "nil and an empty table", returning(nil, {}) },
-    { "nil and a code that is no string", returning(nil, { code = 7 }) },
+    { "nil and a code that is not a string", returning(nil, { code = 7 }) },
     { "nil and an unknown code", returning(nil, { code = "out_of_paper", sent = false }) },
     { "true", returning(true) },
     { "false", returning(false) },

@@ -83,7 +83,7 @@ static void check_judgement(const clerk_shape *shape, int status) {
   bool is_204 = status == 204;
   bool is_2xx = status >= 200 && status < 300;
   bool is_3xx = status >= 300 && status < 400;
-  bool is_fit = is_204 ? shape->operation->may_answer_204 : is_whole(shape);
+  bool is_fit = is_204 ? shape->operation->may_return_204 : is_whole(shape);
   bool is_read = is_204 || shape->is_complete;
   assert((judgement == CLERK_SUCCESS) == (is_2xx && is_fit));
   assert((judgement == CLERK_REDIRECT_REFUSED) == is_3xx);

@@ -66,7 +66,7 @@ for _, call in ipairs(calls) do call.is_paged = true end
 for _, operation in ipairs(core.operations) do
   table.insert(calls, {
     name = operation.name,
-    answers_secret = operation.answers_secret,
+    returns_secret = operation.returns_secret,
     run = function(client)
       return client[operation.name](client, unpack(arguments_of(operation)))
     end,
@@ -245,7 +245,7 @@ local function check_success(row, call, result, info)
   if row.code or not result then error("it came to " .. tostring(result or info), 0) end
   if call.is_paged then return end
   assert(info.headers["x-echo"] == "Bearer " .. HIDDEN, "info has other headers")
-  assert(not call.answers_secret or (result.secret or result.secret_key) == SECRET, "no secret")
+  assert(not call.returns_secret or (result.secret or result.secret_key) == SECRET, "no secret")
 end
 
 local function check_error(row, err)
@@ -278,7 +278,7 @@ end
 
 --- A success that cannot be read is withheld if it may contain a secret, and only then.
 local function applies(row, call)
-  local is_shown = row.body and row.body:find(SECRET, 1, true) and not call.answers_secret
+  local is_shown = row.body and row.body:find(SECRET, 1, true) and not call.returns_secret
   return not is_shown and (call.is_paged or not row.only_paged)
 end
 

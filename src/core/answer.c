@@ -1,4 +1,4 @@
-/* Answers: what a status and the shape of a body mean. */
+/* Responses: what a status and the shape of a body mean. */
 #include <string.h>
 
 #include "clerk.h"
@@ -30,7 +30,7 @@ static bool is_of_kind(clerk_member_kind kind, const clerk_reader *reader, clerk
   return false;
 }
 
-/* Of a key that comes twice the last one counts, as it does in the value that the caller gets. */
+/* If a key is repeated, the last one counts, as in the value that the caller gets. */
 static void note_value(clerk_shape *shape, const clerk_reader *reader, clerk_token token) {
   const clerk_member *member = shape->pending;
   bool is_fit = is_of_kind(member->kind, reader, token);
@@ -68,7 +68,7 @@ const clerk_member *clerk_shape_lacks(const clerk_shape *shape) {
 /* Whether a status of 2XX came with what the operation must answer. */
 static clerk_judgement judge_success(const clerk_shape *shape, int status) {
   if (status == 204)
-    return shape->operation->may_answer_204 ? CLERK_SUCCESS : CLERK_UNEXPECTED_SHAPE;
+    return shape->operation->may_return_204 ? CLERK_SUCCESS : CLERK_UNEXPECTED_SHAPE;
   if (!shape->is_complete) return CLERK_INVALID_JSON;
   return clerk_shape_lacks(shape) ? CLERK_UNEXPECTED_SHAPE : CLERK_SUCCESS;
 }

@@ -2,7 +2,7 @@
 ** The core of clerk.machines: Clerk's nine machine operations as requests and verdicts.
 **
 ** A host checks and builds a request, moves the bytes by whatever means it has, and asks what
-** the answer means and whether to try again. Nothing here performs I/O, reads a clock, draws a
+** the response means and whether to try again. Nothing here performs I/O, reads a clock, draws a
 ** random number or keeps state outside of the structs that the caller owns, so all of it may be
 ** used from any thread as long as one struct is used by one thread at a time.
 **
@@ -27,7 +27,7 @@ extern "C" {
 /* The version of this library, "MAJOR.MINOR.PATCH". Static. */
 const char *clerk_version(void);
 
-/* Bytes that somebody else owns; absent when `bytes` is NULL. */
+/* Borrowed bytes; absent when `bytes` is NULL. */
 typedef struct clerk_text {
   const char *bytes;
   size_t length;
@@ -35,7 +35,7 @@ typedef struct clerk_text {
 
 typedef enum clerk_status {
   CLERK_OK,
-  CLERK_REFUSED,  /* the caller's fault; the clerk_problem tells which argument and why */
+  CLERK_REFUSED,  /* the caller's fault; the clerk_problem names the argument and the reason */
   CLERK_NO_MEMORY /* nothing is kept and nothing leaks */
 } clerk_status;
 
@@ -68,7 +68,7 @@ typedef struct clerk_parameter {
   const char *summary;       /* for documentation, like every summary: one sentence or two */
 } clerk_parameter;
 
-/* What a member of an answer must be. */
+/* What a member of a response must be. */
 typedef enum clerk_member_kind {
   CLERK_MEMBER_STRING, /* and not empty */
   CLERK_MEMBER_ARRAY,
@@ -88,8 +88,8 @@ typedef struct clerk_operation {
   const char *method;
   const char *path;    /* a {name} stands for each path parameter, in their order */
   const char *result;  /* the class of a success, for documentation: "Machine" */
-  bool answers_secret; /* a success holds a machine's secret key */
-  bool may_answer_204; /* a 204, which has no body, is a success too */
+  bool returns_secret; /* a success holds a machine's secret key */
+  bool may_return_204; /* a 204, which has no body, is a success too */
   clerk_member members[CLERK_MEMBERS_MAX + 1]; /* of other successes; name NULL after the last */
   clerk_parameter parameters[CLERK_PARAMETERS_MAX + 1]; /* path first; name NULL after the last */
 } clerk_operation;
@@ -103,8 +103,7 @@ const clerk_operation *clerk_find_operation(const char *name);
 /* The index of the parameter of that name in operation->parameters, or -1. */
 int clerk_find_parameter(const clerk_operation *operation, const char *name);
 
-/* Whether the operation has parameters in a JSON body, which it then has even when none is given.
- */
+/* Whether the operation sends a JSON body, which it does even when no parameter in it is given. */
 bool clerk_takes_body(const clerk_operation *operation);
 
 /* Whether the operation changes something at the server: all but GET. */
@@ -112,7 +111,7 @@ bool clerk_is_change(const clerk_operation *operation);
 
 /* ------------------------------------------------------------------ arguments */
 
-/* The value of one parameter; which member counts is told by the parameter's type. */
+/* The value of one parameter. The parameter's type determines which member is used. */
 typedef struct clerk_value {
   bool given;              /* false: absent, and nothing else counts */
   int64_t integer;         /* CLERK_INTEGER */
@@ -134,7 +133,7 @@ clerk_status clerk_check_arguments(const clerk_operation *operation, const clerk
 */
 clerk_status clerk_check_base_url(clerk_text url, bool allow_http, clerk_problem *problem);
 
-/* Whether an URL that passed clerk_check_base_url names a loopback host (127/8, ::1, localhost). */
+/* Whether a URL that passed clerk_check_base_url names a loopback host (127/8, ::1, localhost). */
 bool clerk_is_loopback(const char *url);
 
 /*
@@ -143,8 +142,8 @@ bool clerk_is_loopback(const char *url);
 */
 clerk_status clerk_check_header(clerk_text name, clerk_text value, clerk_problem *problem);
 
-/* Checks a secret key: not empty, no byte that would break or fold the header. Says nothing of it.
- */
+/* Checks a secret key: not empty, no byte that would break or fold the header. CLERK_OK or
+** CLERK_REFUSED; the message does not quote the key. */
 clerk_status clerk_check_secret_key(clerk_text key, clerk_problem *problem);
 
 /* ------------------------------------------------------------------ request */
@@ -167,8 +166,8 @@ typedef struct clerk_request {
 
 typedef struct clerk_settings {
   const char *base_url;    /* checked by clerk_check_base_url; a final slash does not matter */
-  const char *api_version; /* value of Clerk-API-Version */
-  const char *user_agent;  /* value of User-Agent */
+  const char *api_version; /* of Clerk-API-Version; checked by clerk_check_header */
+  const char *user_agent;  /* of User-Agent; checked by clerk_check_header */
 } clerk_settings;
 
 /*
@@ -185,7 +184,7 @@ clerk_status clerk_request_build(clerk_request *request, const clerk_operation *
 */
 clerk_status clerk_request_authorize(clerk_request *request, clerk_text key);
 
-/* Wipes and frees what the request owns and zeroes it; a zeroed request is fine. */
+/* Wipes and frees what the request owns and zeroes it; a zeroed request is allowed. */
 void clerk_request_free(clerk_request *request);
 
 /* ------------------------------------------------------------------ JSON reader */
@@ -211,9 +210,9 @@ typedef enum clerk_token {
 /*
 ** Reads one JSON document (RFC 8259, UTF-8) token by token: no allocation, no recursion, containers
 ** nested at most CLERK_DEPTH_MAX deep. A literal without fraction and exponent that fits 64 bits is
-** an integer, every other number a float (infinite when it is too large for a double). It is strict,
-** with two exceptions: a byte order mark at the start is skipped, and an escaped surrogate without
-** its other half stands for U+FFFD.
+** an integer, every other number a float (infinite when it is too large for a double). It is
+** strict, with two exceptions: a byte order mark at the start is skipped, and an escaped surrogate
+** without its other half stands for U+FFFD.
 */
 typedef struct clerk_reader {
   /* of the latest token: */
@@ -242,9 +241,9 @@ size_t clerk_reader_unescape(const clerk_reader *reader, char *out);
 /* After CLERK_TOKEN_BROKEN: what is wrong (static), and the offset in bytes where. */
 const char *clerk_reader_problem(const clerk_reader *reader, size_t *offset);
 
-/* ------------------------------------------------------------------ answers */
+/* ------------------------------------------------------------------ responses */
 
-/* What the judge must know of a body. Set the operation and zero the rest before the first token. */
+/* What clerk_judge must know of a body. Set the operation, zero the rest before the first token. */
 typedef struct clerk_shape {
   const clerk_operation *operation;
   bool is_complete;                   /* well-formed JSON to the end */
@@ -271,10 +270,10 @@ typedef enum clerk_judgement {
   CLERK_REDIRECT_REFUSED   /* 3XX: never followed */
 } clerk_judgement;
 
-/* Judges an answer by its status and the shape of its body. The body of a 204 does not matter. */
+/* Judges a response by its status and the shape of its body. The body of a 204 does not matter. */
 clerk_judgement clerk_judge(const clerk_shape *shape, int status);
 
-/* The stable name of an unusable answer, such as "invalid_json". Static; NULL after the last. */
+/* The stable name of a judgement, such as "invalid_json". Static; NULL after the last. */
 const char *clerk_judgement_name(clerk_judgement judgement);
 
 /* What the judgement means, in one sentence. Static; NULL after the last. */
@@ -302,7 +301,7 @@ const char *clerk_failure_name(clerk_failure failure);
 /* What the failure means, in one sentence. Static; NULL after the last. */
 const char *clerk_failure_summary(clerk_failure failure);
 
-/* Whether another attempt may succeed: one of the first four. */
+/* Whether another attempt may succeed: true of the first four. */
 bool clerk_failure_is_repeatable(clerk_failure failure);
 
 /* Finds a failure by its name; false, with *failure as it was, when there is none. */
@@ -312,8 +311,8 @@ bool clerk_find_failure(const char *name, clerk_failure *failure);
 
 /*
 ** Seconds to wait, at least 0, by a Retry-After value (RFC 9110, 10.2.3): a number, or a date
-** judged against the answer's Date header. Either may be NULL: not there. False, with `seconds`
-** as it was, for nonsense, and for a date without a date to judge it by.
+** compared with the response's Date header. NULL means that a header is absent. False, with
+** `seconds` unchanged, if the value is malformed, or is a date and `date` is absent or malformed.
 */
 bool clerk_parse_retry_after(const char *retry_after, const char *date, int64_t *seconds);
 
@@ -354,7 +353,7 @@ typedef struct clerk_attempt {
   clerk_judgement judgement; /* with a response: how it was judged, */
   int status;                /* its status, */
   bool has_retry_after;      /* whether it asked to wait, */
-  int64_t retry_after_s;     /* and for how long, as clerk_parse_retry_after tells */
+  int64_t retry_after_s;     /* and for how long, from clerk_parse_retry_after */
   clerk_failure failure;     /* without: why, */
   bool sent;                 /* whether the server may act on the request, */
   bool is_final;             /* and whether to try again is pointless, whatever the failure */

@@ -1,4 +1,4 @@
-/* Which name was probably meant by one that is unknown. Internal to src/. */
+/* "Did you mean …?": the name that is nearest to an unknown one. Internal to src/. */
 #ifndef CLERK_GUESS_H
 #define CLERK_GUESS_H
 
@@ -12,8 +12,10 @@ typedef struct clerk_guess {
 } clerk_guess;
 
 /*
-** Considers one name that exists. It is near when `given` becomes its beginning by few changes: one,
-** or one for every four letters. Of names that are equally near the first stays.
+** Considers a name that exists, in lower case; it is not copied and must outlive the guess. It is
+** near when few changes turn `given` into its beginning: one, or one for every four letters. Of
+** equally near names the first stays. Names above 48 bytes, and a `given` of less than 3, match
+** nothing.
 */
 void clerk_guess_consider(clerk_guess *guess, const char *name);
 

@@ -1,4 +1,4 @@
-/* Memory that is wiped before it is freed. Internal to src/, except what curl.h shows. */
+/* Memory that is wiped before it is freed. Internal to src/. */
 #ifndef CLERK_MEMORY_H
 #define CLERK_MEMORY_H
 

@@ -71,7 +71,8 @@ static bool is_plain(unsigned char byte) {
 #if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define HAS_VECTORS
 
-/* Sixteen bytes at once, by the vectors of gcc and clang, where a byte that is not ASCII is negative. */
+/* Sixteen bytes at once, by the vectors of gcc and clang, where a byte that is not ASCII is
+** negative. */
 typedef signed char bytes16 __attribute__((vector_size(16)));
 typedef uint64_t words2 __attribute__((vector_size(16)));
 
@@ -164,7 +165,7 @@ static bool read_string(clerk_reader *reader) {
 /* A surrogate without its other half: one bad name must not make a whole page unreadable. */
 enum { REPLACEMENT_CHARACTER = 0xFFFD };
 
-/* The code point of the \u escape (or pair of them) at the backslash `*at`; moves `*at` behind it. */
+/* The code point of the \u escape (or pair) at the backslash `*at`; moves `*at` past it. */
 static unsigned read_code_point(const char **at, const char *end) {
   int unit = code_unit(*at + 2, end);
   *at += 6;
@@ -175,7 +176,7 @@ static unsigned read_code_point(const char **at, const char *end) {
   return 0x10000 + ((unsigned)(unit - 0xD800) << 10) + (unsigned)(low - 0xDC00);
 }
 
-/* Writes what the escape at the backslash `*at` stands for, and moves `*at` behind it. */
+/* Writes what the escape at the backslash `*at` stands for, and moves `*at` past it. */
 static size_t write_escape(const char **at, const char *end, char *out) {
   static const char letters[] = "bfnrt", controls[] = "\b\f\n\r\t";
   char letter = (*at)[1];
@@ -252,7 +253,7 @@ static bool is_space(char c) {
   return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
-/* Between most tokens there is none. */
+/* Usually there is no space. */
 static inline void skip_space(clerk_reader *reader) {
   while (reader->at < reader->end && *reader->at <= ' ' && is_space(*reader->at)) reader->at++;
 }

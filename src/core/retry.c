@@ -113,14 +113,15 @@ static bool is_worth_repeating(const clerk_retry_policy *policy, const clerk_att
          !attempt->is_final;
 }
 
-/* A POST is not idempotent (RFC 9110, 9.2.2): a lost answer may hide a machine that was made. */
+/* A POST is not idempotent (RFC 9110, 9.2.2): a lost response may hide a new machine. */
 static bool is_safe_to_repeat(const clerk_retry *retry, const clerk_attempt *attempt) {
   bool is_post = strcmp(retry->operation->method, "POST") == 0;
   if (!is_post || retry->policy.repeat_unsafe) return true;
   return is_unsent(attempt) || (attempt->has_response && attempt->status == 429);
 }
 
-/* The backoff is the least: a Retry-After of 0, or a date in the past, must not flood the server. */
+/* Never less than the backoff: a Retry-After of 0, or a date in the past, must not flood the
+** server. */
 static int64_t wait_of(const clerk_retry *retry, const clerk_attempt *attempt, double random) {
   const clerk_retry_policy *policy = &retry->policy;
   double growth = fmin(pow(policy->exponent, retry->attempts - 1), DBL_MAX);
@@ -131,7 +132,7 @@ static int64_t wait_of(const clerk_retry *retry, const clerk_attempt *attempt, d
   return told_ms > backoff_ms ? told_ms : backoff_ms;
 }
 
-/* However long a server asks one call to wait, the others ask again before long. */
+/* Other calls try again after this long at most, whatever Retry-After says. */
 enum { PAUSE_LIMIT_MS = 60 * 1000 };
 
 clerk_verdict clerk_retry_judge(clerk_retry *retry, const clerk_attempt *attempt, int64_t now_ms,

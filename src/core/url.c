@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "clerk.h"
 
@@ -135,10 +136,11 @@ static bool has_dot_segment(const char *path) {
   return false;
 }
 
+/* Other readers may take "%2e" for a dot. */
 static bool is_path(const char *path) {
   if (*path != '\0' && *path != '/') return false;
   for (const char *at = strchr(path, '%'); at; at = strchr(at + 1, '%'))
-    if (strspn(at + 1, hex_digits) < 2) return false;
+    if (strspn(at + 1, hex_digits) < 2 || strncasecmp(at, "%2e", 3) == 0) return false;
   return path[strspn(path, path_bytes)] == '\0' && !has_dot_segment(path);
 }
 

@@ -41,7 +41,7 @@ static unsigned read_code_point(const char *at, size_t length) {
   return code_point;
 }
 
-/* The joiners U+200C and U+200D are not among them: names in several scripts, and emoji, need them. */
+/* Not the joiners U+200C and U+200D: names in several scripts, and emoji, need them. */
 static bool is_unsafe(unsigned code_point) {
   static const unsigned ranges[][2] = {{0, 0x1F},        {0x7F, 0x9F},     {0xAD, 0xAD},
                                        {0x61C, 0x61C},   {0x180E, 0x180E}, {0x200B, 0x200B},

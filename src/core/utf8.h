@@ -10,12 +10,14 @@
 /* The length of the well-formed sequence at `at` (1 to 4), or 0 when there is none before `end`. */
 size_t clerk_utf8_sequence(const char *at, const char *end);
 
+/*
+** Safe to show is what is valid, and is nothing that a terminal obeys, that ends a line, that turns
+** the direction of text or that cannot be seen.
+*/
 typedef struct clerk_character {
   unsigned code_point; /* U+FFFD for a byte that is not UTF-8 */
   bool is_valid;
-  bool
-      is_safe; /* to show: valid, and nothing that a terminal obeys, that ends a line, that turns the
-                   direction of text, or that cannot be seen */
+  bool is_safe;
 } clerk_character;
 
 /* Reads the character at `at`, which is before `end`; returns its length. */

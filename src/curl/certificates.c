@@ -51,7 +51,7 @@ static clerk_status refuse_unreadable(clerk_problem *problem, const char *ca_fil
 }
 
 /* "BEGIN CERTIFICATE", "BEGIN TRUSTED CERTIFICATE" and "BEGIN X509 CERTIFICATE" are what OpenSSL
-** reads; a "CERTIFICATE REQUEST" is none. */
+** reads; a "CERTIFICATE REQUEST" is not one. */
 static bool holds_certificate(const clerk_buffer *pem) {
   static const char end[] = " CERTIFICATE-----";
   static const char begin[] = "-----BEGIN";
@@ -72,7 +72,8 @@ static clerk_status add_file(clerk_certificates *certificates, const char *ca_fi
     if (!certificates->file) status = CLERK_NO_MEMORY;
   } else {
     clerk_buffer *bundle = &certificates->bundle;
-    bool has_memory = !system_bundle || append_file(bundle, system_bundle) || errno;
+    /* Without a system bundle that can be read, the caller's file counts alone. */
+    bool has_memory = !system_bundle || append_file(bundle, system_bundle) || errno != 0;
     if (!has_memory || !clerk_buffer_append(bundle, "\n", 1) ||
         !clerk_buffer_append(bundle, own.bytes, own.length))
       status = CLERK_NO_MEMORY;

@@ -1,4 +1,5 @@
-/* Whose certificates are trusted: the system's, and those that a caller adds. Internal to src/. */
+/* Which certificate authorities are trusted: the system's, and those that a caller adds. Internal
+** to src/. */
 #ifndef CLERK_CERTIFICATES_H
 #define CLERK_CERTIFICATES_H
 

@@ -51,8 +51,8 @@ static void move_to(clerk_transfers *list, clerk_transfer *transfer) {
 
 /* ------------------------------------------------------------------ transfers come and go */
 
-/* A handle is reused only after a complete transfer, and never reset: curl_easy_reset does not report
-** that it had no memory to restore the defaults, and then the next response is lost. */
+/* A handle is reused only after a complete transfer, and never reset: curl_easy_reset does not
+** report that it had no memory to restore the defaults, and then the next response is lost. */
 static void put_back(clerk_curl *curl, CURL *easy, bool is_reusable) {
   clerk_easy_forget(easy);
   if (is_reusable && curl->idle_count < curl->max_connections &&
@@ -207,7 +207,7 @@ static void close_multi(clerk_curl *curl) {
   curl_multi_cleanup(curl->multi);
   curl->multi = NULL;
   curl->timer_ms = -1;
-  curl->is_out_of_step = false;
+  curl->lost_a_watch = false;
 }
 
 static void close_share(clerk_curl *curl) {
@@ -240,7 +240,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *s
   (void)easy, (void)socket_user;
   if (what == CURL_POLL_IN || what == CURL_POLL_INOUT) events |= CLERK_READABLE;
   if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT) events |= CLERK_WRITABLE;
-  if (!clerk_poller_watch(&curl->loop->poller, fd, events, curl)) curl->is_out_of_step = true;
+  if (!clerk_poller_watch(&curl->loop->poller, fd, events, curl)) curl->lost_a_watch = true;
   return 0;
 }
 
@@ -280,12 +280,11 @@ static bool open_share(clerk_curl *curl) {
   return false;
 }
 
-static clerk_status lack_descriptor(clerk_loop *loop, clerk_transfer *transfer) {
+static void fail_without_descriptor(clerk_loop *loop, clerk_transfer *transfer) {
   transfer->failure = CLERK_NO_RESOURCES;
   transfer->message = CLERK_NO_DESCRIPTOR;
   transfer->is_finished = true;
   move_to(&loop->finished, transfer);
-  return CLERK_OK;
 }
 
 clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
@@ -293,8 +292,10 @@ clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
   if (!curl->loop) return CLERK_REFUSED;
   clerk_guard_standard_descriptors(); /* the host may have closed them since */
   leave_to_parent(curl->loop);
-  if (!open_multi(curl) && clerk_easy_descriptors_are_scarce())
-    return lack_descriptor(curl->loop, transfer);
+  if (!open_multi(curl) && clerk_easy_descriptors_are_scarce()) {
+    fail_without_descriptor(curl->loop, transfer);
+    return CLERK_OK;
+  }
   if (!open_multi(curl) || !open_share(curl)) return CLERK_NO_MEMORY;
   CURL *easy = take_handle(curl);
   if (!easy) return CLERK_NO_MEMORY;
@@ -313,7 +314,7 @@ void clerk_transfer_end(clerk_transfer *transfer) {
   if (transfer->owner) release(transfer->owner, transfer);
   leave_list(transfer);
   curl_url_cleanup(transfer->url);
-  clerk_easy_free_lines(transfer);
+  clerk_easy_free_header_lines(transfer);
   clerk_buffer_free(&transfer->upload);
   clerk_buffer_free(&transfer->head);
   clerk_buffer_free(&transfer->body);
@@ -342,21 +343,21 @@ static void finish_transfers(clerk_curl *curl) {
 /* Without memory libcurl can lose a socket or its timer, and crash when it continues. */
 static void start_over(clerk_curl *curl) {
   while (curl->moving.first)
-    fail(curl, curl->moving.first, CLERK_CONNECTION_LOST, "not enough memory");
+    fail(curl, curl->moving.first, CLERK_NO_RESOURCES, "not enough memory");
   close_multi(curl);
 }
 
-static void act(clerk_curl *curl, curl_socket_t fd, int events) {
+static void run_multi(clerk_curl *curl, curl_socket_t fd, int events) {
   int running;
   if (!curl->multi) return;
   CURLMcode code = curl_multi_socket_action(curl->multi, fd, events, &running);
   finish_transfers(curl);
-  if (code != CURLM_OK || curl->is_out_of_step) start_over(curl);
+  if (code != CURLM_OK || curl->lost_a_watch) start_over(curl);
 }
 
 static void act_on_timer(clerk_curl *curl) {
   curl->timer_ms = -1;
-  act(curl, CURL_SOCKET_TIMEOUT, 0);
+  run_multi(curl, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static void act_on_socket(const clerk_ready *ready) {
@@ -364,19 +365,19 @@ static void act_on_socket(const clerk_ready *ready) {
   if (ready->events & CLERK_READABLE) events |= CURL_CSELECT_IN;
   if (ready->events & CLERK_WRITABLE) events |= CURL_CSELECT_OUT;
   if (ready->events & CLERK_BROKEN) events |= CURL_CSELECT_ERR;
-  act(ready->owner, ready->descriptor, events);
+  run_multi(ready->owner, ready->descriptor, events);
 }
 
 static void begin(clerk_curl *curl, clerk_transfer *transfer) {
   if (!open_multi(curl) || curl_multi_add_handle(curl->multi, transfer->easy) != CURLM_OK) {
-    fail(curl, transfer, CLERK_CONNECT_FAILED, "not enough memory");
+    fail(curl, transfer, CLERK_NO_RESOURCES, "not enough memory");
     return;
   }
   move_to(&curl->moving, transfer);
   act_on_timer(curl);
 }
 
-static void begin_and_time(clerk_curl *curl, int64_t end_us) {
+static void begin_waiting_and_run_timer(clerk_curl *curl, int64_t end_us) {
   while (curl->waiting.first && now_us() < end_us) begin(curl, curl->waiting.first);
   if (curl->timer_ms >= 0 && curl->timer_ms <= now_us() / 1000) act_on_timer(curl);
 }
@@ -405,11 +406,12 @@ void clerk_loop_step(clerk_loop *loop, int wait_ms) {
     return;
   }
   int64_t end_us = now_us() + SLICE_US;
-  for (clerk_curl *curl = loop->members; curl; curl = curl->next) begin_and_time(curl, end_us);
+  for (clerk_curl *curl = loop->members; curl; curl = curl->next)
+    begin_waiting_and_run_timer(curl, end_us);
   int wait = time_to_wait(loop, wait_ms);
   size_t count = clerk_poller_wait(&loop->poller, wait, ready, 16);
   if (wait != 0) end_us = now_us() + SLICE_US;
-  unsigned changes = loop->poller.changes; /* by then a number may be another socket's */
+  unsigned changes = loop->poller.changes; /* after a change, a number may be another socket's */
   for (size_t i = 0; i < count && (i == 0 || now_us() < end_us); i++)
     /* cppcheck-suppress knownConditionTrueFalse ; libcurl's callbacks change it */
     if (loop->poller.changes == changes) act_on_socket(&ready[i]);

@@ -1,10 +1,12 @@
 /*
-** The libcurl transport: it moves bytes and does not interpret them. No Lua.
+** The libcurl transport: it moves bytes and does not interpret them. No Lua. Internal to src/ and
+** to C programs that are built in a checkout.
 **
 ** A clerk_curl has the connections of one client. A clerk_transfer is one request in progress. A
-** clerk_loop waits for all of them: they advance only within clerk_loop_step. One thread at a time may
-** use a loop and what belongs to it; clients and transfers must not move in memory from their first
-** use to their end. After a fork the child starts without connections and does not touch the parent's.
+** clerk_loop waits for all of them: they advance only within clerk_loop_step. One thread at a time
+** may use a loop and what belongs to it; clients and transfers must not move in memory from their
+** first use to their end. After a fork the child starts without connections and does not touch the
+** parent's.
 */
 #ifndef CLERK_CURL_H
 #define CLERK_CURL_H
@@ -35,15 +37,16 @@ typedef struct clerk_loop {
   clerk_transfers finished; /* and not fetched by clerk_loop_next_finished */
 } clerk_loop;
 
-/* A new loop, for clerk_loop_release; NULL without memory. Each clerk_curl holds a reference too. */
+/* A new loop, for clerk_loop_release; NULL without memory. Each clerk_curl has a reference too. */
 clerk_loop *clerk_loop_new(void);
 
 /* Drops a reference; the last one frees the loop. NULL is allowed. */
 void clerk_loop_release(clerk_loop *loop);
 
 /*
-** Waits until some transfer can advance, at most `wait_ms` (-1: without limit) and perhaps less, then
-** advances transfers for a fraction of a millisecond.
+** Waits until some transfer can advance, at most `wait_ms` (-1: without limit) and perhaps less,
+** then advances transfers for a fraction of a millisecond. With -1 and nothing in progress it waits
+** until a signal arrives.
 */
 void clerk_loop_step(clerk_loop *loop, int wait_ms);
 
@@ -64,9 +67,9 @@ struct clerk_curl {
   clerk_loop *loop;
   clerk_curl *previous, *next; /* in the loop */
   CURLM *multi;                /* made when first needed */
-  CURLSH *share;               /* of TLS sessions; made with it */
+  CURLSH *share;               /* of TLS sessions; created together with `multi` */
   int64_t timer_ms;            /* when libcurl wants to be asked again; -1: never */
-  bool is_out_of_step;         /* a socket that libcurl waits on is not watched */
+  bool lost_a_watch;           /* a socket that libcurl waits on is not watched */
   CURL *idle;                  /* handles to use again, each the next one's private pointer */
   long idle_count;
   long max_connections;
@@ -78,7 +81,7 @@ struct clerk_curl {
 typedef struct clerk_curl_options {
   const char *ca_file;  /* PEM file of further certificate authorities, or NULL */
   const char *proxy;    /* proxy URL, or NULL: the environment's, as libcurl reads it */
-  long max_connections; /* kept for later, at least 1; does not bound the transfers under way */
+  long max_connections; /* idle ones to keep, at least 1; not a limit of transfers */
 } clerk_curl_options;
 
 /*
@@ -90,23 +93,23 @@ clerk_status clerk_curl_init(clerk_curl *curl, clerk_loop *loop, const clerk_cur
                              clerk_problem *problem);
 
 /*
-** Finishes every transfer in progress as cancelled (its owner still calls clerk_transfer_end), closes
-** the connections and zeroes the struct; a zeroed one is allowed.
+** Finishes every transfer in progress as cancelled (its owner still calls clerk_transfer_end),
+** closes the connections and zeroes the struct; a zeroed one is allowed.
 */
 void clerk_curl_close(clerk_curl *curl);
 
 /* ------------------------------------------------------------------ one transfer */
 
-/* Zero it before its first use. Callers may use only the members marked public. */
+/* Zero it before its first use. Callers may read only the members marked as results. */
 struct clerk_transfer {
-  bool is_finished;      /* public: the rest of the public members counts from then on */
+  bool is_finished;      /* result: the other results are valid from then on */
   bool has_response;     /* public */
-  int status;            /* public: with a response */
-  clerk_buffer body;     /* public: with a response, unpacked; its bytes are NULL when empty */
-  clerk_failure failure; /* public: without a response */
-  const char *message;   /* public: without a response, a sentence; gone with the transfer */
-  bool sent;             /* public: without a response, whether the server may act on it */
-  bool is_final;         /* public: without a response, whether to try again is pointless */
+  int status;            /* result: with a response */
+  clerk_buffer body;     /* result: with a response, unpacked; its bytes are NULL when empty */
+  clerk_failure failure; /* result: without a response */
+  const char *message;   /* result: without a response, a sentence; gone with the transfer */
+  bool sent;             /* result: without a response, whether the server may act on it */
+  bool is_final;         /* result: without a response, whether to try again is pointless */
 
   clerk_curl *owner;     /* until it is finished */
   clerk_transfers *list; /* the one that it is in, or NULL */
@@ -150,17 +153,18 @@ typedef struct clerk_curl_request {
 } clerk_curl_request;
 
 /*
-** Starts a transfer, once, with a copy of the request; the next step begins it. The caller owns it and
-** must not move it until clerk_transfer_end, which is needed whatever this returns: CLERK_OK;
-** CLERK_NO_MEMORY; or CLERK_REFUSED when `curl` is closed. Without a file descriptor for the loop, the
-** transfer counts as started and has failed.
+** Starts a transfer, once, with a copy of the request; the next step begins it. The caller owns it
+** and must not move it until clerk_transfer_end, which is needed whatever this returns: CLERK_OK;
+** CLERK_NO_MEMORY; or CLERK_REFUSED when `curl` is closed. Without a file descriptor for the loop,
+** the transfer counts as started and has failed.
 */
 clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
                               const clerk_curl_request *request);
 
 /*
-** Iterates over the response's headers: begin with *position 0. Names are in lower case and may come
-** more than once. No NUL follows either text; both live as long as the transfer. False after the last.
+** Iterates over the response's headers: begin with *position 0. Names are in lower case and may
+** come more than once. No NUL follows either text; both live as long as the transfer. False after
+** the last.
 */
 bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, clerk_text *name,
                                 clerk_text *value);

@@ -69,9 +69,9 @@ static bool has_received(const clerk_transfer *transfer, int fd) {
   return transfer->is_tls && has_buffered_input(transfer);
 }
 
-/* On a kept connection of HTTP/1 nothing has been asked for. What is there to read, its end included,
-** is not the response to the next request. HTTP/2 has frames of its own there. libcurl identifies the
-** connection by its local port only. */
+/* On a kept connection of HTTP/1 nothing has been asked for. What is there to read, its end
+** included, is not the response to the next request. HTTP/2 has frames of its own there. libcurl
+** identifies the connection by its local port only. */
 static bool has_input(const clerk_transfer *transfer) {
   clerk_poller *poller = &transfer->owner->loop->poller;
   const clerk_watch *watch;
@@ -153,7 +153,7 @@ static bool read_length(clerk_transfer *transfer, const char **at) {
   return true;
 }
 
-/* libcurl takes the last of several lengths, and digits followed by anything. `at` ends with "\n". */
+/* libcurl takes the last of several lengths, and digits before anything. `at` ends with "\n". */
 static bool read_lengths(clerk_transfer *transfer, const char *at) {
   if (*at != ':') return false;
   do {
@@ -264,7 +264,7 @@ static clerk_status add_line(clerk_transfer *transfer, const char *name, const c
   return CLERK_OK;
 }
 
-void clerk_easy_free_lines(clerk_transfer *transfer) {
+void clerk_easy_free_header_lines(clerk_transfer *transfer) {
   while (transfer->header_lines) {
     struct curl_slist *line = transfer->header_lines;
     transfer->header_lines = line->next;
@@ -343,9 +343,9 @@ static bool set_target(CURL *easy, const char *url, bool is_proxied) {
 /* A key for loopback must not go to a proxy that is meant for other hosts. Waiting for a connection
 ** to share pays off with HTTP/2; over plain HTTP it only costs time.
 **
-** libcurl does not say whether a server has refused a stream unprocessed (REFUSED_STREAM, or GOAWAY),
-** except on a stream that is the first of its connection: there it has no other reason to send a
-** request again. So over TLS, where HTTP/2 may be spoken, a POST gets a new connection. */
+** libcurl does not say whether a server has refused a stream unprocessed (REFUSED_STREAM, GOAWAY),
+** except on the first stream of a connection: there it has no other reason to send a request again.
+** So over TLS, where HTTP/2 may be spoken, a POST gets a new connection. */
 static bool set_route(CURL *easy, const clerk_curl *curl, const clerk_transfer *transfer,
                       const clerk_curl_request *request) {
   bool is_direct = !curl->proxy && clerk_is_loopback(request->url);
@@ -356,9 +356,9 @@ static bool set_route(CURL *easy, const clerk_curl *curl, const clerk_transfer *
          set_target(easy, request->url, !is_direct && !transfer->is_tls);
 }
 
-/* Parsed here: libcurl 7.88 normalises a string first, which takes longer than the rest of its work on
-** a URL. (CURLINFO_EFFECTIVE_URL is the handle's first URL then.) What does not parse stays a string,
-** so that libcurl reports what is wrong with it. */
+/* Parsed here: libcurl 7.88 normalises a string first, which takes longer than the rest of its work
+** on a URL. (CURLINFO_EFFECTIVE_URL is the handle's first URL then.) What does not parse stays a
+** string, so that libcurl reports what is wrong with it. */
 static bool set_url(CURL *easy, clerk_transfer *transfer, const char *url) {
   transfer->url = curl_url();
   if (!transfer->url) return false;
@@ -430,8 +430,8 @@ static bool is_memory(CURLcode code) {
 }
 
 /* A code without a row is a lost connection or, before the request was begun, one never made. */
-static clerk_failure failure_of(CURLcode code, const char *message, bool was_begun) {
-  if (is_memory(code)) return was_begun ? CLERK_RESPONSE_TOO_LARGE : CLERK_NO_RESOURCES;
+static clerk_failure failure_of(CURLcode code, const char *message, bool was_begun, bool in_head) {
+  if (is_memory(code)) return in_head ? CLERK_RESPONSE_TOO_LARGE : CLERK_NO_RESOURCES;
   for (size_t i = 0; i < sizeof failures / sizeof *failures; i++)
     if (failures[i].code == code && strstr(message, failures[i].words)) return failures[i].failure;
   return was_begun ? CLERK_CONNECTION_LOST : CLERK_CONNECT_FAILED;
@@ -446,7 +446,7 @@ static bool is_refused_by_proxy(const clerk_transfer *transfer) {
          reason == CURLPX_NO_AUTH || reason == CURLPX_REPLY_NOT_ALLOWED;
 }
 
-/* What fails for lack of a descriptor has given others back by now. */
+/* A lookup that failed has closed its descriptors by now, so several must be free. */
 bool clerk_easy_descriptors_are_scarce(void) {
   enum { NEEDED = 5 };
   int fds[NEEDED], count = 0;
@@ -500,7 +500,9 @@ static void conclude_failure(clerk_transfer *transfer, CURLcode code) {
     transfer->failure = CLERK_CONNECTION_LOST;
     transfer->message = "the connection was closed within the response's head";
   } else {
-    transfer->failure = failure_of(code, transfer->message, transfer->sends > 0);
+    bool was_begun = transfer->sends > 0;
+    bool in_head = was_begun && transfer->phase != CLERK_PAST_HEAD;
+    transfer->failure = failure_of(code, transfer->message, was_begun, in_head);
     if (transfer->sends == 0) conclude_unsent(transfer);
   }
 }

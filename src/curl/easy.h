@@ -21,11 +21,11 @@ bool clerk_easy_set(CURL *easy, const clerk_curl *curl, clerk_transfer *transfer
 ** then gets a new one. */
 bool clerk_easy_renew(clerk_transfer *transfer);
 
-/* Removes every reference to the transfer from the handle. */
+/* Clears what libcurl may still read of the transfer; clerk_easy_set replaces the rest. */
 void clerk_easy_forget(CURL *easy);
 
 /* Wipes and frees the header lines of a transfer. */
-void clerk_easy_free_lines(clerk_transfer *transfer);
+void clerk_easy_free_header_lines(clerk_transfer *transfer);
 
 /* Sets the public members of a transfer that libcurl has ended with this code. */
 void clerk_easy_conclude(clerk_transfer *transfer, CURLcode code);

@@ -14,7 +14,7 @@
 #endif
 
 /* The watch of a descriptor; NULL without memory. */
-static clerk_watch *find(clerk_poller *poller, int descriptor) {
+static clerk_watch *reserve_watch(clerk_poller *poller, int descriptor) {
   size_t index = (size_t)descriptor;
   if (index < poller->capacity) return &poller->watches[index];
   size_t capacity = poller->capacity ? poller->capacity : 64;
@@ -28,7 +28,7 @@ static clerk_watch *find(clerk_poller *poller, int descriptor) {
 }
 
 bool clerk_poller_keep(clerk_poller *poller, int descriptor) {
-  clerk_watch *watch = find(poller, descriptor);
+  clerk_watch *watch = reserve_watch(poller, descriptor);
   poller->changes++;
   if (watch) *watch = (clerk_watch){.is_kept = true};
   return watch != NULL;
@@ -83,7 +83,7 @@ void clerk_poller_close(clerk_poller *poller) {
 }
 
 /* A descriptor that was closed without our knowing is gone from epoll, or is another one there. */
-static bool tell_epoll(const clerk_poller *poller, int descriptor, clerk_watch *watch) {
+static bool update_epoll(const clerk_poller *poller, int descriptor, clerk_watch *watch) {
   struct epoll_event event = {.data.fd = descriptor};
   int what = watch->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
   if (watch->wanted & CLERK_READABLE) event.events |= EPOLLIN;
@@ -99,12 +99,12 @@ static bool tell_epoll(const clerk_poller *poller, int descriptor, clerk_watch *
 }
 
 bool clerk_poller_watch(clerk_poller *poller, int descriptor, int events, void *owner) {
-  clerk_watch *watch = find(poller, descriptor);
+  clerk_watch *watch = reserve_watch(poller, descriptor);
   if (!watch) return false;
   watch->owner = owner;
   watch->wanted = (unsigned char)events;
   bool may_stay = events == 0 && watch->is_kept;
-  return may_stay || watch->registered == events || tell_epoll(poller, descriptor, watch);
+  return may_stay || watch->registered == events || update_epoll(poller, descriptor, watch);
 }
 
 /* Closing alone does not do this while a forked child still has the descriptor. */
@@ -131,11 +131,14 @@ size_t clerk_poller_wait(clerk_poller *poller, int wait_ms, clerk_ready ready[],
   int found = epoll_wait(poller->epoll, events, most, wait_ms);
   for (int i = 0; i < found; i++) {
     int descriptor = events[i].data.fd;
-    clerk_watch *watch = &poller->watches[descriptor];
-    if (watch->wanted)
+    bool is_known = (size_t)descriptor < poller->capacity;
+    clerk_watch *watch = is_known ? &poller->watches[descriptor] : NULL;
+    if (!watch) /* one that a forked child has kept open */
+      epoll_ctl(poller->epoll, EPOLL_CTL_DEL, descriptor, &events[i]);
+    else if (watch->wanted)
       ready[written++] = (clerk_ready){watch->owner, descriptor, events_of(&events[i])};
     else
-      tell_epoll(poller, descriptor, watch);
+      update_epoll(poller, descriptor, watch);
   }
   return written;
 }
@@ -153,7 +156,7 @@ void clerk_poller_close(clerk_poller *poller) {
 }
 
 bool clerk_poller_watch(clerk_poller *poller, int descriptor, int events, void *owner) {
-  clerk_watch *watch = find(poller, descriptor);
+  clerk_watch *watch = reserve_watch(poller, descriptor);
   if (!watch) return false;
   watch->owner = owner;
   watch->wanted = (unsigned char)events;

@@ -159,7 +159,7 @@ clerk_status clerk_lua_read_arguments(lua_State *L, const clerk_operation *opera
 
 /* ------------------------------------------------------------------ single checks */
 
-static int answer_check(lua_State *L, clerk_status status, const clerk_problem *problem) {
+static int push_check(lua_State *L, clerk_status status, const clerk_problem *problem) {
   if (status != CLERK_OK) return clerk_lua_refuse(L, status, problem);
   lua_pushboolean(L, 1);
   return 1;
@@ -169,20 +169,20 @@ static int answer_check(lua_State *L, clerk_status status, const clerk_problem *
 static int core_check_base_url(lua_State *L) {
   clerk_problem problem;
   clerk_text url = clerk_lua_text(L, 1);
-  return answer_check(L, clerk_check_base_url(url, lua_toboolean(L, 2), &problem), &problem);
+  return push_check(L, clerk_check_base_url(url, lua_toboolean(L, 2), &problem), &problem);
 }
 
 /* core.check_header(name, value) -> true | nil, problem */
 static int core_check_header(lua_State *L) {
   clerk_problem problem;
   clerk_text name = clerk_lua_text(L, 1), value = clerk_lua_text(L, 2);
-  return answer_check(L, clerk_check_header(name, value, &problem), &problem);
+  return push_check(L, clerk_check_header(name, value, &problem), &problem);
 }
 
 /* core.check_secret_key(key) -> true | nil, problem */
 static int core_check_secret_key(lua_State *L) {
   clerk_problem problem;
-  return answer_check(L, clerk_check_secret_key(clerk_lua_text(L, 1), &problem), &problem);
+  return push_check(L, clerk_check_secret_key(clerk_lua_text(L, 1), &problem), &problem);
 }
 
 /* core.nearest(name, names) -> which of the names was probably meant, or nil */

@@ -1,4 +1,4 @@
-/* One call: its request, and what its answers mean. */
+/* One call: its request, and what its responses mean. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,8 +12,8 @@
 #define CALL "clerk.machines.call"
 #define RESULT "clerk.machines.result"
 
-/* What a call needs of its settings; the strings are anchored by the table of the same, which is the
-** userdata's own. */
+/* What a call needs of its settings; the strings are anchored by the table of the same, which is
+** the userdata's own. */
 typedef struct settings {
   clerk_settings request;
   clerk_retry_policy policy;
@@ -131,7 +131,7 @@ static int64_t check_ms(lua_State *L, int index) {
   return (int64_t)luaL_checknumber(L, index);
 }
 
-/* Our own headers first: the caller's win, but for those that they may not set. */
+/* The caller's headers override ours; reserved ones were refused before. */
 static void push_headers(lua_State *L, const clerk_request *request) {
   lua_createtable(L, 0, (int)request->header_count);
   for (size_t i = 0; i < request->header_count; i++) {
@@ -187,7 +187,7 @@ static const char *keep_field(lua_State *L, int index, const char *name) {
 static const char *read_response(lua_State *L, int response, clerk_attempt *attempt,
                                  clerk_text *body) {
   int64_t status;
-  if (!lua_istable(L, response)) return "the transport returned neither response nor failure";
+  if (!lua_istable(L, response)) return "the transport returned neither a response nor a failure";
   lua_getfield(L, response, "status");
   bool is_status = clerk_lua_integer(L, -1, &status) && status >= 100 && status <= 999;
   lua_getfield(L, response, "body");
@@ -198,8 +198,8 @@ static const char *read_response(lua_State *L, int response, clerk_attempt *atte
   bool is_headers = lua_isnil(L, -1) || lua_istable(L, -1);
   int headers = lua_gettop(L);
   if (!is_status) return "the transport returned a response without a valid status";
-  if (!is_body) return "the transport returned a response whose body is no string";
-  if (!is_headers) return "the transport returned a response whose headers are no table";
+  if (!is_body) return "the transport returned a response whose body is not a string";
+  if (!is_headers) return "the transport returned a response whose headers are not a table";
   attempt->has_response = true;
   attempt->status = (int)status;
   attempt->has_retry_after =
@@ -212,7 +212,7 @@ static const char *read_response(lua_State *L, int response, clerk_attempt *atte
 static const char *read_failure(lua_State *L, int failure, clerk_attempt *attempt) {
   attempt->failure = CLERK_BAD_RESPONSE;
   attempt->sent = true;
-  if (!lua_istable(L, failure)) return "the transport returned neither response nor failure";
+  if (!lua_istable(L, failure)) return "the transport returned neither a response nor a failure";
   const char *code = keep_field(L, failure, "code");
   if (!code || !clerk_find_failure(code, &attempt->failure))
     return "the transport returned a failure with an unknown code";
@@ -227,7 +227,9 @@ static const char *read_failure(lua_State *L, int failure, clerk_attempt *attemp
 
 static void push_shape_problem(lua_State *L, const clerk_attempt *attempt,
                                const clerk_shape *shape) {
-  static const char *const kinds[] = {"a string that is not empty", "an array", "true"};
+  static const char *const kinds[] = {[CLERK_MEMBER_STRING] = "a string that is not empty",
+                                      [CLERK_MEMBER_ARRAY] = "an array",
+                                      [CLERK_MEMBER_TRUE] = "true"};
   const clerk_member *member = clerk_shape_lacks(shape);
   if (attempt->status == 204)
     lua_pushliteral(L, "the response has no content");
@@ -241,17 +243,17 @@ static void push_unusable_message(lua_State *L, const clerk_attempt *attempt,
   switch (attempt->judgement) {
     case CLERK_INVALID_JSON: {
       const char *problem = clerk_reader_problem(reader, &offset);
-      lua_pushfstring(L, "the answer is not JSON: %s at byte %d", problem, (int)offset);
+      lua_pushfstring(L, "the response is not JSON: %s at byte %d", problem, (int)offset);
       return;
     }
     case CLERK_UNEXPECTED_SHAPE: push_shape_problem(L, attempt, shape); return;
     case CLERK_REDIRECT_REFUSED: lua_pushliteral(L, "redirects are not followed"); return;
-    default: lua_pushliteral(L, "the answer is neither a success nor one of the API's errors");
+    default: lua_pushliteral(L, "the response is neither a success nor an error of the API");
   }
 }
 
-/* Leaves the body's value, when there is one, in the verdict on top of the stack. A 204 has no body,
-** whatever a transport says; its value is an empty result. */
+/* Leaves the body's value, when there is one, in the verdict on top of the stack. A 204 has no
+** body, whatever a transport says; its value is an empty result. */
 static void read_body(lua_State *L, clerk_reader *reader, const clerk_attempt *attempt,
                       clerk_text body, clerk_shape *shape) {
   int verdict = lua_gettop(L);
@@ -289,7 +291,8 @@ static void judge_failure(lua_State *L, const clerk_attempt *attempt, const char
 
 static void set_verdict(lua_State *L, const call *c, const clerk_attempt *attempt,
                         clerk_verdict verdict) {
-  static const char *const outcomes[] = {"done", "failed", "again"};
+  static const char *const outcomes[] = {
+      [CLERK_DONE] = "done", [CLERK_FAILED] = "failed", [CLERK_AGAIN] = "again"};
   clerk_lua_set_string(L, "outcome", outcomes[verdict.outcome]);
   if (verdict.outcome == CLERK_AGAIN) clerk_lua_set_integer(L, "wait_ms", verdict.wait_ms);
   if (verdict.pause_ms > 0) clerk_lua_set_integer(L, "pause_ms", verdict.pause_ms);
@@ -299,7 +302,7 @@ static void set_verdict(lua_State *L, const call *c, const clerk_attempt *attemp
   lua_setfield(L, -2, "maybe_applied");
 }
 
-/* call:receive(response, failure, now [, random]) -> verdict: see lua/clerk/machines/client.lua */
+/* call:receive(response, failure, now [, random]) -> verdict: see lua/clerk/machines/call.lua */
 static int call_receive(lua_State *L) {
   call *c = check_call(L);
   clerk_attempt attempt = {0};

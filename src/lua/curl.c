@@ -151,9 +151,9 @@ static int transfer_is_finished(lua_State *L) {
   return 1;
 }
 
-/* Adds a header to the table on top of the stack. Repeated headers are collected in a table and joined
-** at the end: joining each would copy the first ones again and again. Returns whether it is a repeated
-** one. */
+/* Adds a header to the table on top of the stack. Repeated headers are collected in a table and
+** joined at the end: joining each would copy the first ones again and again. Returns whether it is
+** a repeated one. */
 static bool add_header(lua_State *L, clerk_text name, clerk_text value) {
   lua_pushlstring(L, name.bytes, name.length);
   lua_pushvalue(L, -1);

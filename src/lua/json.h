@@ -13,8 +13,8 @@ typedef struct clerk_lua_decoding {
 } clerk_lua_decoding;
 
 /*
-** Reads a document and pushes its value; notes its shape, when there is one to fill. Returns false, with nothing pushed and the
-** problem in the reader, when the document is malformed.
+** Reads a document and pushes its value; notes its shape, when there is one to fill. Returns false,
+** with nothing pushed and the problem in the reader, when the document is malformed.
 */
 bool clerk_lua_decode(lua_State *L, clerk_reader *reader, const clerk_lua_decoding *decoding,
                       clerk_shape *shape);

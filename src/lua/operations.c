@@ -28,8 +28,12 @@ static void set_members(lua_State *L, const clerk_member *members) {
 }
 
 static void push_parameter(lua_State *L, const clerk_parameter *parameter) {
-  static const char *const places[] = {"path", "query", "body"};
-  static const char *const types[] = {"string", "integer", "machine_id", "machine_ids"};
+  static const char *const places[] = {
+      [CLERK_PATH] = "path", [CLERK_QUERY] = "query", [CLERK_BODY] = "body"};
+  static const char *const types[] = {[CLERK_STRING] = "string",
+                                      [CLERK_INTEGER] = "integer",
+                                      [CLERK_MACHINE_ID] = "machine_id",
+                                      [CLERK_MACHINE_IDS] = "machine_ids"};
   lua_newtable(L);
   clerk_lua_set_string(L, "name", parameter->name);
   clerk_lua_set_string(L, "place", places[parameter->place]);
@@ -48,8 +52,8 @@ static void push_operation(lua_State *L, const clerk_operation *operation) {
   clerk_lua_set_string(L, "method", operation->method);
   clerk_lua_set_string(L, "path", operation->path);
   clerk_lua_set_string(L, "result", operation->result);
-  clerk_lua_set_boolean(L, "answers_secret", operation->answers_secret);
-  clerk_lua_set_boolean(L, "may_answer_204", operation->may_answer_204);
+  clerk_lua_set_boolean(L, "returns_secret", operation->returns_secret);
+  clerk_lua_set_boolean(L, "may_return_204", operation->may_return_204);
   set_members(L, operation->members);
   lua_newtable(L);
   for (int i = 0; operation->parameters[i].name; i++) {

@@ -1,4 +1,7 @@
-/* What each file of the binding adds to the module on top of the stack. Internal to src/lua. */
+/*
+** What each file of the binding adds to the module on top of the stack, which stays there. Each may
+** raise. Internal to src/lua.
+*/
 #ifndef CLERK_LUA_PARTS_H
 #define CLERK_LUA_PARTS_H
 

@@ -1,5 +1,6 @@
 /*
-** Helpers of the binding, the only part that knows Lua. No other file of the binding is included here.
+** Helpers of the binding, the only part that knows Lua. No other file of the binding is included
+** here.
 **
 ** A Lua error is a longjmp. So everything that must be freed belongs to a userdata, which is zeroed
 ** and has its metatable before it acquires anything.
@@ -34,7 +35,7 @@ clerk_text clerk_lua_text(lua_State *L, int index);
 /* The string field of the table at `index`, which must keep it alive; NULL when absent. */
 const char *clerk_lua_field(lua_State *L, int index, const char *name);
 
-/* The integer at `index`, also when it is a float with an integral value; false when it is not one. */
+/* The integer at `index`, or a float with an integral value; false when it is neither. */
 bool clerk_lua_integer(lua_State *L, int index, int64_t *integer);
 
 void clerk_lua_push_integer(lua_State *L, int64_t integer);

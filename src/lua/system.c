@@ -1,4 +1,5 @@
-/* What Lua's own libraries do not offer: a monotonic clock, processes, coroutines, output, terminals. */
+/* What Lua's own libraries do not offer: a monotonic clock, processes, coroutines, output,
+** terminals. */
 #include <errno.h>
 #include <math.h>
 #include <poll.h>
@@ -19,7 +20,7 @@ static int core_is_yieldable(lua_State *L) {
   return 1;
 }
 
-/* ------------------------------------------------------------------ time and chance */
+/* ------------------------------------------------------------------ time and random numbers */
 
 /* core.now() -> ms of a clock that only goes forward */
 static int core_now(lua_State *L) {
@@ -29,7 +30,7 @@ static int core_now(lua_State *L) {
   return 1;
 }
 
-/* core.process_id() -> another one after a fork, in the child */
+/* core.process_id() -> the process ID, which differs in a forked child */
 static int core_process_id(lua_State *L) {
   clerk_lua_push_integer(L, getpid());
   return 1;
@@ -83,8 +84,8 @@ static int core_write(lua_State *L) {
   return 1;
 }
 
-/* core.terminal(fd) -> how many columns the terminal has, 0 when it does not know; nil when the descriptor
-** is not a terminal */
+/* core.terminal(fd) -> how many columns the terminal has, 0 when it does not know; nil when the
+** descriptor is not a terminal */
 static int core_terminal(lua_State *L) {
   int fd = (int)luaL_checkinteger(L, 1);
   struct winsize size;

@@ -42,8 +42,8 @@ static int replace_unsafe(lua_State *L, bool as_escape) {
   return 1;
 }
 
-/* core.clean(text) -> the text with "?" for each character that is not safe to show, and for each byte
-** that is not UTF-8 */
+/* core.clean(text) -> the text with "?" for each character that is not safe to show, and for each
+** byte that is not UTF-8 */
 static int core_clean(lua_State *L) {
   return replace_unsafe(L, false);
 }
@@ -61,8 +61,8 @@ static int core_characters(lua_State *L) {
   return 1;
 }
 
-/* core.columns(character) -> how many a terminal gives it, by the C library's table for LC_CTYPE; 1 when
-** that does not know */
+/* core.columns(character) -> how many a terminal gives it, by the C library's table for LC_CTYPE; 1
+** when that does not know */
 static int core_columns(lua_State *L) {
   clerk_text text = clerk_lua_text(L, 1);
   clerk_character character;

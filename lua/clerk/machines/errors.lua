@@ -171,7 +171,7 @@ local function add_api_errors(err, value)
   err.errors = value.errors
   err.meta = value.meta
   err.message = text_or_nil(first.message) or text_or_nil(first.long_message)
-    or "the API refused without saying why"
+    or "the API refused the request without saying why"
   err.code = text_or_nil(first.code) or "unknown"
 end
 
@@ -186,8 +186,8 @@ local function explain_key(err, key)
 end
 
 --- A success that cannot be read may still hold a machine's new key.
-local function add_body(err, body, answers_secret)
-  if answers_secret and err.status < 300 then
+local function add_body(err, body, returns_secret)
+  if returns_secret and err.status < 300 then
     err.message = ("%s (%d bytes withheld: they may hold a secret)"):format(err.message, #body)
   else
     err.body = body
@@ -204,7 +204,7 @@ local function add_response(err, verdict, response, attempt)
     add_api_errors(err, value)
   end
   explain_key(err, attempt.keys[#attempt.keys])
-  add_body(err, without_keys(response.body or "", attempt.keys), attempt.operation.answers_secret)
+  add_body(err, without_keys(response.body or "", attempt.keys), attempt.operation.returns_secret)
 end
 
 --- Makes the error of a call from the verdict on its last attempt.
