@@ -35,7 +35,7 @@ static int replace_unsafe(lua_State *L, bool as_escape) {
     else if (as_escape)
       add_escape(&out, character.code_point);
     else
-      luaL_addchar(&out, '?');
+      luaL_addlstring(&out, "?", 1);
     at += length;
   }
   luaL_pushresult(&out);
