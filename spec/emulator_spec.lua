@@ -969,33 +969,3 @@ describe("The emulator", function()
     end)
   end)
 end)
-
-describe("The LuaLS types of the emulator", function()
-  local function declared(file, class)
-    local source = assert(io.open("lua/clerk/machines/emulator/" .. file))
-    local fields = source:read("*a"):match("%-%-%-@class clerk%.machines%.emulator%." .. class
-      .. "\n(.-)\n\n")
-    source:close()
-    local names = {}
-    for name in fields:gmatch("%-%-%-@field ([%w_]+)") do
-      names[#names + 1] = name
-    end
-    return names
-  end
-
-  local function names_of(rows)
-    local names = {}
-    for i, row in ipairs(rows) do
-      names[i] = row.name
-    end
-    return names
-  end
-
-  it("list the options in the order of their table", function()
-    assert.same(names_of(emulator.options), declared("init.lua", "Options"))
-  end)
-
-  it("list the fields of a fault in the order of their table", function()
-    assert.same(names_of(faults.fields), declared("faults.lua", "Fault"))
-  end)
-end)

@@ -56,14 +56,15 @@ end
 
 -- A transport that returns the answers in turn and records nothing, so that no memory grows.
 local function answering(answers)
-  local turn = 0
+  local turn, slept = 0, 0
   return {
     send = function()
       turn = turn % #answers + 1
       local answer = answers[turn]
       return not answer.failure and answer or nil, answer.failure
     end,
-    sleep = function() end,
+    sleep = function(_, ms) slept = slept + ms end,
+    now = function() return core.now() + slept end,
     rewind = function() turn = 0 end,
   }
 end
