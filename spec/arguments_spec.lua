@@ -191,7 +191,7 @@ for _, operation in ipairs(core.operations) do
       local arguments, count = arguments_of(operation)
       for _, extra in ipairs { "x", {}, 1, false } do
         arguments[count + 1], arguments[count + 2] = {}, extra
-        call_refused(name, name, function(client)
+        call_refused("takes at most", name, function(client)
           client[name](client, unpack(arguments, 1, count + 2))
         end)
       end
@@ -606,13 +606,13 @@ describe("the options of machines.new", function()
   end)
 end)
 
-describe("an unknown name", function()
-  local function message_of(f, ...)
-    local _, err = pcall(f, ...)
-    assert.is_true(machines.is_error(err), err)
-    return err.message
-  end
+local function message_of(f, ...)
+  local _, err = pcall(f, ...)
+  assert.is_true(machines.is_error(err), err)
+  return err.message
+end
 
+describe("an unknown name", function()
   local suggestions = {
     timeout = "timeout_ms", timeoutMs = "timeout_ms", TIMEOUT_MS = "timeout_ms",
     tiemout_ms = "timeout_ms", deadline = "deadline_ms", secretKey = "secret_key",
@@ -646,11 +646,11 @@ describe("an unknown name", function()
 
   it("of a parameter is reported with the nearest one of that operation", function()
     local client = fake.client { fake.ok }
-    assert.equal('unknown parameter "nmae" of create; did you mean "name"?',
+    assert.equal('unknown parameter "nmae"; did you mean "name"?',
       message_of(client.create, client, { nmae = "a" }))
-    assert.equal('unknown parameter "default_ttl" of update; did you mean "default_token_ttl"?',
+    assert.equal('unknown parameter "default_ttl"; did you mean "default_token_ttl"?',
       message_of(client.update, client, "mch_1", { default_ttl = 60 }))
-    assert.equal('unknown parameter "to_machine" of create_scope; did you mean "to_machine_id"?',
+    assert.equal('unknown parameter "to_machine"; did you mean "to_machine_id"?',
       message_of(client.create_scope, client, "mch_1", { to_machine = "mch_2" }))
   end)
 
@@ -660,7 +660,7 @@ describe("an unknown name", function()
         message_of(machines.new, { secret_key = "k", [name] = 1 }))
     end
     local client = fake.client { fake.ok }
-    assert.equal('unknown parameter "machine_id" of update',
+    assert.equal('unknown parameter "machine_id"',
       message_of(client.update, client, "mch_1", { machine_id = "mch_2" }))
   end)
 
@@ -670,6 +670,51 @@ describe("an unknown name", function()
       assert.equal(('option "%s" can only be given to machines.new'):format(name),
         message_of(client.get, client, "mch_1", { [name] = 1 }))
     end
+  end)
+
+  it("that is an option of collect is reported as such to others", function()
+    local expected = 'option "concurrency" can only be given to collect'
+    local client = fake.client { fake.ok }
+    for _, name in ipairs { "each", "pages", "list" } do
+      assert.equal(expected, message_of(client[name], client, {}, { concurrency = 4 }))
+    end
+    assert.equal(expected, message_of(machines.new, { secret_key = "k", concurrency = 4 }))
+  end)
+end)
+
+describe("A message about an argument", function()
+  it("quotes a short string", function()
+    for text, expected in pairs {
+      string = 'retries.strategy must be "backoff" or "none", got "string"',
+      [""] = 'retries.strategy must be "backoff" or "none", got ""',
+      ["5 s"] = 'retries.strategy must be "backoff" or "none", got "5 s"',
+      [("x"):rep(100)] = 'retries.strategy must be "backoff" or "none", got string',
+    } do
+      assert.equal(expected,
+        message_of(machines.new, { secret_key = "k", retries = { strategy = text } }))
+    end
+    assert.equal('timeout_ms must be an integer from 1 to 2147483647, got "10"',
+      message_of(machines.new, { secret_key = "k", timeout_ms = "10" }))
+  end)
+
+  it("never quotes a secret key or a password, wherever it was given", function()
+    for _, given in ipairs {
+      "sk_live_1", { secret_key = { "sk_live_1" } }, { secret_key = "sk_live_1\n" },
+      { secret_key = "k", retries = "sk_live_1" }, { secret_key = "k", timeout_ms = "sk_live_1" },
+      { secret_key = "k", retries = { strategy = "sk_live_1" } },
+      { secret_key = "k", headers = "sk_live_1" }, { secret_key = "k", allow_http = "sk_live_1" },
+      { secret_key = "k", proxy = "http://a:live@b\n" },
+    } do
+      assert.is_nil(message_of(machines.new, given):find("live", 1, true))
+    end
+  end)
+
+  it("that there are too many of says how many the operation takes", function()
+    local client = fake.client { fake.ok }
+    assert.equal("takes at most 2 arguments, got 3",
+      message_of(client.get, client, "mch_1", {}, {}))
+    assert.equal("takes at most 3 arguments, got 4",
+      message_of(client.update, client, "mch_1", {}, {}, {}))
   end)
 end)
 
@@ -716,7 +761,7 @@ describe("of several problems", function()
     given.secret_key = ""
     refused('unknown option "apple"', function() machines.new(given) end)
     local client = fake.client { fake.ok }
-    refused('unknown parameter "apple" of create', function() client:create(unknown) end)
+    refused('unknown parameter "apple"', function() client:create(unknown) end)
     refused('unknown option "apple"', function() client:list({}, unknown) end)
   end)
 

@@ -167,19 +167,54 @@ describe("The pause after a 429", function()
   end)
 end)
 
+describe("An attempt that on_event keeps from being sent", function()
+  it("does not count and has no `answer`", function()
+    local client
+    local events = {}
+    client = fake.client({ fake.ok }, { on_event = function(event)
+      table.insert(events, ("%s %d"):format(event.type, event.attempt))
+      client:close()
+    end })
+    local err = error_of(client.create, client, { name = "a" })
+    assert.equal("cancelled", err.code)
+    assert.equal(0, err.attempts)
+    assert.is_false(err.maybe_applied)
+    assert.same({ "attempt 1", "end 0" }, events)
+  end)
+end)
+
 describe("A key that is refused at a later attempt", function()
-  it("does not hide that an earlier attempt may have been applied", function()
-    local calls = 0
+  --- A client whose key is refused at the second attempt, and its events.
+  local function client_losing_key()
+    local calls, events = 0, {}
     local client = fake.client({ fake.failure("timeout", true) }, {
       secret_key = function()
         calls = calls + 1
         return calls == 1 and fake.secret_key or nil
       end,
+      on_event = function(event) table.insert(events, event) end,
     })
+    return client, events
+  end
+
+  it("does not hide that an earlier attempt may have been applied", function()
+    local client = client_losing_key()
     local err = error_of(client.update, client, "mch_1", { name = "a" })
     assert.equal("ArgumentError", err.type)
+    assert.equal("update", err.operation)
     assert.equal(1, err.attempts)
     assert.is_true(err.maybe_applied)
+    assert.is_string(err.where)
+  end)
+
+  it("ends the call with an `end` event, like other errors", function()
+    local client, events = client_losing_key()
+    error_of(client.update, client, "mch_1", { name = "a" })
+    assert.equal(4, #events)
+    assert.equal("wait", events[3].type)
+    assert.equal("end", events[4].type)
+    assert.equal("invalid_argument", events[4].code)
+    assert.equal(1, events[4].attempt)
   end)
 end)
 

@@ -122,6 +122,38 @@ describe("Inside nginx", function()
     assert.equal("mch_1", web:get "/get/hasty/mch_1")
   end)
 
+  it("calls get the connection in their order, also those of a thread that has just used it",
+    function()
+      local first_id, last_id, id = web:run [[
+        local first = single:spawn(function()
+          return single:get("mch_1").id, single:get("mch_3").id
+        end)
+        local second = single:spawn(single.get, single, "mch_2")
+        single:run()
+        local first_id, last_id = first:result()
+        return first_id, last_id, second:result().id
+      ]]
+      assert.same({ "mch_1", "mch_3", "mch_2" }, { first_id, last_id, id })
+      assert.same({ "mch_1", "mch_2", "mch_3" }, gate.asked(api))
+    end)
+
+  it("steps take no memory that stays while a task waits", function()
+    local kilobytes = web:run [[
+      local task = client:spawn(client.get, client, "mch_hang")
+      local function used_after(steps)
+        for _ = 1, steps do client:step(0) end
+        collectgarbage()
+        collectgarbage()
+        return collectgarbage "count"
+      end
+      local before = used_after(100)
+      local grown = used_after(1000) - before
+      task:cancel()
+      return grown
+    ]]
+    assert.is_true(kilobytes < 50, kilobytes)
+  end)
+
   it("a request killed in the queue does not disturb the others in it", function()
     local first = begin "/get/single/mch_gate"
     api:wait_until_received(1)

@@ -215,6 +215,20 @@ describe("Inside nginx, over TLS,", function()
       assert.matches("api.test", problem.message, 1, true)
     end)
 
+    it("resolver, in an error of the call that ends with an `end` event", function()
+      local seen = bare:run [[
+        local events = {}
+        local client = require("clerk.machines").new {
+          secret_key = "sk_test_marked_key",
+          base_url = "https://api.test/v1",
+          on_event = function(event) table.insert(events, event.type) end,
+        }
+        local _, err = pcall(client.create, client, { name = "a" })
+        return { operation = err.operation, attempts = err.attempts or "none", events = events }
+      ]]
+      assert.same({ operation = "create", attempts = "none", events = { "attempt", "end" } }, seen)
+    end)
+
     it("lua_ssl_trusted_certificate", function()
       local api = start(trusted)
       local problem = bare:run(CALLS, { url = url(api, "localhost") })

@@ -519,7 +519,7 @@ describe("Pagination refuses", function()
     check("order_by must be one of", { order_by = "" })
     check("order_by must be a string", { order_by = true })
     check("query must be a string", { query = 1 })
-    check('^unknown parameter "per_page" of list', { per_page = 10 })
+    check('^unknown parameter "per_page"', { per_page = 10 })
     check("^params must be a table", "10")
     check("^params must be a table", false)
   end)
@@ -532,7 +532,7 @@ describe("Pagination refuses", function()
 
   it("concurrency in each and pages, and a value outside 1 to 100 in collect", function()
     METHODS = { "each", "pages" }
-    check('^unknown option "concurrency"', nil, { concurrency = 1 })
+    check('^option "concurrency" can only be given to collect', nil, { concurrency = 1 })
     METHODS = { "collect" }
     for _, concurrency in ipairs { 0, 101, 1.5, "2", 0 / 0, math.huge, false } do
       check("^concurrency must be an integer from 1 to 100", nil, { concurrency = concurrency })

@@ -455,6 +455,29 @@ describe("The pause after a 429", function()
     assert.equal(2, select(2, busy:result()).attempts)
   end)
 
+  it("does not count an attempt that it keeps from being sent", function()
+    local web = gate.start()
+    local events = {}
+    local client = gate.client(web, { max_connections = 1, on_event = function(event)
+      if event.url:find "mch_flaky" then
+        table.insert(events, ("%s %d"):format(event.type, event.attempt))
+      end
+    end })
+    local flaky = client:spawn(client.get, client, "mch_flaky", {
+      retries = { backoff = { max_elapsed_time = 10000 } },
+    })
+    gate.step_until(client, function() return events[3] == "wait 1" end)
+    client:spawn(client.get, client, "mch_gateclosed", { retries = false })
+    gate.step_until(client, function() return events[4] == "attempt 2" end)
+    gate.client(web):get "mch_open"
+    client:run()
+    local err = failure_of(flaky)
+    assert.equal(503, err.status)
+    assert.equal(1, err.attempts)
+    assert.same({ "attempt 1", "answer 1", "wait 1", "attempt 2", "end 1" }, events)
+    assert.same({ "mch_flaky", "mch_gateclosed", "mch_open" }, gate.asked(web))
+  end)
+
   for _, count in ipairs { 1, 32 } do
     it("fails a call at once that cannot wait so long, with max_connections = " .. count, function()
       local web = gate.start()

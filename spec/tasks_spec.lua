@@ -497,7 +497,7 @@ describe("Steps", function()
     local client = idle_client()
     for _, ms in ipairs { 0, 0.5, 1, 20 } do assert.equal(0, client:step(ms)) end
     for _, ms in ipairs { -1, -0.5, 0 / 0, -math.huge, "5", {}, true } do
-      local err = assert_refused("step needs a number of ms from 0", client.step, client, ms)
+      local err = assert_refused("ms must be a number of at least 0", client.step, client, ms)
       assert.matches("tasks_spec", err.where)
     end
   end)

@@ -6,7 +6,7 @@
 --   mch_slow…    is answered after a second
 --   mch_flaky…   is answered 503 the first time
 --   mch_busy…    is answered 429 the first time, with a Retry-After of one second
---   mch_closed…  is answered 429 with a Retry-After of 40 seconds
+--   …closed…     is answered 429 with a Retry-After of 40 seconds
 --   mch_none…    is answered 404
 --   others       are a success with that ID
 
@@ -21,7 +21,7 @@ local RESPOND = [[
     shared[name] = true
     if name:find "^mch_flaky" and is_first then return 503 end
     if name:find "^mch_busy" and is_first then return 429, "Retry-After: 1" end
-    if name:find "^mch_closed" then return 429, "Retry-After: 40" end
+    if name:find "closed" then return 429, "Retry-After: 40" end
     return name:find "^mch_none" and 404 or 200
   end
 

@@ -109,9 +109,9 @@ static clerk_status refuse_unknown(const clerk_operation *operation, clerk_text 
   clerk_guess guess = {.given = name};
   for (const clerk_parameter *each = operation->parameters; each->name; each++)
     if (is_param(each)) clerk_guess_consider(&guess, each->name);
-  snprintf(problem->message, sizeof problem->message, "unknown parameter \"%.64s\" of %s%s%s%s",
-           name.bytes, operation->name, guess.name ? "; did you mean \"" : "",
-           guess.name ? guess.name : "", guess.name ? "\"?" : "");
+  snprintf(problem->message, sizeof problem->message, "unknown parameter \"%.64s\"%s%s%s",
+           name.bytes, guess.name ? "; did you mean \"" : "", guess.name ? guess.name : "",
+           guess.name ? "\"?" : "");
   return CLERK_REFUSED;
 }
 

@@ -72,6 +72,11 @@ local function add_outcome(event, run)
   event.bytes = response and #(response.body or "")
 end
 
+--- An attempt counts once the transport has sent it.
+local function add_number(event, run)
+  event.attempt = run.attempts + 1
+end
+
 local function add_wait(event, run, wait_ms)
   if run.verdict then
     add_outcome(event, run)
@@ -107,6 +112,13 @@ local function give_up(run, code, message)
   run.verdict = run.call:receive(nil, failure, now(run))
   run.response = nil
   raise(run)
+end
+
+--- Ends the call with an ArgumentError, before the next attempt is sent.
+local function refuse(run, problem)
+  local last = run.verdict
+  raise_error(run, errors.of_argument(problem, run.operation.name, last and run.attempts,
+    last and last.maybe_applied))
 end
 
 local function finish(run)
@@ -162,12 +174,10 @@ local function take_connection(run)
     limit_ms = math.min(limit_ms or math.huge, run.settings.timeout_ms)
   end
   local wakes_at = limit_ms and core.now() + limit_ms
-  local connection = run.client.connections:take(wakes_at, run.settings.timeout_ms)
+  local connection = run.client.connection_limit:take(wakes_at, run.settings.timeout_ms)
   if connection then
     return connection
-  end
-  run.attempts = run.attempts - 1
-  if runtime.is_cancelled() then
+  elseif runtime.is_cancelled() then
     give_up(run, "cancelled", "the task was cancelled")
   end
   give_up(run, "timeout", ("not sent: %s while all connections of the client were busy"):format(
@@ -176,22 +186,17 @@ end
 
 -- ---------------------------------------------------------------- one attempt
 
-local function refuse_key(run, problem)
-  local last = run.verdict
-  errors.refuse(problem, run.operation.name, last and run.attempts, last and last.maybe_applied)
-end
-
 local function make_request(run)
   local key = run.client.secret_key()
   if type(key) ~= "string" then
-    refuse_key(run, "secret_key must return a string")
+    refuse(run, "secret_key must return a string")
   end
   if run.keys[#run.keys] ~= key then
     table.insert(run.keys, key)
   end
   local request, problem = run.call:request(key)
   if not request then
-    refuse_key(run, problem)
+    refuse(run, problem)
   end
   return request
 end
@@ -207,32 +212,32 @@ local function limit(run, request)
   request.max_response_bytes = settings.max_response_bytes
 end
 
---- While the call waited, or in a function of the user's, the client may have been closed, the task
---- cancelled, or the deadline may have passed.
-local function send(run, request)
-  local client = run.client
-  if client.is_closed then
-    return nil, { code = "cancelled", message = "the client was closed", sent = false }
+--- Why the call must end instead of being sent, as a code and a message: while it waited, or in a
+--- function of the user's, the client may have been closed, the task cancelled, or the deadline may
+--- have passed.
+local function reason_to_end(run)
+  if run.client.is_closed then
+    return "cancelled", "the client was closed"
   elseif runtime.is_cancelled() then
-    return nil, { code = "cancelled", message = "the task was cancelled", sent = false }
+    return "cancelled", "the task was cancelled"
   elseif time_left(run) == 0 then
-    return nil, { code = "timeout", message = "not sent: the deadline has passed", sent = false }
+    return "timeout", "not sent: the deadline has passed"
   end
-  limit(run, request)
-  return client.transport:send(request)
 end
 
---- Returns whether it has sent, and what came of it. A pause may have begun while the call waited
---- for a connection.
-local function send_unless_paused(run, request)
-  if pause_left(run) > 0 then
-    return false
+--- Returns whether it has sent. If so, what came of it; otherwise why the call must end, or nothing
+--- when a pause has begun, which it may while the call waits for a connection.
+local function send_if_possible(run, request)
+  local code, message = reason_to_end(run)
+  if code or pause_left(run) > 0 then
+    return false, code, message
   end
-  return true, send(run, request)
+  limit(run, request)
+  return true, run.client.transport:send(request)
 end
 
 local function give_connection(run, connection, ok, ...)
-  run.client.connections:give(connection)
+  run.client.connection_limit:give(connection)
   if not ok then
     error((...), 0)
   end
@@ -241,17 +246,29 @@ end
 
 --- Between take and give everything is protected: it may run out of memory.
 local function send_on_connection(run, request)
-  if not run.client.connections then -- the transport is the user's
-    return send(run, request)
+  if not run.client.connection_limit then -- the transport is the user's
+    return send_if_possible(run, request)
   end
   local connection = take_connection(run)
-  local has_sent, response, failure =
-    give_connection(run, connection, pcall(send_unless_paused, run, request))
+  return give_connection(run, connection, pcall(send_if_possible, run, request))
+end
+
+local function send(run, request)
+  local has_sent, first, second = send_on_connection(run, request)
   if has_sent then
-    return response, failure
+    return first, second -- response, failure
+  elseif first then
+    give_up(run, first, second)
   end
   await_pause(run)
-  return send_on_connection(run, request)
+  return send(run, request)
+end
+
+--- Only our own transports refuse a request.
+local function check_refusal(run, failure)
+  if run.client.connection_limit and failure and failure.code == "invalid_argument" then
+    refuse(run, failure.message)
+  end
 end
 
 local function pause_others(run, ms)
@@ -261,9 +278,10 @@ end
 local function attempt(run)
   await_pause(run)
   local request = make_request(run)
+  emit(run, "attempt", add_number)
+  local response, failure = send(run, request)
+  check_refusal(run, failure)
   run.attempts = run.attempts + 1
-  emit(run, "attempt")
-  local response, failure = send_on_connection(run, request)
   run.verdict = run.call:receive(response, failure, now(run))
   if run.verdict.pause_ms then
     pause_others(run, run.verdict.pause_ms)

@@ -54,8 +54,8 @@ end
 local function invoke(client, operation, layout, ...)
   check_client(client, operation.name)
   if select("#", ...) > layout.count then
-    errors.refuse(("%s takes %d arguments, got %d")
-      :format(operation.name, layout.count, select("#", ...)), operation.name)
+    errors.refuse(("takes at most %d arguments, got %d"):format(layout.count, select("#", ...)),
+      operation.name)
   end
   if not client.transport.sleep then
     runtime.check_call(operation.name)
@@ -98,14 +98,15 @@ function Client:spawn(f, ...)
 end
 
 --- Resumes tasks that can go on, of other clients too, for about 0.3 ms; before that, while none
---- can, waits at most so long.
+--- can, waits at most `ms` milliseconds.
 ---@param ms? number default 0
 ---@return integer count of this client's unfinished tasks
 function Client:step(ms)
   check_outside(self, "step")
   ms = ms == nil and 0 or ms
   if type(ms) ~= "number" or ms < 0 or ms ~= ms then
-    errors.refuse(("step needs a number of ms from 0, got %s"):format(tostring(ms)))
+    local got = type(ms) == "number" and tostring(ms) or type(ms)
+    errors.refuse("ms must be a number of at least 0, got " .. got)
   end
   runtime.step(math.ceil(math.min(ms, 2 ^ 31 - 1)), self.group)
   return runtime.count(self.group)
@@ -117,9 +118,9 @@ function Client:run()
   runtime.run(self.group)
 end
 
---- For a host's own event loop: call step(0) when the descriptor is readable, and after so many ms.
---- Ask again after every step, spawn, cancel and close. All clients of a Lua state share one
---- descriptor, which stays the same. It belongs to this library: do not close it.
+--- For a host's own event loop: call step(0) when the descriptor is readable, and after `ms`
+--- milliseconds. Ask again after every step, spawn, cancel and close. All clients of a Lua state
+--- share one descriptor, which stays the same. It belongs to this library: do not close it.
 ---@return integer fd of epoll, on Linux; an ArgumentError elsewhere
 ---@return integer|nil ms nil: no step is due before the descriptor is readable
 function Client:pollable()
@@ -242,7 +243,9 @@ function client.new(given)
     settings = settings,
     secret_key = settings.secret_key,
     transport = settings.transport or accept(runtime.new_transport(settings)),
-    connections = not settings.transport and runtime.new_limit(settings.max_connections) or nil,
+    connection_limit = not settings.transport
+      and runtime.new_limit(settings.max_connections) or nil,
+    paused_until = nil, -- after a 429: a time of call.now
     is_closed = false,
   }
   add_finalizer(self)

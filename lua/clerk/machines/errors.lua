@@ -85,13 +85,15 @@ local function where()
   end
 end
 
---- Raises an ArgumentError, before any I/O.
+--- Makes an ArgumentError: refused by this library before it sent anything; if `attempts` is set,
+--- earlier attempts of the call were sent: see `maybe_applied`.
 ---@param message string names the argument and what was expected; holds no secret
 ---@param operation string|nil
----@param attempts integer|nil that went before, when a later key is refused
----@param maybe_applied boolean|nil by one of those
-function errors.refuse(message, operation, attempts, maybe_applied)
-  error(setmetatable({
+---@param attempts integer|nil
+---@param maybe_applied boolean|nil
+---@return clerk.machines.Error
+function errors.of_argument(message, operation, attempts, maybe_applied)
+  return setmetatable({
     type = "ArgumentError",
     code = "invalid_argument",
     message = core.clean(message), -- it may quote a name that the caller gave
@@ -99,7 +101,14 @@ function errors.refuse(message, operation, attempts, maybe_applied)
     attempts = attempts,
     maybe_applied = maybe_applied,
     where = where(),
-  }, Error), 0)
+  }, Error)
+end
+
+--- Raises an ArgumentError.
+---@param message string
+---@param operation string|nil
+function errors.refuse(message, operation)
+  error(errors.of_argument(message, operation), 0)
 end
 
 -- ---------------------------------------------------------------- responses and failures

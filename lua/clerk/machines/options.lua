@@ -17,6 +17,15 @@ local function unexpected(name, expected, value)
   return nil, ("%s must be %s, got %s"):format(name, expected, got)
 end
 
+--- The same for options that hold no secret: quotes a short string, unless it has an underscore,
+--- like a secret key that was given by mistake.
+local function unexpected_word(name, expected, value)
+  if type(value) ~= "string" or #value > 20 or not value:find "^[%w .+-]*$" then
+    return unexpected(name, expected, value)
+  end
+  return nil, ('%s must be %s, got "%s"'):format(name, expected, value)
+end
+
 --- A key of a caller's table, without its metamethods.
 local function shown(key)
   local is_plain = type(key) == "string" or type(key) == "number"
@@ -44,21 +53,21 @@ local kinds = {}
 
 function kinds.integer(row, value, name)
   if type(value) ~= "number" or value % 1 ~= 0 or value < row.min or value > row.max then
-    return unexpected(name, ("an integer from %.0f to %.0f"):format(row.min, row.max), value)
+    return unexpected_word(name, ("an integer from %.0f to %.0f"):format(row.min, row.max), value)
   end
   return math.floor(value)
 end
 
 function kinds.number(row, value, name)
   if type(value) ~= "number" or not (value >= row.min and value <= row.max) then
-    return unexpected(name, ("a number from %.0f to %.0f"):format(row.min, row.max), value)
+    return unexpected_word(name, ("a number from %.0f to %.0f"):format(row.min, row.max), value)
   end
   return value
 end
 
 function kinds.boolean(_, value, name)
   if type(value) ~= "boolean" then
-    return unexpected(name, "a boolean", value)
+    return unexpected_word(name, "a boolean", value)
   end
   return value
 end
@@ -83,7 +92,7 @@ function kinds.one_of(row, value, name)
       return value
     end
   end
-  return unexpected(name, '"' .. table.concat(row.values, '" or "') .. '"', value)
+  return unexpected_word(name, '"' .. table.concat(row.values, '" or "') .. '"', value)
 end
 
 function kinds.url(_, value, name, context)
@@ -176,6 +185,8 @@ end
 local function unknown(rows, key, prefix, context)
   if context.is_call and prefix == "" and is_name_of(options.rows, key) then
     return ('option "%s" can only be given to machines.new'):format(key)
+  elseif (context.is_call or context.is_new) and prefix == "" and key == "concurrency" then
+    return 'option "concurrency" can only be given to collect'
   end
   local nearest = type(key) == "string" and core.nearest(key, names_of(rows))
   local hint = nearest and ('; did you mean "%s%s"?'):format(prefix, nearest) or ""

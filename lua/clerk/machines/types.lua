@@ -123,15 +123,15 @@
 
 -- ---------------------------------------------------------------- events
 
---- An event of a call: an attempt begins (`attempt`) or has ended (`answer`), a wait begins (`wait`),
---- the call has ended (`end`). Each call has one `end`, unless it is refused before anything is sent
---- or your own function raises an error.
+--- An event of a call: it is about to send (`attempt`), an attempt has ended (`answer`), a wait begins
+--- (`wait`), the call has ended (`end`). Each call has one `end`, unless its arguments are refused or
+--- your own function raises an error.
 ---@class clerk.machines.Event
 ---@field type "attempt"|"answer"|"wait"|"end"
 ---@field operation string name of the method
 ---@field method string
 ---@field url string
----@field attempt integer from 1
+---@field attempt integer of `attempt` and `answer`: its number, from 1; else how many were sent
 ---@field elapsed_ms integer since the start of the call
 ---@field status? integer of the attempt that ended
 ---@field code? clerk.machines.FailureCode|clerk.machines.SDKErrorCode|string of the attempt that ended

@@ -9,7 +9,7 @@
 local condition = require "cqueues.condition"
 local cqueues = require "cqueues"
 local errors = require "clerk.machines.errors"
-local host = require "clerk.machines.loop.host"
+local host = require "clerk.machines.adapters.host"
 
 local adapter = {}
 

@@ -4,7 +4,7 @@
 ---     client:spawn(f)
 ---     uv.run()
 
-local libuv = require "clerk.machines.loop.libuv"
+local libuv = require "clerk.machines.adapters.libuv"
 
 local luv = {}
 

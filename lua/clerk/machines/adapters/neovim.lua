@@ -7,7 +7,7 @@
 
 -- luacheck: read globals vim
 
-local libuv = require "clerk.machines.loop.libuv"
+local libuv = require "clerk.machines.adapters.libuv"
 
 local neovim = {}
 

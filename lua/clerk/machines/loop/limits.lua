@@ -1,7 +1,8 @@
---- Limits outside nginx: so many at once, and the others wait in their order. Those that are within
---- the limit or wait for it are known, and so are not collected: their place would be lost.
+--- Limits outside nginx: at most `count` at a time, and the others wait in their order. Those that
+--- are within the limit or wait for it are known, and so are not collected: their place would be
+--- lost.
 
-local tasks = require "clerk.machines.loop.tasks"
+local scheduler = require "clerk.machines.loop.scheduler"
 
 local Limit = {}
 Limit.__index = Limit
@@ -16,7 +17,7 @@ end
 --- Whether this call blocks while one below it on the stack is within the limit or waits for it:
 --- that one goes on only after this one, so that this one must not wait.
 local function is_nested(limit)
-  for thread in pairs(tasks.current() and {} or limit.holders) do
+  for thread in pairs(scheduler.current() and {} or limit.holders) do
     if thread == limit or coroutine.status(thread) == "normal" then
       return true
     end
@@ -27,7 +28,7 @@ end
 local function wait_in_queue(limit, waiter, wakes_at)
   limit.queue[limit.last + 1] = waiter
   limit.last = limit.last + 1
-  tasks.wait(waiter, wakes_at)
+  scheduler.wait(waiter, wakes_at)
 end
 
 --- The first that still waits. Removing takes no memory, and so cannot fail.
@@ -44,7 +45,7 @@ local function next_waiter(limit)
 end
 
 local function take_later(limit, holder, wakes_at)
-  local waiter = tasks.new_waiter()
+  local waiter = scheduler.new_waiter()
   waiter.has_left = false -- now, since adding a field later may run out of memory
   limit.holders[holder] = true
   local ok, problem = pcall(wait_in_queue, limit, waiter, wakes_at)
@@ -80,8 +81,8 @@ function Limit:give(holder)
   local waiter = self.free > 0 and next_waiter(self)
   if waiter then
     self.free = self.free - 1
-    tasks.wake(waiter)
-    tasks.changed()
+    scheduler.wake(waiter)
+    scheduler.changed()
   end
 end
 

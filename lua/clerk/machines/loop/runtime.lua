@@ -1,7 +1,7 @@
 --- The runtime outside nginx: see clerk.machines.runtime.
 
 local limits = require "clerk.machines.loop.limits"
-local tasks = require "clerk.machines.loop.tasks"
+local scheduler = require "clerk.machines.loop.scheduler"
 local transport = require "clerk.machines.loop.transport"
 
 local function allow() end
@@ -16,20 +16,20 @@ return {
     return true
   end,
 
-  current = tasks.current,
-  is_cancelled = tasks.is_cancelled,
-  sleep = tasks.sleep,
-  new_waiter = tasks.new_waiter,
-  wait = tasks.wait,
-  wake = tasks.wake,
+  current = scheduler.current,
+  is_cancelled = scheduler.is_cancelled,
+  sleep = scheduler.sleep,
+  new_waiter = scheduler.new_waiter,
+  wait = scheduler.wait,
+  wake = scheduler.wake,
 
-  new_group = tasks.new_group,
-  start = tasks.start,
-  forget = tasks.forget,
-  cancel = tasks.cancel,
-  check_joinable = tasks.check_joinable,
-  count = tasks.count,
-  step = tasks.step,
-  run = tasks.run,
-  pollable = tasks.pollable,
+  new_group = scheduler.new_group,
+  start = scheduler.start,
+  forget = scheduler.forget,
+  cancel = scheduler.cancel,
+  check_joinable = scheduler.check_joinable,
+  count = scheduler.count,
+  step = scheduler.step,
+  run = scheduler.run,
+  pollable = scheduler.pollable,
 }

@@ -1,7 +1,7 @@
 --- The transport over libcurl: the default outside nginx. In a task it yields, elsewhere it blocks.
 
 local core = require "clerk.machines.core"
-local tasks = require "clerk.machines.loop.tasks"
+local scheduler = require "clerk.machines.loop.scheduler"
 
 local Libcurl = {}
 Libcurl.__index = Libcurl
@@ -16,14 +16,14 @@ local GRACE_MS = 50
 function Libcurl:send(request)
   local transfer = self.curl:start(request)
   local ends_at = core.now() + request.timeout_ms + GRACE_MS
-  local ok, is_finished = pcall(tasks.await, transfer, ends_at)
+  local ok, is_finished = pcall(scheduler.await, transfer, ends_at)
   if ok and (is_finished or transfer:is_finished()) then
     return transfer:take()
   end
   local sent = transfer:cancel()
   if not ok then -- a signal or a hook
     error(is_finished, 0)
-  elseif tasks.is_cancelled() then
+  elseif scheduler.is_cancelled() then
     return nil, { code = "cancelled", message = "the task was cancelled", sent = sent }
   end
   return nil, { code = "timeout", message = "no response within the time allowed", sent = sent }

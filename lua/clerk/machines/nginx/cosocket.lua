@@ -2,7 +2,6 @@
 --- request for its response.
 
 local core = require "clerk.machines.core"
-local errors = require "clerk.machines.errors"
 local http1 = require "clerk.machines.nginx.http1"
 local threads = require "clerk.machines.nginx.threads"
 
@@ -42,8 +41,8 @@ end
 
 local function connect_failure(problem, destination)
   if problem:find("no resolver", 1, true) then
-    errors.refuse(("nginx has no `resolver` to look up %s: add that directive to nginx.conf, such "
-      .. "as `resolver 127.0.0.53;`"):format(destination.host))
+    return failure("invalid_argument", ("nginx has no `resolver` to look up %s: add that directive "
+      .. "to nginx.conf, such as `resolver 127.0.0.53;`"):format(destination.host))
   elseif problem:find "resol" then
     return failure("dns_failed", problem)
   elseif problem == "timeout" then
@@ -129,7 +128,7 @@ local REMEDIES = {
 --- nginx only says "handshake failed" when the connection was cut, and when the server does not
 --- speak TLS; either may pass. A number before it may come from an earlier handshake.
 local function handshake_failure(problem, destination)
-  local message = ("no TLS with %s: %s"):format(destination.authority, problem)
+  local message = ("TLS handshake with %s failed: %s"):format(destination.authority, problem)
   if problem:find "handshake failed$" or problem:find "closed$" then
     return failure("connect_failed", message .. " (the connection was cut, or the server does not "
       .. "speak TLS; nginx's error log says which)")
@@ -155,7 +154,7 @@ local function handshake(self)
     return handshake_failure("its certificate was refused; nginx's error log says why, and "
       .. "`lua_ssl_trusted_certificate` sets what nginx trusts", destination)
   elseif problem == "timeout" then
-    return failure("timeout", "no TLS within the time allowed")
+    return failure("timeout", "TLS handshake timed out")
   elseif not session then
     return handshake_failure(problem, destination)
   end

@@ -47,7 +47,8 @@ local function take_body(self, bytes, at)
   local piece = bytes:sub(at, at + math.min(self.left, #bytes) - 1)
   local coding = self.headers["content-encoding"] or ""
   self.room, self.left = self.room - #piece, self.left - #piece
-  check(IDENTITY[coding:lower()], BAD, "the response is compressed against the request")
+  check(IDENTITY[coding:lower()], BAD,
+    "the response is compressed, although the request asked for identity")
   check(self.room >= 0, LARGE, "the response is larger than max_response_bytes")
   append(self.pieces, piece)
   if self.left == 0 and self.is_chunked then

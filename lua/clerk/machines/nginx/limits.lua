@@ -1,5 +1,5 @@
---- Limits inside nginx: so many at once, and the others wait in their order. A place is given back
---- by itself after a time, since a thread that nginx ends gives nothing back.
+--- Limits inside nginx: at most `count` at a time, and the others wait in their order. A place is
+--- given back by itself after a time, since a thread that nginx ends gives nothing back.
 
 local core = require "clerk.machines.core"
 local phases = require "clerk.machines.nginx.phases"
@@ -15,70 +15,82 @@ function limits.new(count)
   return setmetatable({ free = count, end_times = {}, queue = {} }, Limit)
 end
 
-local function release(limit, holder)
-  if limit.end_times[holder] then
-    limit.end_times[holder] = nil
-    limit.free = limit.free + 1
-  end
+local function occupy(limit, holder, for_ms)
+  limit.end_times[holder] = core.now() + for_ms
+  limit.free = limit.free - 1
 end
 
---- Releases those whose time is over; returns when the next one's will be.
-local function release_overdue(limit)
-  local next_end = math.huge
-  for holder, ends_at in pairs(limit.end_times) do
-    if ends_at <= core.now() then
-      release(limit, holder)
-    else
-      next_end = math.min(next_end, ends_at)
-    end
-  end
-  return next_end
-end
-
-local function wake_next(limit)
+--- The first that still waits; `own` is the waiter of the running thread.
+local function next_waiter(limit, own)
   local waiter
   repeat
     waiter = table.remove(limit.queue, 1)
-  until not waiter or threads.is_in_use(waiter)
+  until not waiter or waiter == own or threads.is_in_use(waiter)
+  return waiter
+end
+
+--- The next one has the place before it runs, so that no other thread takes it meanwhile.
+local function release(limit, holder, own)
+  if not limit.end_times[holder] then
+    return
+  end
+  limit.end_times[holder] = nil
+  limit.free = limit.free + 1
+  local waiter = next_waiter(limit, own)
   if waiter then
+    occupy(limit, waiter, waiter.for_ms)
     threads.wake(waiter)
   end
 end
 
-local function await_free(limit, wakes_at)
-  local next_end = release_overdue(limit)
-  while limit.free <= 0 and core.now() < wakes_at and not threads.is_cancelled() do
-    local waiter = threads.new_waiter()
-    table.insert(limit.queue, waiter)
-    threads.wait(waiter, math.min(wakes_at, next_end))
-    next_end = release_overdue(limit)
+--- Releases those whose time is over; returns when the next one's will be.
+local function release_overdue(limit, own)
+  local next_end, overdue = math.huge, {}
+  for holder, ends_at in pairs(limit.end_times) do
+    if ends_at <= core.now() then
+      table.insert(overdue, holder)
+    else
+      next_end = math.min(next_end, ends_at)
+    end
   end
+  for _, holder in ipairs(overdue) do
+    release(limit, holder, own)
+  end
+  return next_end
 end
 
---- Takes a place for at most so long, or waits for one until that time. Where nothing else can run
---- meanwhile, there is always one.
+local function take_later(limit, wakes_at, for_ms)
+  local waiter = threads.new_waiter()
+  waiter.for_ms = for_ms
+  table.insert(limit.queue, waiter)
+  local next_end = release_overdue(limit, waiter)
+  while not waiter.is_woken and core.now() < wakes_at and not threads.is_cancelled() do
+    threads.wait(waiter, math.min(wakes_at, next_end))
+    next_end = release_overdue(limit, waiter)
+  end
+  if threads.is_cancelled() then
+    limit:give(waiter)
+    return nil
+  end
+  return waiter.is_woken and waiter or nil
+end
+
+--- Takes a place for at most `for_ms`, or waits for one until `wakes_at`. Where nothing else can
+--- run meanwhile, there is always one.
 ---@return table|nil holder for `give`; nil when there was none in time
 function Limit:take(wakes_at, for_ms)
   local holder = {}
   if not phases.can_wait() then
     return holder
   elseif self.free <= 0 then
-    await_free(self, wakes_at or math.huge)
+    return take_later(self, wakes_at or math.huge, for_ms)
   end
-  if self.free <= 0 then
-    return nil
-  elseif threads.is_cancelled() then
-    wake_next(self)
-    return nil
-  end
-  self.end_times[holder] = core.now() + for_ms
-  self.free = self.free - 1
+  occupy(self, holder, for_ms)
   return holder
 end
 
 function Limit:give(holder)
   release(self, holder)
-  wake_next(self)
 end
 
 return limits

@@ -7,7 +7,7 @@ local transport = require "clerk.machines.nginx.transport"
 
 --- What libcurl can do and cosockets cannot, and what to do instead.
 local REMEDIES = {
-  ca_file = "name the file by lua_ssl_trusted_certificate there",
+  ca_file = "use the directive lua_ssl_trusted_certificate in nginx.conf",
   proxy = "it connects directly",
 }
 
@@ -20,7 +20,7 @@ return {
   new_transport = transport.new,
   new_limit = limits.new,
   refuse_option = refuse_option,
-  environment_hint = " (and say `env CLERK_SECRET_KEY;` in nginx.conf)",
+  environment_hint = " (and add `env CLERK_SECRET_KEY;` to nginx.conf)",
   check_call = phases.check_call,
   can_spawn = phases.can_wait,
 

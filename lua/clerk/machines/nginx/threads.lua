@@ -14,7 +14,7 @@ local threads = {}
 local KEY = "clerk.machines"
 local LONGEST_WAIT_MS = 3600 * 1000 -- a semaphore does not wait without an end
 
---- The current request's tasks by their threads, and the waiters for the end of any of them.
+--- The current request's tasks by their threads, and the set of waiters for the end of any of them.
 local function current_request()
   local context = ngx.ctx
   local request = context[KEY]
@@ -66,7 +66,7 @@ function threads.wait(waiter, wakes_at)
   task.waiter = nil
 end
 
---- Waits so many ms. Returns false when the task is cancelled meanwhile.
+--- Waits for `ms` milliseconds. Returns false when the task is cancelled meanwhile.
 function threads.sleep(ms)
   local wakes_at = core.now() + ms
   if phases.may_block() then
@@ -136,7 +136,7 @@ function threads.forget(task)
   request.tasks[task.thread] = nil
   local waiters = request.waiters
   request.waiters = {}
-  for _, waiter in ipairs(waiters) do
+  for waiter in pairs(waiters) do
     threads.wake(waiter)
   end
 end
@@ -176,12 +176,13 @@ function threads.count(group)
 end
 
 local function await_any_end(wakes_at)
-  local waiter = threads.new_waiter()
-  table.insert(current_request().waiters, waiter)
+  local request, waiter = current_request(), threads.new_waiter()
+  request.waiters[waiter] = true
   threads.wait(waiter, wakes_at)
+  request.waiters[waiter] = nil
 end
 
---- Lets tasks run; when the request has tasks of the group, until one has ended or for so long.
+--- Lets tasks run; when the request has tasks of the group, until one has ended or for `wait_ms`.
 function threads.step(wait_ms, group)
   phases.check_wait "tasks"
   give_way()

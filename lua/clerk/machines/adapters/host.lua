@@ -3,7 +3,7 @@
 
 local Client = require("clerk.machines.client").Client
 local errors = require "clerk.machines.errors"
-local tasks = require "clerk.machines.loop.tasks"
+local scheduler = require "clerk.machines.loop.scheduler"
 
 local host = {}
 
@@ -25,7 +25,7 @@ local hosts = {}
 local function are_busy(clients)
   local is_any_busy = false
   for client in pairs(clients) do
-    if tasks.count(client.group) > 0 then
+    if scheduler.count(client.group) > 0 then
       is_any_busy = true
     elseif client.is_closed then
       clients[client] = nil
@@ -36,7 +36,7 @@ end
 
 local function update(self)
   if are_busy(self.clients) then
-    self.watch(tasks.pollable())
+    self.watch(scheduler.pollable())
   else
     self.rest()
   end
@@ -51,12 +51,12 @@ end
 
 --- A step of any client moves the tasks of all clients.
 function host.step()
-  tasks.step(0)
+  scheduler.step(0)
 end
 
 --- Makes a host without clients.
 ---@param watch fun(fd: integer, ms: integer|nil) have `host.step` called when the descriptor is
---- readable and, unless `ms` is nil, after so many ms: this replaces what an earlier call asked for
+--- readable and, unless `ms` is nil, after `ms` milliseconds; replaces any earlier `watch`
 ---@param rest fun() there is nothing to wait for: let the host's loop end
 ---@return clerk.machines.Host
 function host.new(watch, rest)
@@ -78,7 +78,7 @@ function Host:attach(client)
   client = inner(client)
   client:pollable() -- refuses a closed client, and a system without epoll
   self.clients[client] = true
-  tasks.on_change(update_all)
+  scheduler.on_change(update_all)
   update(self)
   return setmetatable({ host = self, client = client }, Attachment)
 end

@@ -1,6 +1,6 @@
 --- Lets a libuv loop, luv's or Neovim's, step clients.
 
-local host = require "clerk.machines.loop.host"
+local host = require "clerk.machines.adapters.host"
 
 local libuv = {}
 

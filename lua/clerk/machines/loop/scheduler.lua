@@ -6,7 +6,7 @@
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 
-local tasks = {}
+local scheduler = {}
 
 --- How long a step resumes tasks, so that it does not hold up a host that draws or serves.
 local SLICE_US = 150
@@ -29,15 +29,15 @@ local by_transfer = setmetatable({}, { __mode = "v" })
 
 --- The running task, if this is its own thread rather than a coroutine that it made.
 ---@return clerk.machines.Task?
-function tasks.current()
+function scheduler.current()
   local thread = coroutine.running()
   return thread and by_thread[thread]
 end
 
-local current = tasks.current
+local current = scheduler.current
 
 --- Whether the running task has been cancelled.
-function tasks.is_cancelled()
+function scheduler.is_cancelled()
   local task = current()
   return task ~= nil and task.is_cancelled
 end
@@ -75,11 +75,11 @@ local function shift_ready(group)
 end
 
 --- Where a task cannot yield, as in a callback of string.gsub, it blocks.
-function tasks.new_waiter()
+function scheduler.new_waiter()
   return { task = core.is_yieldable() and current() or nil, is_woken = false }
 end
 
-function tasks.wake(waiter)
+function scheduler.wake(waiter)
   waiter.is_woken = true
   if waiter.task then
     make_ready(waiter.task)
@@ -160,12 +160,12 @@ local is_whole = true
 
 local listener
 
---- Has `f` called after everything that may change what `tasks.pollable` returns.
-function tasks.on_change(f)
+--- Has `f` called after everything that may change what `scheduler.pollable` returns.
+function scheduler.on_change(f)
   listener = f
 end
 
-function tasks.changed()
+function scheduler.changed()
   if listener then
     listener()
   end
@@ -174,7 +174,7 @@ end
 local function guard(f, ...)
   local ok, problem = pcall(f, ...)
   is_whole = is_whole and ok
-  tasks.changed()
+  scheduler.changed()
   if not ok then
     error(problem, 0)
   end
@@ -197,7 +197,7 @@ local function repair(list)
 end
 
 --- A task has ended.
-function tasks.forget(task)
+function scheduler.forget(task)
   local group = task.group
   remove_timer(task)
   by_thread[task.thread] = nil
@@ -264,7 +264,7 @@ local function wake_finished()
     local waiter = by_transfer[key]
     by_transfer[key] = nil
     if waiter then
-      tasks.wake(waiter)
+      scheduler.wake(waiter)
     end
     key = core.loop:next_finished()
   end
@@ -299,7 +299,7 @@ local function leave_to_parent()
       inherited[#inherited + 1] = not is_active(task) and task or nil
     end
   end
-  tasks.cancel(inherited)
+  scheduler.cancel(inherited)
   process_id = core.process_id()
   return true
 end
@@ -328,26 +328,26 @@ local function step(wait_ms, waiter)
 end
 
 --- Moves what can move, for a short time; before that, while nothing can, waits at most `wait_ms`.
-function tasks.step(wait_ms)
+function scheduler.step(wait_ms)
   guard(step, wait_ms)
 end
 
 --- How many unfinished tasks a group has.
-function tasks.count(group)
+function scheduler.count(group)
   return group.count
 end
 
 --- Steps until the group has no unfinished task.
-function tasks.run(group)
+function scheduler.run(group)
   while group.count > 0 do
-    tasks.step(math.huge)
+    scheduler.step(math.huge)
   end
 end
 
 --- For an event loop: a descriptor that is readable, or after how many ms, when a step is due.
 ---@return integer|nil fd nil where there is no epoll
 ---@return integer|nil ms nil: no step is due before the descriptor is readable
-function tasks.pollable()
+function scheduler.pollable()
   local fd, ms = core.loop:descriptor()
   for group in pairs(groups) do
     ms = time_to_wait(group, ms)
@@ -376,7 +376,7 @@ end
 
 --- Waits until the waiter is woken, the time has come (core.now's; nil: it never does) or its task
 --- is cancelled.
-function tasks.wait(waiter, wakes_at)
+function scheduler.wait(waiter, wakes_at)
   if not waiter.task then
     repeat
       guard(step, wakes_at and math.max(0, wakes_at - core.now()) or LONGEST_STEP_MS, waiter)
@@ -388,19 +388,19 @@ end
 
 --- Waits until the transfer has finished. Returns false when before that the time has come or the
 --- task is cancelled.
-function tasks.await(transfer, wakes_at)
-  local waiter = tasks.new_waiter()
+function scheduler.await(transfer, wakes_at)
+  local waiter = scheduler.new_waiter()
   by_transfer[transfer:key()] = waiter
-  tasks.wait(waiter, wakes_at)
+  scheduler.wait(waiter, wakes_at)
   return waiter.is_woken
 end
 
---- Waits so many ms. Returns false when the task is cancelled meanwhile.
-function tasks.sleep(ms)
+--- Waits for `ms` milliseconds. Returns false when the task is cancelled meanwhile.
+function scheduler.sleep(ms)
   local wakes_at = core.now() + ms
   if next(groups) then
-    tasks.wait(tasks.new_waiter(), wakes_at)
-    return not tasks.is_cancelled()
+    scheduler.wait(scheduler.new_waiter(), wakes_at)
+    return not scheduler.is_cancelled()
   end
   repeat
     core.sleep(wakes_at - core.now())
@@ -412,7 +412,7 @@ end
 
 --- A client's unfinished tasks. Whatever holds one of these tasks holds their owner too.
 ---@param owner table|userdata what is finalized when the client is collected
-function tasks.new_group(owner)
+function scheduler.new_group(owner)
   return { owner = owner, tasks = {}, count = 0, ready = new_list(), timers = new_list() }
 end
 
@@ -430,7 +430,7 @@ local function begin(task, ...)
 end
 
 --- Runs finish(task, pcall(f, ...)) until it would wait.
-function tasks.start(task, finish, f, ...)
+function scheduler.start(task, finish, f, ...)
   task.finish = finish
   task.thread = coroutine.create(run)
   task.is_waiting, task.is_ready, task.next = false, false, false
@@ -440,7 +440,7 @@ end
 
 --- Cancels those of the tasks that are running. Each goes on to its end, or until it waits again,
 --- before the next one is cancelled.
-function tasks.cancel(list)
+function scheduler.cancel(list)
   for _, task in ipairs(list) do
     task.is_cancelled = task.is_cancelled or task.status == "running"
     if task.status == "running" and task.is_waiting and not is_active(task) then
@@ -450,10 +450,10 @@ function tasks.cancel(list)
 end
 
 --- Refuses to wait for the end of a task that this code runs in.
-function tasks.check_joinable(task)
+function scheduler.check_joinable(task)
   if is_active(task) then
     errors.refuse("a task cannot wait for its own result")
   end
 end
 
-return tasks
+return scheduler
