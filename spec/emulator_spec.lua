@@ -775,6 +775,13 @@ describe("The emulator", function()
       assert.equal(0, call("GET", "/machines").total_count)
     end)
 
+    it("answers 503 to a fault that says nothing about the response", function()
+      for _, fault in ipairs { {}, { applied = true } } do
+        api:fault(fault)
+        assert.equal(503, send("POST", "/machines", '{"name":"a"}').status)
+      end
+    end)
+
     it("strikes only its operation, as often as given", function()
       api:fault { operation = "create", status = 503, times = 2 }
       for _, expected in ipairs { 503, 503, 200 } do
