@@ -334,9 +334,10 @@ function generators.code_alias(name, list)
   return ("---@alias clerk.machines.%s\n%s"):format(name, table.concat(lines, "\n"))
 end
 
-function generators.codes(list)
+function generators.codes(list, except)
   return markdown_table({ "code", "meaning" }, map(core[list], function(row)
-    return { code(row.name), row.summary .. (row.is_repeatable and " *Retryable.*" or "") }
+    local mark = row.is_repeatable and " *Retryable.*" or ""
+    return row.name ~= except and { code(row.name), row.summary .. mark } or nil
   end))
 end
 

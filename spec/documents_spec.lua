@@ -219,13 +219,25 @@ describe("The commands at", function()
     read(directory .. "/lib/libclerk_machines.a")
   end
 
+  local QUICKSTART = "docs/quickstart.md"
+
   local function run_from_checkout(text)
     local program = directory .. "/first.lua"
-    files.write(program, documents.snippet("docs/quickstart.md", "local machines"))
+    files.write(program, documents.snippet(QUICKSTART, "local machines"))
     local commands = adapted(text):gsub("%S+%.lua\n", program .. "\n")
       :gsub("http://127%.0%.0%.1:4010", url)
     local environment = ("CLERK_API_URL=%s CLERK_SECRET_KEY=%s"):format(url, KEY)
-    has(run(("export %s; %s"):format(environment, commands)), "machine_not_found")
+    local output = run(("export %s; %s"):format(environment, commands))
+    has(output, "machine_not_found")
+    return output
+  end
+
+  --- The page's program after the page's commands.
+  local function run_quickstart(text)
+    run_here("clerk-machines create 'billing worker'")
+    local shown = run_from_checkout(text):gsub("machine mch_%w+", "machine mch_…")
+      :gsub("trace %x+", "trace …"):gsub("\t", (" "):rep(5))
+    assert.equal(documents.snippet(QUICKSTART, "machine mch_"), shown)
   end
 
   local function show_usage(text)
@@ -234,11 +246,11 @@ describe("The commands at", function()
     assert.equal("usage: " .. text, usage)
   end
 
-  --- As they are, except that the port is a free one.
+  --- As they are, except that the port is a free one and the key is the emulator's.
   local function run_all(text)
     local server, free = start_emulator()
     assert.equal(0, server:stop())
-    local commands = text:gsub("4010", assert(free:match ":(%d+)/"))
+    local commands = text:gsub("4010", assert(free:match ":(%d+)/")):gsub("sk_test_…", KEY)
     if not text:find "emulate" then commands = commands:gsub("http://127%.0%.0%.1:%d+", url) end
     run_here("ln -s " .. ROOT .. "/bin bin && sh -eu -c " .. process.quote(commands))
   end
@@ -254,18 +266,22 @@ describe("The commands at", function()
     { "cmake -S . -B build/embed", build_for_hosts },
     { "cmake ", install_by_cmake },
     { "export LUA_PATH", run_from_checkout },
-    { "export CLERK_API_URL=%S+ CLERK_SECRET_KEY=%S+\nexport LUA_PATH", run_from_checkout },
+    { "export CLERK_API_URL=http://127.0.0.1:4010 CLERK_SECRET_KEY=" .. KEY .. "\nexport LUA_PATH",
+      run_quickstart },
   }
 
   local function runner_of(text)
     for _, special in ipairs(SPECIAL) do
-      if text:find("^" .. special[1]) then return special[2] end
+      if text:sub(1, #special[1]) == special[1] then return special[2] end
     end
     return run_all
   end
 
+  local has_jq = process.run "command -v jq" == 0
+
   for _, snippet in ipairs(documents.of_kind "sh") do
     it(snippet.place .. " work", function()
+      if snippet.text:find("| jq ", 1, true) and not has_jq then pending "jq is not installed" end
       runner_of(snippet.text)(snippet.text)
     end)
   end

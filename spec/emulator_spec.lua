@@ -1,6 +1,5 @@
 local core = require "clerk.machines.core"
 local emulator = require "clerk.machines.emulator"
-local faults = require "clerk.machines.emulator.faults"
 
 local SOME_ID = "mch_" .. ("x"):rep(27)
 
@@ -773,6 +772,13 @@ describe("The emulator", function()
       assert.equal("internal_clerk_error", body.errors[1].code)
       assert.equal(response.headers["clerk-trace-id"], body.clerk_trace_id)
       assert.equal(0, call("GET", "/machines").total_count)
+    end)
+
+    it("answers 503 to a fault that says nothing about the response", function()
+      for _, fault in ipairs { {}, { applied = true } } do
+        api:fault(fault)
+        assert.equal(503, send("POST", "/machines", '{"name":"a"}').status)
+      end
     end)
 
     it("strikes only its operation, as often as given", function()

@@ -46,7 +46,7 @@ function love.load()
 end
 
 function love.update()
-  client:step(0) -- about 0.3 ms, whatever the network does
+  client:step(0) -- never waits for the network
 end
 
 function love.quit()

@@ -477,7 +477,7 @@ local rows = table_of {
     kind = "boolean",
     default = true,
     summary = "Whether to check the bounds of numbers and lengths before sending. If false, "
-      .. "the API checks them; types and names are always checked here.",
+      .. "the API checks them. Types, names and the `limit` of pagination are always checked here.",
   },
 }
 

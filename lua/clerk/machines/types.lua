@@ -116,7 +116,7 @@
 ---@field proxy? string URL of an http, https or socks proxy. Only with libcurl. Default: `$https_proxy` and `$no_proxy`, as libcurl reads them.
 ---@field transport? clerk.machines.Transport An object that sends the requests instead. Default: libcurl; in nginx, cosockets.
 ---@field allow_http? boolean Whether to allow plain http to any host. Anyone on the network can then read the secret key. Default: `false`.
----@field check_bounds? boolean Whether to check the bounds of numbers and lengths before sending. If false, the API checks them; types and names are always checked here. Default: `true`.
+---@field check_bounds? boolean Whether to check the bounds of numbers and lengths before sending. If false, the API checks them. Types, names and the `limit` of pagination are always checked here. Default: `true`.
 
 ---@class clerk.machines.CollectOptions: clerk.machines.CallOptions
 ---@field concurrency? integer 1 to 100. How many requests run at once; 1 by default.
@@ -226,16 +226,16 @@
 ---@field rate_limit? integer 1 to 1000000000. How many requests are allowed in ten seconds. Default: unlimited.
 
 ---@class clerk.machines.emulator.Fault
----@field operation? "list"|"create"|"get"|"update"|"delete"|"get_secret_key"|"rotate_secret_key"|"create_scope"|"delete_scope" The operation to strike. Default: any.
----@field times? integer 1 to 2147483647. How many requests to strike. Default: `1`.
----@field status? integer 200 to 599. Status of the scripted response. Default: 503 if the fault sets another part of the response.
+---@field operation? "list"|"create"|"get"|"update"|"delete"|"get_secret_key"|"rotate_secret_key"|"create_scope"|"delete_scope" The operation to apply to. Default: any.
+---@field times? integer 1 to 2147483647. How many requests to apply to. Default: `1`.
+---@field status? integer 200 to 599. Status of the scripted response. A fault without `status`, `retry_after`, `body` and `content_type` lets the API's own response through if it has `delay_ms` without `truncate`, or `truncate` with `applied`. Default: 503.
 ---@field retry_after? integer|string 0 to 2147483647. `Retry-After` of the scripted response: seconds, or a date.
 ---@field body? string Body of the scripted response. Default: an error in the API's shape.
 ---@field content_type? string `Content-Type` of the scripted response. Default: application/json.
 ---@field delay_ms? integer 0 to 2147483647. How much later the response comes, in milliseconds. Default: 0.
 ---@field drop? boolean Whether the connection is closed without a response. Default: `false`.
 ---@field truncate? integer 0 to 2147483647. Bytes of the body to send before the connection is closed.
----@field applied? boolean Whether the change is made before the fault strikes. Default: `false`.
+---@field applied? boolean Whether the change is made before the request fails. Default: `false`.
 
 -- ---------------------------------------------------------------- the client
 
@@ -334,8 +334,8 @@ function Client:collect(params, options) end
 ---@return clerk.machines.Task
 function Client:spawn(f, ...) end
 
---- Move all tasks that can go on, other clients' tasks too, for about 0.3 ms. If none can go on,
---- first wait up to `ms` for one that can. Not inside a task.
+--- Move tasks that can go on, other clients' tasks too; what does not fit into a short step is left to
+--- the next one. If none can go on, first wait up to `ms` for one that can. Not inside a task.
 ---@param ms? number milliseconds; 0 by default
 ---@return integer count of this client's unfinished tasks
 function Client:step(ms) end
@@ -474,8 +474,8 @@ function SafeClient:collect(params, options) end
 ---@return clerk.machines.Error?
 function SafeClient:spawn(f, ...) end
 
---- Move all tasks that can go on, other clients' tasks too, for about 0.3 ms. If none can go on,
---- first wait up to `ms` for one that can. Not inside a task.
+--- Move tasks that can go on, other clients' tasks too; what does not fit into a short step is left to
+--- the next one. If none can go on, first wait up to `ms` for one that can. Not inside a task.
 ---@param ms? number milliseconds; 0 by default
 ---@return integer? count of this client's unfinished tasks
 ---@return clerk.machines.Error?

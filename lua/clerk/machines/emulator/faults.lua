@@ -30,19 +30,21 @@ faults.fields = options.table_of {
     name = "operation",
     kind = "one_of", values = operation_names,
     default_text = "any",
-    summary = "The operation to strike.",
+    summary = "The operation to apply to.",
   },
   {
     name = "times",
     kind = "integer", min = 1, max = LARGEST,
     default = 1,
-    summary = "How many requests to strike.",
+    summary = "How many requests to apply to.",
   },
   {
     name = "status",
     kind = "integer", min = 200, max = 599,
-    default_text = "503 if the fault sets another part of the response",
-    summary = "Status of the scripted response.",
+    default_text = "503",
+    summary = "Status of the scripted response. A fault without `status`, `retry_after`, `body` "
+      .. "and `content_type` lets the API's own response through if it has `delay_ms` without "
+      .. "`truncate`, or `truncate` with `applied`.",
   },
   {
     name = "retry_after",
@@ -82,7 +84,7 @@ faults.fields = options.table_of {
     name = "applied",
     kind = "boolean",
     default = false,
-    summary = "Whether the change is made before the fault strikes.",
+    summary = "Whether the change is made before the request fails.",
   },
 }
 
@@ -138,7 +140,7 @@ function Faults:add(fault)
   self.pending[#self.pending + 1] = { fault = checked, times = times }
 end
 
----Takes the first fault that strikes an operation.
+---Takes the first fault that applies to an operation.
 ---@param operation_name string
 ---@return clerk.machines.emulator.Fault?
 function Faults:take(operation_name)

@@ -100,7 +100,7 @@ end
 
 -- ---------------------------------------------------------------- faults
 
----Scripts a fault for the next requests. Faults strike in the order in which they were scripted.
+---Scripts a fault for the next requests. Faults apply in the order in which they were scripted.
 ---@param fault clerk.machines.emulator.Fault
 function Emulator:fault(fault)
   local problem = self.faults:add(fault)
@@ -109,7 +109,7 @@ function Emulator:fault(fault)
   end
 end
 
----Forgets the faults that have not struck yet.
+---Forgets the faults that have not applied yet.
 function Emulator:clear_faults()
   self.faults:clear()
 end
