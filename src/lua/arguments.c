@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "arguments.h"
-#include "guess.h"
 #include "parts.h"
+#include "suggestion.h"
 #include "support.h"
 
 static const char *type_name(lua_State *L, int index) {
@@ -106,12 +106,12 @@ static bool is_known(const clerk_operation *operation, clerk_text name) {
 
 static clerk_status refuse_unknown(const clerk_operation *operation, clerk_text name,
                                    clerk_problem *problem) {
-  clerk_guess guess = {.given = name};
+  clerk_suggestion suggestion = {.given = name};
   for (const clerk_parameter *each = operation->parameters; each->name; each++)
-    if (is_param(each)) clerk_guess_consider(&guess, each->name);
+    if (is_param(each)) clerk_suggestion_consider(&suggestion, each->name);
   snprintf(problem->message, sizeof problem->message, "unknown parameter \"%.64s\"%s%s%s",
-           name.bytes, guess.name ? "; did you mean \"" : "", guess.name ? guess.name : "",
-           guess.name ? "\"?" : "");
+           name.bytes, suggestion.name ? "; did you mean \"" : "",
+           suggestion.name ? suggestion.name : "", suggestion.name ? "\"?" : "");
   return CLERK_REFUSED;
 }
 
@@ -187,14 +187,15 @@ static int core_check_secret_key(lua_State *L) {
 
 /* core.nearest(name, names) -> which of the names was probably meant, or nil */
 static int core_nearest(lua_State *L) {
-  clerk_guess guess = {.given = clerk_lua_text(L, 1)};
+  clerk_suggestion suggestion = {.given = clerk_lua_text(L, 1)};
   luaL_checktype(L, 2, LUA_TTABLE);
   for (int i = 1; i <= (int)lua_rawlen(L, 2); i++) {
     lua_rawgeti(L, 2, i);
-    clerk_guess_consider(&guess, clerk_lua_text(L, -1).bytes); /* kept alive by the table */
+    clerk_suggestion_consider(&suggestion,
+                              clerk_lua_text(L, -1).bytes); /* kept alive by the table */
     lua_pop(L, 1);
   }
-  lua_pushstring(L, guess.name);
+  lua_pushstring(L, suggestion.name);
   return 1;
 }
 

@@ -292,7 +292,19 @@ end
 
 -- ---------------------------------------------------------------- all attempts
 
---- Runs a call to its end.
+--- Goes on after an attempt that was not a success.
+local function repeat_until_end(run)
+  repeat
+    if run.verdict.outcome == "failed" then
+      raise(run)
+    end
+    wait(run, run.verdict.wait_ms)
+    attempt(run)
+  until run.verdict.outcome == "done"
+  return finish(run)
+end
+
+--- Runs a call to its end. Most calls end with their first attempt.
 ---@param client table
 ---@param operation table of core.operations
 ---@param settings table of the call
@@ -313,16 +325,11 @@ function call.run(client, operation, settings, prepared, start)
     verdict = nil, -- these two, so that the table need not grow
     response = nil,
   }
-  while true do
-    attempt(run)
-    local verdict = run.verdict
-    if verdict.outcome == "done" then
-      return finish(run)
-    elseif verdict.outcome == "failed" then
-      raise(run)
-    end
-    wait(run, verdict.wait_ms)
+  attempt(run)
+  if run.verdict.outcome == "done" then
+    return finish(run)
   end
+  return repeat_until_end(run)
 end
 
 return call

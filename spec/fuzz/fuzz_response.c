@@ -1,5 +1,5 @@
 /*
-** What an answer means: Retry-After, and the judge. The input: a line each for the operation, the
+** What a response means: Retry-After, and the judge. The input: a line each for the operation, the
 ** status, Retry-After and Date; the rest is the body.
 */
 #include <cjson/cJSON.h>

@@ -1,5 +1,5 @@
 /* Which name was probably meant by one that is unknown. */
-#include "guess.h"
+#include "suggestion.h"
 
 #include <string.h>
 
@@ -39,14 +39,14 @@ static size_t distance_to_beginning(const char *given, size_t length, const char
   return least;
 }
 
-void clerk_guess_consider(clerk_guess *guess, const char *name) {
+void clerk_suggestion_consider(clerk_suggestion *suggestion, const char *name) {
   char given[LONGEST];
-  size_t length = guess->given.length;
+  size_t length = suggestion->given.length;
   if (length < SHORTEST || length > LONGEST || strlen(name) > LONGEST) return;
-  lower(guess->given, given);
+  lower(suggestion->given, given);
   size_t distance = distance_to_beginning(given, length, name);
   size_t allowed = length < 8 ? 1 : length / 4;
-  if (distance > allowed || (guess->name && distance >= guess->distance)) return;
-  guess->name = name;
-  guess->distance = distance;
+  if (distance > allowed || (suggestion->name && distance >= suggestion->distance)) return;
+  suggestion->name = name;
+  suggestion->distance = distance;
 }
