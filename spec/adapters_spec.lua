@@ -256,7 +256,8 @@ describe("In a loop of cqueues", function()
       assert.equal(200, info.status)
     end)
     loop:wrap(function()
-      order[#order + 1] = attachment:await(client:spawn(client.get, client, "mch_open")).id
+      local machine = attachment:await(client:spawn(client.get, client, "mch_open"))
+      order[#order + 1] = machine.id -- the place is computed after the wait
     end)
     assert(loop:loop(PATIENCE_S))
     table.sort(order)
