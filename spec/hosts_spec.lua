@@ -180,7 +180,7 @@ describe("A loop that watches the descriptor all the time", function()
     return web
   end
 
-  --- Lets the loop turn, about 10 ms each time, till the task is over if there is one.
+  --- Runs the loop, about 10 ms each time, until the task, if there is one, has ended.
   local function turn(times, task)
     for _ = 1, times do
       if task and task.status ~= "running" then

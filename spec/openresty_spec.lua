@@ -148,14 +148,14 @@ describe("examples/openresty", function()
       assert.equal(before, #api:requests())
     end)
 
-    it("lets the loopback see its room, and nobody else", function()
+    it("shows its memory use to 127.0.0.1 only", function()
       local status, _, body = ask "/admin/directory"
       assert.equal(200, status)
       assert.truthy(body:find '"free_bytes":%d+')
       assert.equal(403, (ask("/admin/directory", "--interface 127.0.0.2")))
     end)
 
-    it("forgets a machine when the loopback says so, and nobody else", function()
+    it("forgets a machine only when 127.0.0.1 asks", function()
       ask "/machines/mch_4"
       assert.equal(403, (ask("/admin/machines/mch_4", "-X DELETE --interface 127.0.0.2")))
       assert.equal("HIT", select(2, ask "/machines/mch_4"))
@@ -269,7 +269,7 @@ describe("examples/openresty", function()
       clean_up()
     end)
 
-    it("asks its resolver, and trusts whom it is told to", function()
+    it("uses the configured resolver and CA file", function()
       serve(("s/resolver .*;/resolver %s ipv6=off;/; s,/etc/ssl.*;,%s/ca.pem;,")
         :format(dns:read_line():match "[%d.:]+$", directory))
       assert.equal(200, (ask "/machines/mch_1"), log())

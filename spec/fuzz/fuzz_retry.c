@@ -120,7 +120,7 @@ static void check_verdict(const clerk_retry *retry, const clerk_attempt *attempt
   check_wait(retry, attempt, verdict.wait_ms, now_ms);
 }
 
-/* Whether a change may have been made: it was, or nobody can tell. */
+/* Whether a change may have been made: it was, or that cannot be known. */
 static bool has_doubt(const clerk_retry *retry, const clerk_attempt *attempt) {
   if (strcmp(retry->operation->method, "GET") == 0) return false;
   if (!attempt->has_response) return attempt->sent;
