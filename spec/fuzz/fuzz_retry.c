@@ -5,6 +5,7 @@
 ** milliseconds that it took, random (in thousandths), and how it ended: a status and perhaps a
 ** Retry-After, or "unsent" or "sent" and a failure.
 */
+#include <math.h>
 #include <stdio.h>
 
 #include "fuzz.h"
@@ -61,6 +62,11 @@ static clerk_judgement judgement_of(int status) {
   return status % 2 == 0 ? CLERK_SUCCESS : CLERK_INVALID_JSON;
 }
 
+/* 100 to 599 stand for themselves, and others for one of those. */
+static int status_of(long number) {
+  return (int)(100 + (number % 500 + 400) % 500);
+}
+
 static clerk_attempt read_attempt(char *line) {
   clerk_attempt attempt = {.has_response = false};
   const char *end = word(&line);
@@ -70,7 +76,7 @@ static clerk_attempt read_attempt(char *line) {
     return attempt;
   }
   attempt.has_response = true;
-  attempt.status = (int)(100 + strtol(end, NULL, 10) % 500);
+  attempt.status = status_of(strtol(end, NULL, 10));
   attempt.judgement = judgement_of(attempt.status);
   attempt.has_retry_after = clerk_parse_retry_after(line, NULL, &attempt.retry_after_s);
   return attempt;
@@ -103,10 +109,11 @@ static void check_wait(const clerk_retry *retry, const clerk_attempt *attempt, i
   assert(wait_ms >= 0);
   assert(until <= retry->policy.max_elapsed_ms);
   assert(retry->deadline_ms == 0 || until < retry->deadline_ms);
-  if (attempt->has_response && attempt->has_retry_after)
-    assert(wait_ms == attempt->retry_after_s * 1000);
-  else
-    assert((double)wait_ms <= retry->policy.max_interval_ms);
+  bool is_told = attempt->has_response && attempt->has_retry_after;
+  int64_t told_ms = is_told ? attempt->retry_after_s * 1000 : 0;
+  double shortest_ms = fmin(retry->policy.initial_interval_ms, retry->policy.max_interval_ms) / 2;
+  assert(wait_ms >= told_ms && wait_ms >= (int64_t)shortest_ms);
+  assert(wait_ms == told_ms || (double)wait_ms <= retry->policy.max_interval_ms);
 }
 
 static void check_verdict(const clerk_retry *retry, const clerk_attempt *attempt,
@@ -114,7 +121,8 @@ static void check_verdict(const clerk_retry *retry, const clerk_attempt *attempt
   bool is_success = attempt->has_response && attempt->judgement == CLERK_SUCCESS;
   bool is_429 = attempt->has_response && attempt->status == 429;
   assert((verdict.outcome == CLERK_DONE) == is_success);
-  assert(verdict.pause_ms >= 0 && (verdict.pause_ms == 0 || is_429));
+  assert(verdict.pause_ms >= 0 && verdict.pause_ms <= 60000);
+  assert(verdict.pause_ms == 0 || is_429);
   if (verdict.outcome != CLERK_AGAIN) return;
   check_repetition(retry, attempt, statuses);
   check_wait(retry, attempt, verdict.wait_ms, now_ms);
