@@ -1,5 +1,6 @@
 -- A server that closes HTTP/2 connections after a few requests, or allows few streams, loses no
--- create: what it refuses unprocessed is sent again, and nothing is done twice.
+-- create: what it refuses unprocessed is sent again, and nothing is done twice. Nor does one that
+-- answers without waiting for the body.
 
 local certificates = require "clerk.machines.emulator.certificates"
 local files = require "support.files"
@@ -93,6 +94,25 @@ describe("Overlapping creates over HTTP/2 all succeed, and once each,", function
       creates = creates + (event.kind == "processed" and 1 or 0)
     end
     assert.equal(CREATES + #gets, creates)
+    os.remove(ca_file)
+  end)
+
+  it("at a server that does not wait for the body of a request", function()
+    local ca_file = os.tmpname()
+    files.write(ca_file, made.ca)
+    local web = server.start([[
+      connection:http2(function()
+        connection:sleep(50)
+        return 200, '{"id":"mch_1","secret_key":"ak_1"}'
+      end, true)
+    ]], { tls = { certificate = made.certificate, key = made.key, alpn = { "h2" } } })
+    local client = new_client(web:url "/v1", ca_file)
+    create_all(client)
+    local requests = 0
+    for _, event in ipairs(web:events()) do
+      requests = requests + (event.kind == "request" and 1 or 0)
+    end
+    assert.equal(CREATES, requests)
     os.remove(ca_file)
   end)
 end)

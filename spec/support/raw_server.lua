@@ -223,12 +223,13 @@ function Connection:tunnel(port)
 end
 
 -- Nothing for a stream without a head: it is made anew by frames that come after its end.
-local function read_http2_request(stream)
+local function read_http2_request(stream, is_early)
   local head, headers = stream:get_headers(), {}
   if not head then return nil end
   for name, value in head:each() do add_header(headers, name, value) end
   local line = ("%s %s HTTP/2"):format(headers[":method"], headers[":path"])
-  return { line = line, headers = headers, body = stream:get_body_as_string() }
+  local body = is_early and "" or stream:get_body_as_string()
+  return { line = line, headers = headers, body = body }
 end
 
 local function answer_http2(stream, status, body)
@@ -246,18 +247,21 @@ local function next_stream(http2)
 end
 
 ---Speaks HTTP/2 until the peer leaves. `handle(request, stream, http2)` returns status and body,
----or nothing when it has done something else to the stream (of lua-http).
+---or nothing when it has done something else to the stream (of lua-http). An early server does not
+---wait for the body, and closes the stream when it has answered (RFC 9113, 8.1).
 ---@param handle fun(request: RawRequest, stream: table, http2: table): integer?, string?
-function Connection:http2(handle)
+---@param is_early? boolean
+function Connection:http2(handle, is_early)
   local http2 = require "http.h2_connection".new(self.socket, "server")
   for stream in function() return next_stream(http2) end do
     loop:wrap(function()
       guard(function()
-        local request = read_http2_request(stream)
+        local request = read_http2_request(stream, is_early)
         if not request then return end
         local status, body = handle(self:note_request(request), stream, http2)
         local is_open = stream.state ~= "closed" -- the peer may have reset it meanwhile
         if status and is_open then answer_http2(stream, status, body) end
+        if is_early then stream:write_rst_stream_frame(0) end
       end)
     end)
   end

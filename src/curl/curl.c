@@ -365,7 +365,12 @@ static void act_on_socket(const clerk_ready *ready) {
   if (ready->events & CLERK_READABLE) events |= CURL_CSELECT_IN;
   if (ready->events & CLERK_WRITABLE) events |= CURL_CSELECT_OUT;
   if (ready->events & CLERK_BROKEN) events |= CURL_CSELECT_ERR;
-  run_multi(ready->owner, ready->descriptor, events);
+  clerk_curl *curl = ready->owner;
+  run_multi(curl, ready->descriptor, events);
+  /* Over HTTP/2 a body goes out in a turn of its own. When the server answers before the body came,
+  ** libcurl loses the response: so the body does not wait until other sockets had their turns. */
+  if (clerk_poller_wants_to_write(&curl->loop->poller, ready->descriptor))
+    run_multi(curl, ready->descriptor, CURL_CSELECT_OUT);
 }
 
 static void begin(clerk_curl *curl, clerk_transfer *transfer) {

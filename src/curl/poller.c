@@ -61,6 +61,11 @@ clerk_watch *clerk_poller_find(clerk_poller *poller, int local_port, int *next) 
   return NULL;
 }
 
+bool clerk_poller_wants_to_write(const clerk_poller *poller, int descriptor) {
+  return (size_t)descriptor < poller->capacity &&
+         (poller->watches[descriptor].wanted & CLERK_WRITABLE) != 0;
+}
+
 void clerk_poller_trim(clerk_poller *poller) {
   free(poller->watches);
   poller->watches = NULL;

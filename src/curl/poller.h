@@ -67,6 +67,9 @@ clerk_watch *clerk_poller_find(clerk_poller *poller, int local_port, int *next);
 /* Watches for these events from now on; 0 for none. False without memory. */
 bool clerk_poller_watch(clerk_poller *poller, int descriptor, int events, void *owner);
 
+/* Whether the descriptor is watched for being writable. */
+bool clerk_poller_wants_to_write(const clerk_poller *poller, int descriptor);
+
 /* Waits at most `wait_ms` (-1: without limit); writes what is ready, at most `count`. */
 size_t clerk_poller_wait(clerk_poller *poller, int wait_ms, clerk_ready ready[], size_t count);
 
