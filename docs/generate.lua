@@ -276,10 +276,10 @@ local CALL_OPTIONS = "--- Options that a call may have too; by default it uses i
 
 function generators.option_classes()
   local classes, of_calls, others = {}, {}, {}
-  each_group(options.rows, function(row)
+  each_group(options, function(row)
     table.insert(classes, class(camel_case(row.name), row.members))
   end)
-  for _, row in ipairs(options.rows) do
+  for _, row in ipairs(options) do
     table.insert(row.per_call and of_calls or others, row)
   end
   table.insert(classes, CALL_OPTIONS .. class("CallOptions", of_calls))
@@ -316,12 +316,12 @@ end
 
 function generators.options()
   local sections = {}
-  each_group(options.rows, function(row)
+  each_group(options, function(row)
     table.insert(sections, 1, paragraphs {
       "## " .. row.name, row.summary, option_table(row.members),
     })
   end)
-  table.insert(sections, 1, option_table(options.rows))
+  table.insert(sections, 1, option_table(options))
   return paragraphs(sections)
 end
 

@@ -353,14 +353,14 @@ describe("The manual", function()
   end)
 
   it("shows the default retries", function()
-    local options = require "clerk.machines.options"
+    local settings = require "clerk.machines.settings"
     local source = documents.snippet("docs/errors-and-retries.md",
       'local machines = require "clerk.machines"\n\nlocal client = machines.new {\n  retries')
     local path = os.tmpname()
     files.write(path, "return {" .. source:match "retries = %b{}" .. "}")
     local shown = dofile(path)
     os.remove(path)
-    assert.same(options.for_client({ secret_key = KEY }).retries, shown.retries)
+    assert.same(settings.for_client({ secret_key = KEY }).retries, shown.retries)
   end)
 end)
 

@@ -3,9 +3,9 @@
 local call = require "clerk.machines.call"
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
-local options = require "clerk.machines.options"
 local pages = require "clerk.machines.pages"
 local runtime = require "clerk.machines.runtime"
+local settings = require "clerk.machines.settings"
 local tasks = require "clerk.machines.task"
 
 ---@class clerk.machines.Client
@@ -40,15 +40,15 @@ end
 
 --- The settings of a call and core's call, both checked.
 local function prepare(client, name, start, call_options, params, ...)
-  local settings, problem = options.for_call(call_options, client.settings)
-  if not settings then
+  local own, problem = settings.for_call(call_options, client.settings)
+  if not own then
     errors.refuse(problem, name)
   end
-  local prepared, unfit = core.call(name, settings.prepared, start, params, ...)
+  local prepared, unfit = core.call(name, own.prepared, start, params, ...)
   if not prepared then
     errors.refuse(unfit, name)
   end
-  return settings, prepared
+  return own, prepared
 end
 
 local function invoke(client, operation, layout, ...)
@@ -65,8 +65,8 @@ local function invoke(client, operation, layout, ...)
     params = select(layout.path_count + 1, ...)
   end
   local start = call.now(client)
-  local settings, prepared = prepare(client, operation.name, start, call_options, params, ...)
-  return call.run(client, operation, settings, prepared, start)
+  local own, prepared = prepare(client, operation.name, start, call_options, params, ...)
+  return call.run(client, operation, own, prepared, start)
 end
 
 for _, operation in ipairs(core.operations) do
@@ -238,13 +238,12 @@ end
 ---@param given? clerk.machines.Options
 ---@return clerk.machines.Client
 function client.new(given)
-  local settings = accept(options.for_client(given))
+  local own = accept(settings.for_client(given))
   local self = {
-    settings = settings,
-    secret_key = settings.secret_key,
-    transport = settings.transport or accept(runtime.new_transport(settings)),
-    connection_limit = not settings.transport
-      and runtime.new_limit(settings.max_connections) or nil,
+    settings = own,
+    secret_key = own.secret_key,
+    transport = own.transport or accept(runtime.new_transport(own)),
+    connection_limit = not own.transport and runtime.new_limit(own.max_connections) or nil,
     paused_until = nil, -- after a 429: a time of call.now
     is_closed = false,
   }

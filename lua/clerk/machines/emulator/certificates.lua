@@ -8,7 +8,7 @@ local x509_altname = require "openssl.x509.altname"
 local x509_extension = require "openssl.x509.extension"
 local x509_name = require "openssl.x509.name"
 
-local options = require "clerk.machines.options"
+local schema = require "clerk.machines.schema"
 
 local LOOPBACK = { "localhost", "127.0.0.1", "::1" }
 local HOUR, YEAR = 3600, 365 * 86400
@@ -20,7 +20,7 @@ local function array(_, value, name)
   return value
 end
 
-local OPTIONS = options.table_of {
+local OPTIONS = schema.new {
   { name = "hosts", kind = array },
   { name = "not_before", kind = "integer", min = 0, max = 2 ^ 40 },
   { name = "not_after", kind = "integer", min = 0, max = 2 ^ 40 },
@@ -104,7 +104,7 @@ end
 ---@param given clerk.machines.emulator.CertificateOptions?
 ---@return clerk.machines.emulator.Certificates
 function certificates.new(given)
-  local checked, problem = options.check(OPTIONS, given or {})
+  local checked, problem = schema.check(OPTIONS, given or {})
   if not checked then
     error("certificates.new: " .. problem, 2)
   end

@@ -1,7 +1,7 @@
 --- Scripted faults: what will go wrong with the next requests.
 
 local core = require "clerk.machines.core"
-local options = require "clerk.machines.options"
+local schema = require "clerk.machines.schema"
 
 local faults = {}
 
@@ -14,7 +14,7 @@ local LARGEST = 2 ^ 31 - 1
 
 local function retry_after(row, value, name)
   local kind = type(value) == "number" and "integer" or "string"
-  return options.kinds[kind](row, value, name)
+  return schema.kinds[kind](row, value, name)
 end
 
 local function any_string(_, value, name)
@@ -24,8 +24,8 @@ local function any_string(_, value, name)
   return value
 end
 
---- The fields of a fault, like the rows of options.rows.
-faults.fields = options.table_of {
+--- The fields of a fault, like the rows of options.lua.
+faults.fields = schema.new {
   {
     name = "operation",
     kind = "one_of", values = operation_names,
@@ -100,7 +100,7 @@ local function gives_response(fault)
 end
 
 local function check(fault)
-  local checked, problem = options.check(faults.fields, fault, "fault")
+  local checked, problem = schema.check(faults.fields, fault, "fault")
   if checked and checked.drop and (checked.truncate or gives_response(checked)) then
     return nil, "fault.drop sends no response, so it cannot be combined with a field of a response"
   end

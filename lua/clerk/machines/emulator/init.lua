@@ -15,7 +15,7 @@ local checks = require "clerk.machines.emulator.checks"
 local core = require "clerk.machines.core"
 local faults = require "clerk.machines.emulator.faults"
 local operations = require "clerk.machines.emulator.operations"
-local options = require "clerk.machines.options"
+local schema = require "clerk.machines.schema"
 local problems = require "clerk.machines.emulator.problems"
 local responses = require "clerk.machines.emulator.responses"
 local store = require "clerk.machines.emulator.store"
@@ -36,7 +36,7 @@ Emulator.__index = Emulator
 
 local emulator = {}
 
-emulator.options = options.table_of {
+emulator.options = schema.new {
   {
     name = "secret_key",
     kind = "string",
@@ -68,7 +68,7 @@ end
 ---@param given clerk.machines.emulator.Options?
 ---@return clerk.machines.Emulator
 function emulator.new(given)
-  local checked, problem = options.check(emulator.options, given == nil and {} or given)
+  local checked, problem = schema.check(emulator.options, given == nil and {} or given)
   if not checked then
     error("emulator.new: " .. problem, 2)
   end

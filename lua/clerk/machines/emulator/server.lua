@@ -8,13 +8,13 @@ local x509 = require "openssl.x509"
 
 local certificates = require "clerk.machines.emulator.certificates"
 local exchange = require "clerk.machines.emulator.exchange"
-local options = require "clerk.machines.options"
+local schema = require "clerk.machines.schema"
 
 local DEFAULT_HOST = "127.0.0.1"
 local LOOPBACK = { "localhost", "127.0.0.1", "::1" }
 local IDLE_SECONDS = 120
 
-local OPTIONS = options.table_of {
+local OPTIONS = schema.new {
   { name = "host", kind = "string" },
   { name = "port", kind = "integer", min = 0, max = 65535 },
   { name = "tls", kind = "boolean" },
@@ -113,7 +113,7 @@ local function complain(message)
 end
 
 local function check(given)
-  local settings, problem = options.check(OPTIONS, given)
+  local settings, problem = schema.check(OPTIONS, given)
   if not settings then
     error("serve: " .. problem, 3)
   end
