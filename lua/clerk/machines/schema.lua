@@ -1,6 +1,6 @@
 --- Checks options: a client's or a call's, the emulator's, a fault's. A schema is an array of rows,
---- one for each option; options.lua says what a row has. Of several problems, the first in the order
---- of the schema is reported.
+--- one for each option; options.lua says what a row has. Of several problems, the first in the
+--- order of the schema is reported.
 ---
 --- Checks return the value to use, or nil and the problem: a sentence that names the option. They
 --- read the caller's tables raw, so that what was checked is what is used.
