@@ -1,6 +1,6 @@
 --- What a command prints of a result: text for people, or with --json what the API sent.
 
-local json = require "clerk.machines.json"
+local json_writer = require "clerk.machines.json_writer"
 local terminal = require "clerk.machines.cli.terminal"
 
 local output = {}
@@ -46,7 +46,7 @@ end
 ---@param reveal? boolean secrets are masked otherwise
 ---@return string
 function output.json(result, reveal)
-  return json.encode(reveal and result or masked(result, false), "")
+  return json_writer.write(reveal and result or masked(result, false), "")
 end
 
 ---@param parsed table the command's arguments

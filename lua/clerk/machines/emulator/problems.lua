@@ -1,6 +1,6 @@
 --- The errors of the API: their statuses, codes and shape.
 
-local json = require "clerk.machines.json"
+local json_writer = require "clerk.machines.json_writer"
 
 local problems = {}
 
@@ -92,7 +92,7 @@ end
 ---@param trace string
 ---@return string json
 function problems.body(problem, trace)
-  return json.encode { errors = problem.errors, clerk_trace_id = trace }
+  return json_writer.write { errors = problem.errors, clerk_trace_id = trace }
 end
 
 return problems

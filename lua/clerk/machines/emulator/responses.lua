@@ -1,6 +1,6 @@
 --- Makes responses, each with a date, a content type and a trace.
 
-local json = require "clerk.machines.json"
+local json_writer = require "clerk.machines.json_writer"
 local problems = require "clerk.machines.emulator.problems"
 local random = require "clerk.machines.emulator.random"
 
@@ -44,7 +44,7 @@ end
 ---@param result table
 ---@return clerk.machines.emulator.Response
 function responses.accept(now, result)
-  return new(now, random.trace(), 200, json.encode(result))
+  return new(now, random.trace(), 200, json_writer.write(result))
 end
 
 ---@param now integer ms

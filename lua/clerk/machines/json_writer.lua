@@ -1,13 +1,14 @@
---- Writes JSON, the members of objects in the order of their names.
+--- Writes JSON, for the command and the emulator: the members of objects in the order of their
+--- names. JSON is read in C: core.decode.
 ---
----     json.encode { data = {}, total_count = 0 }    --> {"data":[],"total_count":0}
+---     json_writer.write { data = {}, total_count = 0 }    --> {"data":[],"total_count":0}
 ---
 --- An object is a result of the API, or a table whose keys are strings; other tables, and so an
 --- empty one, are arrays. `machines.null` becomes null.
 
 local core = require "clerk.machines.core"
 
-local json = {}
+local json_writer = {}
 
 local LARGEST_EXACT = 2 ^ 53
 
@@ -100,8 +101,8 @@ end
 ---@param value string|number|boolean|table|userdata
 ---@param indent string? of every line after the first one; without it everything is on one line
 ---@return string
-function json.encode(value, indent)
+function json_writer.write(value, indent)
   return write(value, indent)
 end
 
-return json
+return json_writer
