@@ -191,13 +191,7 @@ function generators.parameter_classes()
 end
 
 function generators.parameter_field(operation_name, name)
-  for _, operation in ipairs(core.operations) do
-    for _, row in ipairs(operation.name == operation_name and operation.parameters or {}) do
-      if row.name == name then
-        return field(row)
-      end
-    end
-  end
+  return field(core.operations[operation_name].parameters[name])
 end
 
 local OPERATION_METHOD = [[

@@ -27,6 +27,13 @@ static void set_members(lua_State *L, const clerk_member *members) {
   lua_setfield(L, -2, "members");
 }
 
+/* Moves a row from the top of the stack into the array below it, where its name finds it too. */
+static void add_row(lua_State *L, int index, const char *name) {
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, name);
+  lua_rawseti(L, -2, index + 1);
+}
+
 static void push_parameter(lua_State *L, const clerk_parameter *parameter) {
   static const char *const places[] = {
       [CLERK_PATH] = "path", [CLERK_QUERY] = "query", [CLERK_BODY] = "body"};
@@ -58,7 +65,7 @@ static void push_operation(lua_State *L, const clerk_operation *operation) {
   lua_newtable(L);
   for (int i = 0; operation->parameters[i].name; i++) {
     push_parameter(L, &operation->parameters[i]);
-    lua_rawseti(L, -2, i + 1);
+    add_row(L, i, operation->parameters[i].name);
   }
   lua_setfield(L, -2, "parameters");
 }
@@ -67,7 +74,7 @@ static void push_operations(lua_State *L) {
   lua_newtable(L);
   for (int i = 0; clerk_operations[i].name; i++) {
     push_operation(L, &clerk_operations[i]);
-    lua_rawseti(L, -2, i + 1);
+    add_row(L, i, clerk_operations[i].name);
   }
 }
 

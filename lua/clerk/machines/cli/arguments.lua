@@ -1,6 +1,6 @@
 --- Arguments that several commands share, and how their values are read.
 
-local parameters = require "clerk.machines.parameters"
+local core = require "clerk.machines.core"
 local units = require "clerk.machines.cli.units"
 
 local arguments = {}
@@ -32,7 +32,8 @@ end
 ---@param parameter string
 ---@return fun(written: string): integer|nil, string|nil
 function arguments.duration(option, operation, parameter)
-  local min, max = parameters.bounds(operation, parameter)
+  local row = core.operations[operation].parameters[parameter]
+  local min, max = row.min, row.max
   return function(written)
     local seconds = units.parse_duration(written)
     if seconds and seconds >= min and seconds <= max then

@@ -4,7 +4,7 @@
 --- nil and a problem. One that returns a problem has changed nothing.
 
 local assumed = require "clerk.machines.emulator.assumed"
-local parameters = require "clerk.machines.parameters"
+local core = require "clerk.machines.core"
 local problems = require "clerk.machines.emulator.problems"
 local scopes = require "clerk.machines.emulator.scopes"
 
@@ -12,7 +12,7 @@ local DEFAULT_LIMIT = 10
 local DEFAULT_ORDER = "-created_at"
 local DEFAULT_TOKEN_TTL = 3600
 
-local _, MAX_SCOPES = parameters.bounds("create", "scoped_machines")
+local MAX_SCOPES = core.operations.create.parameters.scoped_machines.max
 
 local operations = {}
 
