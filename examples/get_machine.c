@@ -115,7 +115,7 @@ static clerk_text body_of(const clerk_transfer *transfer) {
   return (clerk_text){transfer->body.bytes, transfer->body.length};
 }
 
-static clerk_attempt judge_answer(const clerk_operation *operation, clerk_transfer *transfer) {
+static clerk_attempt judge_response(const clerk_operation *operation, clerk_transfer *transfer) {
   char retry_after[64];
   char date[64];
   clerk_attempt attempt = {.has_response = transfer->has_response,
@@ -153,11 +153,11 @@ static int show_machine(const clerk_transfer *transfer) {
 }
 
 static int show_api_error(const clerk_transfer *transfer) {
-  cJSON *answer = read_body(transfer);
-  const cJSON *first = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(answer, "errors"), 0);
+  cJSON *body = read_body(transfer);
+  const cJSON *first = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(body, "errors"), 0);
   fprintf(stderr, "get_machine: %d %s: %s\n", transfer->status, string_of(first, "code"),
           string_of(first, "message"));
-  cJSON_Delete(answer);
+  cJSON_Delete(body);
   return FAILED;
 }
 
@@ -193,7 +193,7 @@ static int try_once(connections *kept, const clerk_request *request, clerk_retry
   int result;
   *verdict = (clerk_verdict){.outcome = CLERK_FAILED};
   if (send_request(kept, &transfer, request) == CLERK_OK) {
-    clerk_attempt attempt = judge_answer(retry->operation, &transfer);
+    clerk_attempt attempt = judge_response(retry->operation, &transfer);
     *verdict = clerk_retry_judge(retry, &attempt, now_ms(), random_fraction());
     result = verdict->outcome == CLERK_DONE ? show_machine(&transfer)
                                             : show_problem(&transfer, &attempt);

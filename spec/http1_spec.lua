@@ -23,8 +23,8 @@ local function chunks(...)
   return CHUNKED .. join(...)
 end
 
-local function new_answer(max_head_bytes)
-  return http1.new_answer { max_response_bytes = MAX_BODY, max_head_bytes = max_head_bytes }
+local function new_response(max_head_bytes)
+  return http1.new_response { max_response_bytes = MAX_BODY, max_head_bytes = max_head_bytes }
 end
 
 -- Splits a text into pieces of `size` bytes.
@@ -34,27 +34,27 @@ local function pieces_of(bytes, size)
   return pieces
 end
 
-local function outcome_of(answer, failure)
+local function outcome_of(response, failure)
   if failure then return { fails = failure.code } end
   return {
-    status = answer.status,
-    headers = answer.headers,
-    body = answer.body,
-    is_reusable = answer.is_reusable,
+    status = response.status,
+    headers = response.headers,
+    body = response.body,
+    is_reusable = response.is_reusable,
   }
 end
 
 -- Reads the pieces, after which the connection is closed; `watch` sees the response in between.
 local function read(pieces, max_head_bytes, watch)
-  local answer = new_answer(max_head_bytes)
+  local response = new_response(max_head_bytes)
   for i, piece in ipairs(pieces) do
-    answer:feed(piece)
-    if watch and (i == #pieces or i % 16 == 0) then watch(answer) end
+    response:feed(piece)
+    if watch and (i == #pieces or i % 16 == 0) then watch(response) end
   end
-  local ok, failure = answer:finish()
+  local ok, failure = response:finish()
   assert.equal(ok, not failure or nil)
-  assert.equal(not failure, answer.is_complete)
-  return outcome_of(answer, failure), failure
+  assert.equal(not failure, response.is_complete)
+  return outcome_of(response, failure), failure
 end
 
 -- Each case: a name, bytes after which the connection is closed, and the outcome, by default 200
@@ -408,8 +408,8 @@ end
 local BESIDES = 8192
 
 local function check_held(max_bytes)
-  return function(answer)
-    local bytes = held_by(answer, {})
+  return function(response)
+    local bytes = held_by(response, {})
     assert.is_true(bytes <= max_bytes, bytes)
   end
 end
@@ -588,7 +588,7 @@ describe("HTTP/1.1 without a socket", function()
     end
   end)
 
-  describe("reads an answer", function()
+  describe("reads a response", function()
     for title, group in pairs(cases) do
       for _, case in ipairs(group) do
         it(title .. ": " .. case[1], function()
@@ -604,39 +604,39 @@ describe("HTTP/1.1 without a socket", function()
       local effect = case[3] and "and keeps" or "and does not keep"
       it(effect .. " the connection: " .. case[1], function()
         for _, size in ipairs { #case[2], 1 } do
-          local answer = new_answer()
-          for _, piece in ipairs(pieces_of(case[2], size)) do answer:feed(piece) end
-          assert.is_true(answer.is_complete)
-          assert.equal(case[3], answer.is_reusable)
+          local response = new_response()
+          for _, piece in ipairs(pieces_of(case[2], size)) do response:feed(piece) end
+          assert.is_true(response.is_complete)
+          assert.equal(case[3], response.is_reusable)
         end
       end)
     end
 
     it("and says when it is complete", function()
-      local answer = new_answer()
-      assert.is_true(answer:feed "")
-      assert.is_false(answer.has_begun)
-      assert.is_true(answer:feed "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{")
-      assert.is_true(answer.has_begun)
-      assert.is_false(answer.is_complete)
-      assert.is_false(answer.is_reusable)
-      assert.is_false(answer:feed "}")
-      assert.is_true(answer.is_complete)
-      assert.is_true(answer:finish())
-      assert.is_true(answer.is_reusable)
-      assert.is_false(answer:feed "HTTP/1.1")
-      assert.is_false(answer.is_reusable)
-      assert.equal("{}", answer.body)
+      local response = new_response()
+      assert.is_true(response:feed "")
+      assert.is_false(response.has_begun)
+      assert.is_true(response:feed "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{")
+      assert.is_true(response.has_begun)
+      assert.is_false(response.is_complete)
+      assert.is_false(response.is_reusable)
+      assert.is_false(response:feed "}")
+      assert.is_true(response.is_complete)
+      assert.is_true(response:finish())
+      assert.is_true(response.is_reusable)
+      assert.is_false(response:feed "HTTP/1.1")
+      assert.is_false(response.is_reusable)
+      assert.equal("{}", response.body)
     end)
 
     it("and keeps failing after a failure", function()
-      local answer = new_answer()
-      local _, failure = answer:feed "SSH"
+      local response = new_response()
+      local _, failure = response:feed "SSH"
       assert.equal("bad_response", failure.code)
-      assert.same({ nil, failure }, { answer:feed(head("Content-Length: 0", "", "")) })
-      assert.same({ nil, failure }, { answer:finish() })
-      assert.is_false(answer.is_complete)
-      assert.is_false(answer.is_reusable)
+      assert.same({ nil, failure }, { response:feed(head("Content-Length: 0", "", "")) })
+      assert.same({ nil, failure }, { response:finish() })
+      assert.is_false(response.is_complete)
+      assert.is_false(response.is_reusable)
     end)
 
     it("and says where the connection was closed", function()
@@ -654,8 +654,8 @@ describe("HTTP/1.1 without a socket", function()
 
   describe("refuses at once", function()
     local function refused(code, bytes)
-      local answer = new_answer()
-      local ok, failure = answer:feed(bytes)
+      local response = new_response()
+      local ok, failure = response:feed(bytes)
       assert.is_nil(ok)
       assert.equal(code, failure.code)
     end
@@ -714,12 +714,12 @@ describe("HTTP/1.1 without a socket", function()
     } do
       it(name .. ", and copies bytes in linear time", function()
         local pieces = pieces_of(bytes, 1)
-        local answer = http1.new_answer { max_response_bytes = SIZE }
+        local response = http1.new_response { max_response_bytes = SIZE }
         local made = kilobytes_for(function()
-          for _, piece in ipairs(pieces) do answer:feed(piece) end
+          for _, piece in ipairs(pieces) do response:feed(piece) end
         end)
-        local held, count = held_by(answer, {})
-        assert.is_nil(answer.failure)
+        local held, count = held_by(response, {})
+        assert.is_nil(response.failure)
         assert.is_true(held > SIZE / 6)
         assert.is_true(count < 100, count)
         assert.is_true(made < SIZE, made) -- 8 times as much when all is copied each time
@@ -728,10 +728,10 @@ describe("HTTP/1.1 without a socket", function()
 
     it("a body of a quarter of a megabyte", function()
       local body = ("0123456789abcdef"):rep(2 ^ 14)
-      local answer = http1.new_answer { max_response_bytes = #body }
-      for _, piece in ipairs(pieces_of(OK .. "\r\n" .. body, 1)) do answer:feed(piece) end
-      assert.is_true(answer:finish())
-      assert.is_true(answer.body == body)
+      local response = http1.new_response { max_response_bytes = #body }
+      for _, piece in ipairs(pieces_of(OK .. "\r\n" .. body, 1)) do response:feed(piece) end
+      assert.is_true(response:finish())
+      assert.is_true(response.body == body)
     end)
   end)
 

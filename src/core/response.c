@@ -65,7 +65,7 @@ const clerk_member *clerk_shape_lacks(const clerk_shape *shape) {
   return NULL;
 }
 
-/* Whether a status of 2XX came with what the operation must answer. */
+/* Whether a status of 2XX came with what the operation promises. */
 static clerk_judgement judge_success(const clerk_shape *shape, int status) {
   if (status == 204)
     return shape->operation->may_return_204 ? CLERK_SUCCESS : CLERK_UNEXPECTED_SHAPE;

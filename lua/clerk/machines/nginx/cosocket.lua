@@ -189,30 +189,30 @@ local function read_failure(problem)
 end
 
 --- Reads what comes next; returns whether the response wants more, or nil and a failure.
-local function receive_piece(self, answer)
+local function receive_piece(self, response)
   if not arm(self, self.ends_at) then
     return read_failure "timeout"
   end
   local bytes, problem = self.socket:receiveany(PIECE_BYTES)
   if bytes then
-    return answer:feed(bytes)
+    return response:feed(bytes)
   elseif problem ~= "closed" then
     return read_failure(problem)
   end
-  local ok, flaw = answer:finish()
+  local ok, flaw = response:finish()
   return ok and false, flaw
 end
 
 local function receive(self)
-  local answer = http1.new_answer(self.request)
+  local response = http1.new_response(self.request)
   local wants_more, flaw
   repeat
-    wants_more, flaw = receive_piece(self, answer)
+    wants_more, flaw = receive_piece(self, response)
   until not wants_more
   if flaw then
     return nil, flaw
   end
-  return answer
+  return response
 end
 
 local function exchange(self)
@@ -232,16 +232,16 @@ end
 ---@return clerk.machines.Response|nil
 ---@return clerk.machines.Failure|nil
 function Exchange:run()
-  local answer, flaw = exchange(self)
-  if not answer then
+  local response, flaw = exchange(self)
+  if not response then
     self:close()
     flaw.sent = self.sent
     return nil, flaw
   end
-  if not answer.is_reusable or not self.socket:setkeepalive(KEEP_IDLE_MS) then
+  if not response.is_reusable or not self.socket:setkeepalive(KEEP_IDLE_MS) then
     self:close()
   end
-  return { status = answer.status, headers = answer.headers, body = answer.body }
+  return { status = response.status, headers = response.headers, body = response.body }
 end
 
 --- Ends it, wherever it is.

@@ -210,15 +210,15 @@ end
 
 -- ---------------------------------------------------------------- the interface
 
----@class clerk.machines.nginx.http1.Answer
+---@class clerk.machines.nginx.http1.Response
 ---@field has_begun boolean whether any byte of it has come
 ---@field is_complete boolean then there are status, headers and body
 ---@field status integer
 ---@field headers table<string, string> names in lower case, repeated ones joined by ", "
 ---@field body string
 ---@field is_reusable boolean whether the connection can carry another request
-local Answer = {}
-Answer.__index = Answer
+local Response = {}
+Response.__index = Response
 
 local function take(self, bytes)
   local at = 1
@@ -256,7 +256,7 @@ end
 ---@param bytes string
 ---@return boolean|nil wants_more nil: the response has failed
 ---@return { code: clerk.machines.FailureCode, message: string }|nil failure
-function Answer:feed(bytes)
+function Response:feed(bytes)
   self.has_begun = self.has_begun or bytes ~= ""
   return advance(self, take, bytes)
 end
@@ -264,7 +264,7 @@ end
 --- The server has closed the connection, which is the end of some responses, and else a failure.
 ---@return true|nil
 ---@return { code: clerk.machines.FailureCode, message: string }|nil failure
-function Answer:finish()
+function Response:finish()
   local _, failure = advance(self, take_end)
   return not failure or nil, failure
 end
@@ -272,8 +272,8 @@ end
 local http1 = {}
 
 ---@param limits { max_response_bytes: number, max_head_bytes: integer? } bytes of body and of heads
----@return clerk.machines.nginx.http1.Answer
-function http1.new_answer(limits)
+---@return clerk.machines.nginx.http1.Response
+function http1.new_response(limits)
   return setmetatable({
     has_begun = false,
     is_complete = false,
@@ -284,7 +284,7 @@ function http1.new_answer(limits)
     line_pieces = {},
     line_bytes = 0,
     pieces = {},
-  }, Answer)
+  }, Response)
 end
 
 local function field(name, value)
