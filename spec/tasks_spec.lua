@@ -296,6 +296,26 @@ describe("A task's result", function()
     assert.equal(2, task:result())
   end)
 
+  it("takes no memory when a cancelled task asks for it again and again", function()
+    local client = idle_client()
+    local awaited = client:spawn(coroutine.yield)
+    local grown_kb
+    local task = client:spawn(function()
+      pcall(awaited.result, awaited)
+      collectgarbage()
+      local before = collectgarbage "count"
+      for _ = 1, 10000 do
+        assert.equal("cancelled", error_of(awaited.result, awaited).code)
+      end
+      collectgarbage()
+      grown_kb = collectgarbage "count" - before
+    end)
+    task:cancel()
+    awaited:result()
+    assert.equal("cancelled", task.status)
+    assert.is_true(grown_kb < 100, grown_kb)
+  end)
+
   it("raises the error of a failed task only in the task that waits for it", function()
     local client = gate.client(gate.start())
     local joined = client:spawn(client.get, client, "mch_none")

@@ -50,13 +50,13 @@ end
 
 --- Waits until the task has ended; raises when the task that waits is cancelled.
 local function await_end(task)
-  repeat
+  while task.status == "running" do
+    if runtime.is_cancelled() then
+      error(errors.of_cancelled(), 0)
+    end
     local waiter = runtime.new_waiter()
     table.insert(task.waiters, waiter)
     runtime.wait(waiter)
-  until task.status ~= "running" or runtime.is_cancelled()
-  if task.status == "running" then
-    error(errors.of_cancelled(), 0)
   end
 end
 
