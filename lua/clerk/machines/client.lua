@@ -226,9 +226,27 @@ local function add_finalizer(client)
   end
 end
 
+-- ---------------------------------------------------------------- for the safe twin and adapters
+
 local client = {}
 
 client.Client = Client
+
+--- What an object of clerk.machines.safe wraps; any other value as it is.
+function client.unwrap(value)
+  return type(value) == "table" and rawget(value, "inner") or value
+end
+
+function client.is_closed(self)
+  return self.is_closed
+end
+
+--- Whether a client has unfinished tasks.
+function client.is_busy(self)
+  return runtime.count(self.group) > 0
+end
+
+-- ---------------------------------------------------------------- a new client
 
 local function accept(value, problem)
   return value or errors.refuse(problem)

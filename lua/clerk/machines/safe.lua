@@ -20,10 +20,6 @@ local function settle(ok, ...)
   return nil, (...)
 end
 
-local function inner(self)
-  return type(self) == "table" and rawget(self, "inner") or self
-end
-
 --- A class with the methods of another one, for objects that wrap an `inner` object of that class.
 --- The inner object has its own finalizer: tasks and iterators may outlive the wrapper.
 local function wrap(class)
@@ -31,7 +27,7 @@ local function wrap(class)
   for name, method in pairs(class) do
     if type(method) == "function" and name ~= "__gc" then
       Wrapper[name] = function(self, ...)
-        return settle(pcall(method, inner(self), ...))
+        return settle(pcall(method, client.unwrap(self), ...))
       end
     end
   end

@@ -1,7 +1,7 @@
 --- What the adapters share: the clients that are attached to a host's event loop, and when that
 --- loop has to step them. An adapter supplies only `watch` and `rest`.
 
-local Client = require("clerk.machines.client").Client
+local clients = require "clerk.machines.client"
 local errors = require "clerk.machines.errors"
 local scheduler = require "clerk.machines.loop.scheduler"
 
@@ -16,26 +16,24 @@ Attachment.__index = Attachment
 local Host = {}
 Host.__index = Host
 
-host.Attachment = Attachment
-
 --- The hosts that have clients attached: usually one.
 local hosts = {}
 
 --- Whether any client has unfinished tasks. Closed clients leave, once their tasks have ended.
-local function are_busy(clients)
+local function is_busy(self)
   local is_any_busy = false
-  for client in pairs(clients) do
-    if scheduler.count(client.group) > 0 then
+  for client in pairs(self.clients) do
+    if clients.is_busy(client) then
       is_any_busy = true
-    elseif client.is_closed then
-      clients[client] = nil
+    elseif clients.is_closed(client) then
+      self.clients[client] = nil
     end
   end
   return is_any_busy
 end
 
 local function update(self)
-  if are_busy(self.clients) then
+  if is_busy(self) then
     self.watch(scheduler.pollable())
   else
     self.rest()
@@ -63,24 +61,18 @@ function host.new(watch, rest)
   return setmetatable({ watch = watch, rest = rest, clients = {} }, Host)
 end
 
---- A client of clerk.machines.safe holds the client that is attached.
-local function inner(client)
-  local found = type(client) == "table" and rawget(client, "inner") or client
-  if getmetatable(found) ~= Client then
-    errors.refuse(("attach needs a client, got %s"):format(type(client)))
-  end
-  return found
-end
-
 ---@param client clerk.machines.Client|clerk.machines.SafeClient
 ---@return clerk.machines.Attachment
 function Host:attach(client)
-  client = inner(client)
-  client:pollable() -- refuses a closed client, and a system without epoll
-  self.clients[client] = true
+  local inner = clients.unwrap(client)
+  if getmetatable(inner) ~= clients.Client then
+    errors.refuse(("attach needs a client, got %s"):format(type(client)))
+  end
+  inner:pollable() -- refuses a closed client, and a system without epoll
+  self.clients[inner] = true
   scheduler.on_change(update_all)
   update(self)
-  return setmetatable({ host = self, client = client }, Attachment)
+  return setmetatable({ host = self, client = inner }, Attachment)
 end
 
 --- Detaches the client: the loop no longer steps it. Its unfinished tasks stay, and go on when the

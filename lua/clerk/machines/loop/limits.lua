@@ -25,36 +25,36 @@ local function is_nested(limit)
   return false
 end
 
-local function wait_in_queue(limit, waiter, wakes_at)
-  limit.queue[limit.last + 1] = waiter
+local function wait_in_queue(limit, place, wakes_at)
+  limit.queue[limit.last + 1] = place
   limit.last = limit.last + 1
-  scheduler.wait(waiter, wakes_at)
+  scheduler.wait(place.waiter, wakes_at)
 end
 
---- The first that still waits. Removing takes no memory, and so cannot fail.
+--- The waiter of the first that still waits. Removing takes no memory, and so cannot fail.
 local function next_waiter(limit)
   local queue = limit.queue
   while limit.first <= limit.last do
-    local waiter = queue[limit.first]
+    local place = queue[limit.first]
     queue[limit.first] = nil
     limit.first = limit.first + 1
-    if not waiter.has_left then
-      return waiter
+    if place.waiter then
+      return place.waiter
     end
   end
 end
 
 local function take_later(limit, holder, wakes_at)
   local waiter = scheduler.new_waiter()
-  waiter.has_left = false -- now, since adding a field later may run out of memory
+  local place = { waiter = waiter }
   limit.holders[holder] = true
-  local ok, problem = pcall(wait_in_queue, limit, waiter, wakes_at)
+  local ok, problem = pcall(wait_in_queue, limit, place, wakes_at)
   if ok and waiter.is_woken then
     return holder
   elseif waiter.is_woken then
     limit:give(holder)
   else
-    waiter.has_left = true
+    place.waiter = nil
     limit.holders[holder] = nil
   end
   if not ok then

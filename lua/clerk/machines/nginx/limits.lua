@@ -20,13 +20,13 @@ local function occupy(limit, holder, for_ms)
   limit.free = limit.free - 1
 end
 
---- The first that still waits; `own` is the waiter of the running thread.
-local function next_waiter(limit, own)
-  local waiter
+--- The first in the queue that still waits; `own` is the place of the running thread.
+local function next_place(limit, own)
+  local place
   repeat
-    waiter = table.remove(limit.queue, 1)
-  until not waiter or waiter == own or threads.is_in_use(waiter)
-  return waiter
+    place = table.remove(limit.queue, 1)
+  until not place or place == own or threads.is_in_use(place.waiter)
+  return place
 end
 
 --- The next one has the place before it runs, so that no other thread takes it meanwhile.
@@ -36,10 +36,10 @@ local function release(limit, holder, own)
   end
   limit.end_times[holder] = nil
   limit.free = limit.free + 1
-  local waiter = next_waiter(limit, own)
-  if waiter then
-    occupy(limit, waiter, waiter.for_ms)
-    threads.wake(waiter)
+  local place = next_place(limit, own)
+  if place then
+    occupy(limit, place, place.for_ms)
+    threads.wake(place.waiter)
   end
 end
 
@@ -61,18 +61,18 @@ end
 
 local function take_later(limit, wakes_at, for_ms)
   local waiter = threads.new_waiter()
-  waiter.for_ms = for_ms
-  table.insert(limit.queue, waiter)
-  local next_end = release_overdue(limit, waiter)
+  local place = { waiter = waiter, for_ms = for_ms }
+  table.insert(limit.queue, place)
+  local next_end = release_overdue(limit, place)
   while not waiter.is_woken and core.now() < wakes_at and not threads.is_cancelled() do
     threads.wait(waiter, math.min(wakes_at, next_end))
-    next_end = release_overdue(limit, waiter)
+    next_end = release_overdue(limit, place)
   end
   if threads.is_cancelled() then
-    limit:give(waiter)
+    limit:give(place)
     return nil
   end
-  return waiter.is_woken and waiter or nil
+  return waiter.is_woken and place or nil
 end
 
 --- Takes a place for at most `for_ms`, or waits for one until `wakes_at`. Where nothing else can
