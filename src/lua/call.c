@@ -56,7 +56,7 @@ static void read_statuses(lua_State *L, int index, clerk_retry_policy *policy) {
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) retry_on(L, -1, policy);
 }
 
-/* Reads settings.retries, which options.lua has checked. */
+/* Reads settings.retries, which schema.lua has checked. */
 static void read_policy(lua_State *L, int index, clerk_retry_policy *policy) {
   lua_getfield(L, index, "retries");
   int retries = lua_gettop(L);

@@ -10,6 +10,14 @@ local tasks = require "clerk.machines.task"
 
 local call = {}
 
+--- What calls need of their client.
+---@class clerk.machines.CallingClient
+---@field transport clerk.machines.Transport
+---@field secret_key fun(): string
+---@field connection_limit table? of the runtime; a transport of the caller's has none
+---@field paused_until integer? after a 429: a time of call.now
+---@field is_closed boolean
+
 --- Calls that paused after a 429 start again within this time, and not all at once.
 local SPREAD_MS = 1000
 
@@ -305,7 +313,7 @@ local function repeat_until_end(run)
 end
 
 --- Runs a call to its end. Most calls end with their first attempt.
----@param client table
+---@param client clerk.machines.CallingClient
 ---@param operation table of core.operations
 ---@param settings table of the call
 ---@param prepared userdata core's call: checked, and its request built

@@ -262,7 +262,7 @@ function client.new(given)
     secret_key = own.secret_key,
     transport = own.transport or accept(runtime.new_transport(own)),
     connection_limit = not own.transport and runtime.new_limit(own.max_connections) or nil,
-    paused_until = nil, -- after a 429: a time of call.now
+    paused_until = nil,
     is_closed = false,
   }
   add_finalizer(self)

@@ -17,7 +17,8 @@
 ---@field wake fun(waiter: table) sets its `is_woken`
 ---
 ---@field new_group fun(owner: table|userdata): table a client's unfinished tasks, in `tasks`
----@field start fun(task: table, finish: function, f: function, ...) runs finish(task, pcall(f, …))
+---@field start fun(task: table, finish: function, f: function, ...) runs finish(task, pcall(f, …));
+--- a runtime reads a task's `status`, `group` and `is_cancelled`, and has fields of its own in it
 ---@field forget fun(task: table) the task has ended
 ---@field cancel fun(tasks: table[]) sets `is_cancelled` of those that run; ends their waits
 ---@field check_joinable fun(task: table) raises where the running code cannot wait for its end
