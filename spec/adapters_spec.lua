@@ -1,6 +1,7 @@
 -- The adapters for event loops: clients attached to a real loop, over real sockets.
 
 local cqueues = require "cqueues"
+local files = require "support.files"
 local gate = require "support.gate"
 local machines = require "clerk.machines"
 local process = require "support.process"
@@ -342,20 +343,16 @@ if rawget(_G, "jit") and not os.getenv "LD_PRELOAD" then
 
     --- Runs a program in Neovim, where `client`, `attach` and `quit` are at hand.
     local function run(program)
-      local path = os.tmpname()
-      local file = assert(io.open(path, "w"))
-      file:write(([[
+      local path = files.write_temporary(([[
         local attach = require("clerk.machines.adapters.neovim").attach
         local client = require("clerk.machines").new { secret_key = "sk_test", base_url = %q }
         local function quit(...)
           io.write(...)
           vim.cmd "qall!"
         end
-      ]]):format(gate.start():url "/v1"), program)
-      file:close()
+      ]]):format(gate.start():url "/v1") .. program)
       local status, output, errors = process.run(
         "timeout 20 nvim --headless --clean -c 'luafile " .. path .. "'")
-      os.remove(path)
       assert.equal(0, status, errors)
       return output, errors
     end

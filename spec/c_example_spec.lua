@@ -1,5 +1,7 @@
 -- The C example: compiled as its header says, and run against the emulator.
 
+local emulate = require "support.emulate"
+local files = require "support.files"
 local process = require "support.process"
 
 local SOURCE = "examples/get_machine.c"
@@ -29,9 +31,7 @@ describe("examples/get_machine.c", function()
 
   -- The header's own command, made strict, with the program in a place of ours.
   local function compile()
-    local file = assert(io.open(SOURCE, "rb"))
-    local lines = file:read("*a"):match("\n%*%*   (cc .-)\n%*%*   CLERK_SECRET_KEY")
-    file:close()
+    local lines = files.read(SOURCE):match("\n%*%*   (cc .-)\n%*%*   CLERK_SECRET_KEY")
     local command = lines:gsub("\n%*%* ", "\n")
       :gsub("^cc ", "cc " .. STRICT .. " ")
       :gsub("%-o get_machine", "-o " .. program)
@@ -44,8 +44,7 @@ describe("examples/get_machine.c", function()
     directory = output:match("%S+")
     program = directory .. "/get_machine"
     compiled = { compile() }
-    server = process.start((jit and "luajit" or "lua5.4") .. " bin/clerk-machines emulate")
-    url = server:read_line():match("http://%S+/v1")
+    server, url = emulate()
     machine_id = post(url .. "/machines", '{"name":"worker"}'):match('"id":"(mch_[^"]+)"')
   end)
 

@@ -3,6 +3,7 @@
 local core = require "clerk.machines.core"
 local error_of = require "support.error_of"
 local fake = require "support.fake"
+local files = require "support.files"
 local machines = require "clerk.machines"
 
 local function busy(seconds)
@@ -222,11 +223,8 @@ describe("A bundled library", function()
   it("still reports errors, though not where they come from", function()
     local path = package.searchpath and assert(package.searchpath("clerk.machines.errors",
       package.path)) or "lua/clerk/machines/errors.lua"
-    local file = assert(io.open(path))
-    local source = file:read "*a"
-    file:close()
     local load_chunk = rawget(_G, "loadstring") or load
-    local errors = assert(load_chunk(source, "@bundle.lua"))()
+    local errors = assert(load_chunk(files.read(path), "@bundle.lua"))()
     local err = error_of(errors.refuse, "mine")
     assert.equal("ArgumentError: mine (invalid_argument)", tostring(err))
   end)

@@ -761,16 +761,10 @@ Old key    valid for another 1 h
   end)
 
   describe("gets its key", function()
-    local function write_key(text)
-      local file = assert(io.open(scratch, "wb"))
-      file:write(text)
-      file:close()
-    end
-
     it("from a file rather than the environment, whatever an editor added", function()
       for _, start in ipairs { "", "\239\187\191" } do
         for _, ending in ipairs { "", "\n", "\r\n", "\r\n\r\n", " \n" } do
-          write_key(start .. KEY .. ending)
+          files.write(scratch, start .. KEY .. ending)
           succeed("list --secret-key-file " .. scratch, "CLERK_SECRET_KEY=sk_test_wrong")
         end
       end
@@ -782,7 +776,7 @@ Old key    valid for another 1 h
       assert_refused(2, "cannot read the secret key: /nowhere: No such file",
         "list --secret-key-file /nowhere")
       assert_refused(2, "cannot read the secret key: /: Is a directory", "list --secret-key-file /")
-      write_key "sk_test_MARKED\nsk_test_MARKED"
+      files.write(scratch, "sk_test_MARKED\nsk_test_MARKED")
       local _, _, errors = run("list --secret-key-file " .. scratch)
       assert.matches("secret_key must not contain control bytes", errors)
       assert.falsy(errors:find("MARKED", 1, true))

@@ -1,6 +1,7 @@
 -- README.md and the manual: every snippet runs, every link leads somewhere.
 
 local documents = require "support.documents"
+local emulate = require "support.emulate"
 local files = require "support.files"
 local machines = require "clerk.machines"
 local process = require "support.process"
@@ -19,15 +20,10 @@ end
 
 local emulator, url, directory
 
-local function start_emulator(arguments)
-  local server = process.start("bin/clerk-machines emulate " .. (arguments or ""))
-  return server, assert(server:read_line()):match "^listening on (.*)$"
-end
-
 --- For a describe block: an emulator and an empty directory for each spec.
 local function with_emulator()
   before_each(function()
-    emulator, url = start_emulator()
+    emulator, url = emulate()
     directory = run("mktemp -d"):match "%S+"
   end)
   after_each(function()
@@ -248,7 +244,7 @@ describe("The commands at", function()
 
   --- As they are, except that the port is a free one and the key is the emulator's.
   local function run_all(text)
-    local server, free = start_emulator()
+    local server, free = emulate()
     assert.equal(0, server:stop())
     local commands = text:gsub("4010", assert(free:match ":(%d+)/")):gsub("sk_test_…", KEY)
     if not text:find "emulate" then commands = commands:gsub("http://127%.0%.0%.1:%d+", url) end

@@ -2,6 +2,7 @@
 -- library's files can be found.
 
 local documents = require "support.documents"
+local emulate = require "support.emulate"
 local files = require "support.files"
 local machines = require "clerk.machines"
 local process = require "support.process"
@@ -24,8 +25,7 @@ setup(function()
   run(("cmake --build %s --parallel 2"):format(build))
   run(("cmake --install %s --prefix %s/installed"):format(build, tree))
   run(("cd %s && mkdir empty && mv installed prefix"):format(tree))
-  server = process.start(lua .. " bin/clerk-machines emulate")
-  url = server:read_line():match "http://%S+/v1"
+  server, url = emulate()
 end)
 
 teardown(function()

@@ -2,45 +2,28 @@
 
 local certificates = require "clerk.machines.emulator.certificates"
 local core = require "clerk.machines.core"
+local emulate = require "support.emulate"
+local files = require "support.files"
 local machines = require "clerk.machines"
 local process = require "support.process"
 
 local quote = process.quote
 
--- The server runs under the Lua of this run. Debian's lua-http for 5.4: see bin/clerk-machines.
-local LUA = jit and "luajit" or "lua5.4"
-local PROGRAM = LUA .. " bin/clerk-machines emulate"
 local TERMINATED = 128 + 15
 
-local function write_file(bytes)
-  local name = os.tmpname()
-  local file = assert(io.open(name, "wb"))
-  assert(file:write(bytes))
-  file:close()
-  return name
-end
-
 describe("The emulator's server", function()
-  local server, url, ca_file, files
+  local server, url, ca_file
 
   local function start(options)
-    server = process.start(PROGRAM .. " " .. (options or ""))
-    url = server:read_line():match("^listening on (https?://%S+/v1)$")
-    ca_file = url:find("^https") and server:read_line():match("^CA certificate: (.+)$") or nil
+    server, url, ca_file = emulate(options)
   end
-
-  before_each(function()
-    files = {}
-  end)
 
   after_each(function()
     if server then
       assert.equal(0, server:stop())
       server = nil
     end
-    for _, file in ipairs(files) do
-      os.remove(file)
-    end
+    files.remove_temporary()
     process.none_left()
   end)
 
@@ -114,8 +97,7 @@ describe("The emulator's server", function()
     end)
 
     it("answers a body that is too large, and keeps the connection", function()
-      local large = write_file((" "):rep(3 * 1048576))
-      files[#files + 1] = large
+      local large = files.write_temporary((" "):rep(3 * 1048576))
       local data = "-H 'Content-Type: application/json' --data-binary @" .. large
       local options = "-m 10 -o /dev/null -w '%{http_code} '"
         .. " -H 'Authorization: Bearer sk_test_emulator'"
@@ -359,11 +341,11 @@ end)
 
 describe("Certificates", function()
   local function verify(made, options)
-    local ca, certificate = write_file(made.ca), write_file(made.certificate)
+    local ca = files.write_temporary(made.ca)
+    local certificate = files.write_temporary(made.certificate)
     local command = "openssl verify -x509_strict -CAfile %s %s %s"
     local status, output, errors = process.run(command:format(ca, options or "", certificate))
-    os.remove(ca)
-    os.remove(certificate)
+    files.remove_temporary()
     return status, output .. errors
   end
 

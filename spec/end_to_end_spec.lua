@@ -1,5 +1,6 @@
 -- The client, libcurl and the emulator's server together: every operation over HTTP and HTTPS.
 
+local emulate = require "support.emulate"
 local machines = require "clerk.machines"
 local process = require "support.process"
 
@@ -10,9 +11,7 @@ local function describe_over(what, flags)
     local server, url, ca_file, client
 
     setup(function()
-      server = process.start("bin/clerk-machines emulate --secret-key " .. KEY .. flags)
-      url = server:read_line():match "^listening on (.*)$"
-      ca_file = flags ~= "" and server:read_line():match "^CA certificate: (.*)$" or nil
+      server, url, ca_file = emulate("--secret-key " .. KEY .. flags)
     end)
 
     teardown(function()

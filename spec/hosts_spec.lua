@@ -1,6 +1,7 @@
 -- Hosts with loops of their own, each started as its header says: calls are under way in them, and
 -- their own work goes on.
 
+local emulate = require "support.emulate"
 local machines = require "clerk.machines"
 local process = require "support.process"
 local server = require "support.server"
@@ -27,8 +28,7 @@ describe("A host's own work goes on in", function()
   end
 
   setup(function()
-    emulating = process.start(LUA .. " bin/clerk-machines emulate")
-    url = emulating:read_line():match "http://%S+/v1"
+    emulating, url = emulate()
     directory = select(2, process.run "mktemp -d"):match "%S+"
   end)
 

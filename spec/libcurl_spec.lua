@@ -6,6 +6,7 @@ local files = require "support.files"
 local libcurl = require "clerk.machines.loop.transport"
 local machines = require "clerk.machines"
 local posix = require "support.posix"
+local process = require "support.process"
 local server = require "support.server"
 local success = require "support.success"
 
@@ -53,15 +54,19 @@ local function get(client)
   return client:get "mch_1"
 end
 
-local function command_output(command)
-  local pipe = assert(io.popen(command))
-  local output = pipe:read "*a"
-  pipe:close()
-  return output
+-- A POST fails so that it was certainly not sent, and therefore is repeated.
+local function assert_unsent_and_repeated(options, code, words)
+  options.retries = false
+  local failure = failure_of(create, new_client(options))
+  assert.equal(code, failure.code)
+  assert.is_false(failure.maybe_applied)
+  assert.matches(words, failure.message, 1, true)
+  options.retries = QUICK
+  assert.equal(3, count_attempts(options, create))
 end
 
 local function gzip(command)
-  return command_output(command .. " | gzip -c")
+  return process.output_of(command .. " | gzip -c")
 end
 
 describe("The libcurl transport", function()
@@ -765,13 +770,7 @@ describe("The libcurl transport", function()
 
     it("when the host's name is unknown, and repeats even a POST", function()
       local options = { base_url = "http://machines.invalid/v1", allow_http = true }
-      options.retries = false
-      local failure = failure_of(create, new_client(options))
-      assert.equal("dns_failed", failure.code)
-      assert.is_false(failure.maybe_applied)
-      assert.matches("machines.invalid", failure.message, 1, true)
-      options.retries = QUICK
-      assert.equal(3, count_attempts(options, create))
+      assert_unsent_and_repeated(options, "dns_failed", "machines.invalid")
     end)
   end)
 
@@ -1109,13 +1108,7 @@ describe("The libcurl transport", function()
 
     it("and knows that nothing was sent after a refused CONNECT", function()
       local options = { base_url = "https://machines.invalid/v1", proxy = proxy:url() }
-      options.retries = false
-      local failure = failure_of(create, new_client(options))
-      assert.equal("connect_failed", failure.code)
-      assert.is_false(failure.maybe_applied)
-      assert.matches("502", failure.message, 1, true)
-      options.retries = QUICK
-      assert.equal(3, count_attempts(options, create))
+      assert_unsent_and_repeated(options, "connect_failed", "502")
     end)
 
     for _, status in ipairs { 403, 407 } do
@@ -1279,12 +1272,6 @@ describe("The libcurl transport", function()
 
   describe("after a fork", function()
     -- Runs `work` in a child, whose exit status says whether it went well.
-    local function in_child(work)
-      local pid = posix.fork()
-      if pid == 0 then posix.exit(pcall(work) and 0 or 1) end
-      return pid
-    end
-
     local ECHO = [[
       for request in connection:requests() do
         connection:answer(200, ('{"id":"%s"}'):format(request.target:match "mch_%w+"))
@@ -1298,7 +1285,7 @@ describe("The libcurl transport", function()
       local function call_often(prefix)
         for i = 1, 50 do assert.equal(prefix .. i, client:get(prefix .. i).id) end
       end
-      local pid = in_child(function() call_often "mch_child" end)
+      local pid = posix.in_child(function() call_often "mch_child" end)
       call_often "mch_parent"
       assert.equal(0, posix.wait(pid))
       call_often "mch_again"
@@ -1315,7 +1302,7 @@ describe("The libcurl transport", function()
       local web = server.start(ECHO)
       local client = client_of(web)
       get(client)
-      local pid = in_child(function()
+      local pid = posix.in_child(function()
         client:close()
         client = nil
         collectgarbage()

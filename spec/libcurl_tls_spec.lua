@@ -1,6 +1,7 @@
 -- The default transport over TLS: which servers it trusts, what it reports otherwise, and HTTP/2.
 
 local certificates = require "clerk.machines.emulator.certificates"
+local emulate = require "support.emulate"
 local machines = require "clerk.machines"
 local files = require "support.files"
 local posix = require "support.posix"
@@ -502,11 +503,8 @@ describe("The libcurl transport over TLS", function()
   end)
 
   it("makes, reads and deletes a machine at the emulator's server", function()
-    local emulator = process.start(
-      "env -u LD_PRELOAD bin/clerk-machines emulate --tls --secret-key " .. KEY)
+    local emulator, url, ca_file = emulate("--tls --secret-key " .. KEY)
     finally(function() emulator:stop() end)
-    local url = emulator:read_line():match "^listening on (https://%S+)$"
-    local ca_file = emulator:read_line():match "^CA certificate: (.+)$"
     local client = machines.new { base_url = url, secret_key = KEY, ca_file = ca_file }
     local machine = client:create { name = "a" }
     assert.equal("a", client:get(machine.id).name)

@@ -1,6 +1,7 @@
 -- The manual's nginx configurations, part by part in a real nginx, with the emulator as the API.
 
 local documents = require "support.documents"
+local emulate = require "support.emulate"
 local machines = require "clerk.machines"
 local nginx = require "support.nginx"
 local process = require "support.process"
@@ -23,8 +24,7 @@ describe("The manual's nginx configuration", function()
   local emulator, url
 
   before_each(function()
-    emulator = process.start("bin/clerk-machines emulate --secret-key " .. KEY)
-    url = assert(emulator:read_line()):match "^listening on (.*)$"
+    emulator, url = emulate("--secret-key " .. KEY)
   end)
 
   after_each(function()

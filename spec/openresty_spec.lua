@@ -4,6 +4,7 @@
 if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
 
 local certificates = require "clerk.machines.emulator.certificates"
+local files = require "support.files"
 local process = require "support.process"
 local server = require "support.server"
 
@@ -259,9 +260,7 @@ describe("examples/openresty", function()
       local made = certificates.new { hosts = { "api.test" } }
       prepare { tls = made, host = "api.test" }
       dns = process.start "luajit spec/support/dns_server.lua"
-      local file = assert(io.open(directory .. "/ca.pem", "w"))
-      file:write(made.ca)
-      file:close()
+      files.write(directory .. "/ca.pem", made.ca)
     end)
 
     teardown(function()

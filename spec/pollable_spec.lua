@@ -60,16 +60,6 @@ local function drive(client, ...)
   end)
 end
 
-local function in_child(work)
-  local pid = posix.fork()
-  if pid == 0 then
-    local ok, problem = pcall(work)
-    if not ok then io.stderr:write(tostring(problem), "\n") end
-    posix.exit(ok and 0 or 1)
-  end
-  return pid
-end
-
 describe("In an event loop", function()
   after_each(gate.stop_all)
 
@@ -233,7 +223,7 @@ describe("After a fork", function()
     local task = client:spawn(client.get, client, "mch_gate")
     gate.step_until_received(client, web, 1)
     local fd = client:pollable()
-    local pid = in_child(function()
+    local pid = posix.in_child(function()
       local own = gate.spawn_and_await(web, client, client.get, "mch_slow")
       os.execute "sleep 1.5" -- with an answer to read
       drive(client, own)
@@ -255,7 +245,7 @@ describe("After a fork", function()
       return fake.ok
     end } })
     local task = client:spawn(client.get, client, "mch_1")
-    local pid = in_child(function()
+    local pid = posix.in_child(function()
       local own = client:spawn(client.get, client, "mch_2")
       client:run()
       assert(own.status == "done" and task.status == "cancelled", own.status)
@@ -270,7 +260,7 @@ describe("After a fork", function()
     local client = gate.client(web)
     local task = client:spawn(client.create, client, { name = "mch_gate" })
     gate.step_until_received(client, web, 1)
-    local pid = in_child(function()
+    local pid = posix.in_child(function()
       client:run()
       assert(task.status == "cancelled")
       local err = gate.failure_of(task)
@@ -290,7 +280,7 @@ describe("After a fork", function()
     gate.step_until_received(client, web, 1)
     gate.spawn_and_await(web, client, client.get, "mch_gate")
     given[2] = client:spawn(client.create, client, { name = "mch_2" })
-    local pid = in_child(function()
+    local pid = posix.in_child(function()
       assert(client:get("mch_child").id == "mch_child")
       client:run()
       for _, task in ipairs(given) do assert(task.status == "cancelled") end
@@ -309,7 +299,7 @@ describe("After a fork", function()
     local client = gate.client(web)
     local task = client:spawn(client.get, client, "mch_gate")
     gate.step_until_received(client, web, 1)
-    local pid = in_child(function()
+    local pid = posix.in_child(function()
       task:cancel()
       assert(task.status == "cancelled")
       client:close()

@@ -1,10 +1,10 @@
 -- The connection limit: how many transfers run at once, in which order the others follow, and how
 -- timeouts, deadlines, retries and pauses count while they wait.
 
+local emulate = require "support.emulate"
 local error_of = require "support.error_of"
 local gate = require "support.gate"
 local machines = require "clerk.machines"
-local process = require "support.process"
 
 local failure_of, spawn_and_await = gate.failure_of, gate.spawn_and_await
 
@@ -508,11 +508,8 @@ end)
 describe("Tasks at the emulator's server", function()
   for what, flags in pairs { ["over HTTP/1.1"] = "", ["over TLS"] = " --tls" } do
     it("create, find and delete many machines " .. what, function()
-      local emulator = process.start("env -u LD_PRELOAD bin/clerk-machines emulate --secret-key "
-        .. gate.key .. flags)
+      local emulator, url, ca_file = emulate("--secret-key " .. gate.key .. flags)
       finally(function() emulator:stop() end)
-      local url = emulator:read_line():match "^listening on (.*)$"
-      local ca_file = flags ~= "" and emulator:read_line():match "^CA certificate: (.*)$" or nil
       local client = machines.new { secret_key = gate.key, base_url = url, ca_file = ca_file }
       local made = {}
       for i = 1, 60 do

@@ -146,14 +146,11 @@ describe("Buffers of the C part", function()
 
   --- How often a program frees a block that holds a part of a text, and how often it wipes one.
   local function count(program, url, text, ca_file)
-    local path = os.tmpname()
-    local file = assert(io.open(path, "w"))
-    file:write(program)
-    file:close()
+    local path = files.write_temporary(program)
     local command = "env LD_PRELOAD=%s WIPE_WATCH=%s LUA_CPATH='build/%s/?.so;;' %s %s %s %s %s"
     local status, _, told = process.run(
       command:format(watch, text, LUA, LUA, path, KEY, url, ca_file or SYSTEM_FILE))
-    os.remove(path)
+    files.remove_temporary()
     assert.equal(0, status, told)
     return select(2, told:gsub("freed", "")), select(2, told:gsub("wiped", ""))
   end

@@ -5,6 +5,8 @@
 
 local certificates = require "clerk.machines.emulator.certificates"
 local core = require "clerk.machines.core"
+local emulate = require "support.emulate"
+local files = require "support.files"
 local gate = require "support.gate"
 local machines = require "clerk.machines"
 local posix = require "support.posix"
@@ -38,11 +40,8 @@ describe("A long session with faults mixed in", function()
   after_each(process.none_left)
 
   local function start_emulator(options)
-    local command = "env -u LD_PRELOAD bin/clerk-machines emulate --secret-key %s %s"
-    local emulator = process.start(command:format(KEY, options))
+    local emulator, url, ca_file = emulate(("--secret-key %s %s"):format(KEY, options))
     finally(function() emulator:stop() end)
-    local url = emulator:read_line():match "^listening on (%S+)$"
-    local ca_file = url:find "^https" and emulator:read_line():match "^CA certificate: (.+)$"
     return url, ca_file or ""
   end
 
@@ -102,11 +101,8 @@ describe("A fork", function()
 
   local function start(is_tls)
     local made = certificates.new { hosts = { "127.0.0.1" } }
-    local ca_file = os.tmpname()
-    local file = assert(io.open(ca_file, "w"))
-    file:write(made.ca)
-    file:close()
-    finally(function() os.remove(ca_file) end)
+    local ca_file = files.write_temporary(made.ca)
+    finally(files.remove_temporary)
     return server.start(SCRIPT, { tls = is_tls and made or nil }), ca_file
   end
 
@@ -169,24 +165,12 @@ describe("A fork", function()
     return transfer
   end
 
-  local function exit_after(work)
-    local ok, problem = pcall(work)
-    if not ok then io.stderr:write(tostring(problem), "\n") end
-    posix.exit(ok and 0 or 1)
-  end
-
-  local function in_child(work)
-    local pid = posix.fork()
-    if pid == 0 then exit_after(work) end
-    return pid
-  end
-
   for scheme, is_tls in pairs { http = false, https = true } do
     it("under way over " .. scheme .. " cancels a transfer only in the child", function()
       local web, ca_file = start(is_tls)
       local curl = core.curl { max_connections = 2, ca_file = ca_file }
       local transfer = start_and_wait_until_received(curl, web)
-      local pid = in_child(function()
+      local pid = posix.in_child(function()
         local response, failure = finish(transfer)
         assert(not response and failure.code == "cancelled" and failure.sent)
         assert(finish(start_transfer(curl, web, "ends")).body == '{"id":"mch_ends"}')
@@ -203,7 +187,7 @@ describe("A fork", function()
       local web, ca_file = start(is_tls)
       local curl = core.curl { max_connections = 2, ca_file = ca_file }
       local transfer = start_and_wait_until_received(curl, web)
-      local pid = in_child(function()
+      local pid = posix.in_child(function()
         transfer, curl = nil, nil
         collectgarbage()
         collectgarbage()
@@ -275,7 +259,7 @@ describe("A fork", function()
       local client = new_client(web, ca_file)
       local spawned = start_tasks(client, web)
       local before = registrations(client)
-      local pid = in_child(function()
+      local pid = posix.in_child(function()
         client:run()
         check_cancelled(spawned)
         assert(get(client, "ends") == "mch_ends")
@@ -305,7 +289,7 @@ describe("A fork", function()
         return get(client, pid == 0 and "ends" or "forked")
       end)
       if pid == 0 then
-        exit_after(function()
+        posix.exit_after(function()
           client:run()
           check_cancelled(spawned)
           assert(forking:result() == "mch_ends")

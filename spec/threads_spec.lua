@@ -1,6 +1,7 @@
 -- Lua states in several threads, under ThreadSanitizer, which ends the process with its own exit
 -- status when it has seen a race; see support/threads.c and support/thread.lua.
 
+local emulate = require "support.emulate"
 local process = require "support.process"
 
 local output_of, quote = process.output_of, process.quote
@@ -22,8 +23,7 @@ describe("Lua states in threads", function()
 
   setup(function()
     compile()
-    emulator = process.start("bin/clerk-machines emulate --secret-key " .. KEY)
-    url = emulator:read_line():match "^listening on (%S+)$"
+    emulator, url = emulate("--secret-key " .. KEY)
   end)
 
   teardown(function()

@@ -10,6 +10,7 @@
 local certificates = require "clerk.machines.emulator.certificates"
 local core = require "clerk.machines.core"
 local fake = require "support.fake"
+local files = require "support.files"
 local machines = require "clerk.machines"
 local safe = require "clerk.machines.safe"
 
@@ -140,15 +141,12 @@ scenario("clients are made and left to the collector", function()
 end)
 
 scenario("certificates are read", function()
-  local ca_file = os.tmpname()
-  local file = assert(io.open(ca_file, "w"))
-  file:write(certificates.new().ca)
-  file:close()
+  local ca_file = files.write_temporary(certificates.new().ca)
   return function()
     machines.new({ secret_key = KEY, ca_file = ca_file }):close()
     local problem = refused(machines.new, { secret_key = KEY, ca_file = "/nowhere/ca.pem" })
     equal('ca_file "/nowhere/ca.pem" cannot be read: No such file or directory', problem.message)
-  end, function() os.remove(ca_file) end
+  end, files.remove_temporary
 end)
 
 scenario("operations succeed", over_fake({ fake.ok }, {}, function(client)

@@ -3,6 +3,8 @@
 --
 --   fork()                 --> pid of the child, 0 in the child
 --   exit(status)           exits at once: nothing is collected or flushed
+--   exit_after(work)       the same after work(), with 1 if it raised an error
+--   in_child(work)         --> pid of a child that exits after work()
 --   wait(pid)              --> the child's exit status, or minus the signal that ended it
 --   close(fd)
 --   setenv(name, value)    nil unsets
@@ -24,4 +26,18 @@ local library = os.tmpname()
 compile(library)
 local open = assert(package.loadlib(library, "luaopen_posix"))
 os.remove(library)
-return open()
+local posix = open()
+
+function posix.exit_after(work)
+  local ok, problem = pcall(work)
+  if not ok then io.stderr:write(tostring(problem), "\n") end
+  posix.exit(ok and 0 or 1)
+end
+
+function posix.in_child(work)
+  local pid = posix.fork()
+  if pid == 0 then posix.exit_after(work) end
+  return pid
+end
+
+return posix

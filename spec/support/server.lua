@@ -86,10 +86,7 @@ end
 -- All events so far; an unfinished last line does not count yet.
 function Server:events()
   local events = {}
-  local file = assert(io.open(self.record, "rb"))
-  local text = file:read "*a"
-  file:close()
-  for line in text:gmatch "event([^\n]*)\n" do
+  for line in files.read(self.record):gmatch "event([^\n]*)\n" do
     events[#events + 1] = assert((loadstring or load)("return " .. line))()
   end
   return events
