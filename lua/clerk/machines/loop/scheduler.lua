@@ -5,6 +5,7 @@
 
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
+local timers = require "clerk.machines.loop.timers"
 
 local scheduler = {}
 
@@ -87,69 +88,22 @@ function scheduler.wake(waiter)
 end
 
 -- ---------------------------------------------------------------- times
--- A group's timers are its sleeping tasks, chained in the order of their times: most sleep equally
--- long, so that a new one is the last.
-
-local function remove_timer(task)
-  if not task.wakes_at then
-    return
-  end
-  local timers, earlier, later = task.group.timers, task.earlier, task.later
-  if earlier then
-    earlier.later = later
-  else
-    timers.first = later
-  end
-  if later then
-    later.earlier = earlier
-  else
-    timers.last = earlier
-  end
-  task.wakes_at = false
-  task.earlier, task.later = false, false -- to keep a task must not keep its neighbours
-end
-
-local function add_timer(task, wakes_at)
-  remove_timer(task) -- of a wait that could not begin
-  local timers = task.group.timers
-  local earlier, later = timers.last, false
-  while earlier and earlier.wakes_at > wakes_at do
-    earlier, later = earlier.earlier, earlier
-  end
-  task.earlier, task.later = earlier, later
-  task.wakes_at = wakes_at
-  if earlier then
-    earlier.later = task
-  else
-    timers.first = task
-  end
-  if later then
-    later.earlier = task
-  else
-    timers.last = task
-  end
-end
 
 local function wake_sleepers(group)
-  local task = group.timers.first
-  local now = task and core.now()
-  while task and task.wakes_at <= now do
-    remove_timer(task)
+  local task = timers.shift_due(group.timers)
+  while task do
     make_ready(task)
-    task = group.timers.first
+    task = timers.shift_due(group.timers)
   end
 end
 
 --- How long a group has nothing to do, at most `wait_ms`, which may be nil: without an end.
 local function time_to_wait(group, wait_ms)
-  local sleeper = group.timers.first
   if group.ready.first then
     return 0
-  elseif not sleeper then
-    return wait_ms
   end
-  local left = math.max(0, sleeper.wakes_at - core.now())
-  return wait_ms and math.min(wait_ms, left) or left
+  local left = timers.time_left(group.timers)
+  return left and math.min(wait_ms or left, left) or wait_ms
 end
 
 -- ---------------------------------------------------------------- running
@@ -183,13 +137,13 @@ end
 --- Makes all tasks ready. Those that still have to wait will find out.
 local function repair(list)
   for _, group in ipairs(list) do
-    group.ready, group.timers = new_list(), new_list()
+    group.ready, group.timers = new_list(), timers.new()
     for task in pairs(group.tasks) do
       local wakes_at = task.wakes_at
       task.is_ready, task.wakes_at = false, false
       make_ready(task)
       if wakes_at then
-        add_timer(task, wakes_at)
+        timers.set(group.timers, task, wakes_at)
       end
     end
   end
@@ -199,7 +153,7 @@ end
 --- A task has ended.
 function scheduler.forget(task)
   local group = task.group
-  remove_timer(task)
+  timers.remove(group.timers, task)
   by_thread[task.thread] = nil
   group.tasks[task] = nil
   group.count = group.count - 1
@@ -366,12 +320,12 @@ local function wait_in_task(waiter, wakes_at)
   task.is_waiting = true
   repeat -- a user's transport may resume its task late, and a repair makes all tasks ready
     if wakes_at and task.wakes_at ~= wakes_at then
-      guard(add_timer, task, wakes_at)
+      guard(timers.set, task.group.timers, task, wakes_at)
     end
     coroutine.yield(WAIT)
   until waiter.is_woken or task.is_cancelled or (wakes_at and core.now() >= wakes_at)
   task.is_waiting = false
-  remove_timer(task)
+  timers.remove(task.group.timers, task)
 end
 
 --- Waits until the waiter is woken, the time has come (core.now's; nil: it never does) or its task
@@ -413,7 +367,7 @@ end
 --- A client's unfinished tasks. Whatever holds one of these tasks holds their owner too.
 ---@param owner table|userdata what is finalized when the client is collected
 function scheduler.new_group(owner)
-  return { owner = owner, tasks = {}, count = 0, ready = new_list(), timers = new_list() }
+  return { owner = owner, tasks = {}, count = 0, ready = new_list(), timers = timers.new() }
 end
 
 local function begin(task, ...)
