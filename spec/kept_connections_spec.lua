@@ -2,6 +2,7 @@
 
 local certificates = require "clerk.machines.emulator.certificates"
 local files = require "support.files"
+local literal = require "support.literal"
 local machines = require "clerk.machines"
 local server = require "support.server"
 
@@ -76,7 +77,7 @@ describe("A kept connection of HTTP/1.1", function()
           assert.equal(method == "POST" and "mch_new" or "mch_next", machine.id)
           assert.equal(1, meta.attempts)
           assert.equal(2, #web:requests())
-          assert.equal(2, web:connections())
+          assert.equal(2, web:connections(), literal(web:events()))
           if web.ca_file then os.remove(web.ca_file) end
         end)
       end

@@ -297,7 +297,8 @@ local function start_tls(connection, context)
 end
 
 local function serve(connection, script, context)
-  record { kind = "connection", connection = connection.number }
+  local _, _, port = connection.socket:peername()
+  record { kind = "connection", connection = connection.number, port = port }
   guard(function()
     if not context or start_tls(connection, context) then script(connection) end
   end)
