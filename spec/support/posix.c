@@ -58,6 +58,12 @@ static int posix_allocated(lua_State *L) {
   return 1;
 }
 
+static int posix_trim(lua_State *L) {
+  (void)L;
+  malloc_trim(0);
+  return 0;
+}
+
 static int posix_limit_descriptors(lua_State *L) {
   struct rlimit limit;
   getrlimit(RLIMIT_NOFILE, &limit);
@@ -77,6 +83,7 @@ static const luaL_Reg functions[] = {
     {"is_readable", posix_is_readable},
     {"limit_descriptors", posix_limit_descriptors},
     {"restore_sigpipe", posix_restore_sigpipe},
+    {"trim", posix_trim},
     {NULL, NULL},
 };
 

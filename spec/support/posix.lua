@@ -11,6 +11,7 @@
 --   is_readable(fd, ms)    --> whether a descriptor is readable, or becomes so within ms
 --   limit_descriptors(n)   --> the limit of this process before (RLIMIT_NOFILE)
 --   allocated()            --> bytes that are allocated with malloc (glibc)
+--   trim()                 returns the pages of the heap that nothing uses (glibc)
 --   restore_sigpipe()      lets SIGPIPE end this process again, as it does by default
 
 local lua = rawget(_G, "jit") and "luajit" or "lua5.4"
