@@ -1,7 +1,7 @@
 /*
 ** When preloaded, reports on standard error each block that clerk/machines/core.so frees while the
-** block still holds a part of the text in $WIPE_WATCH, and each such block that it wipes; see
-** secrets_spec.lua.
+** block still holds a part of a text in $WIPE_WATCH, and each such block that it wipes; see
+** wiped_buffers_spec.lua. Several texts are separated by colons.
 **
 ** New memory is cleared here: a block is larger than its owner asked for, and malloc does not clear
 ** what the last owner left in it. libcurl does not wipe its buffers.
@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,20 +22,27 @@ static int is_ours(const void *address) {
   return dladdr(address, &info) != 0 && strstr(info.dli_fname, "clerk/machines/core.so") != NULL;
 }
 
-static int holds_part(const void *block, size_t size, const char *text) {
-  for (; strlen(text) >= PART; text++)
-    if (memmem(block, size, text, PART) != NULL) return 1;
+static int holds_part(const void *block, size_t size, const char *text, size_t length) {
+  for (const char *part = text; part + PART <= text + length; part++)
+    if (memmem(block, size, part, PART) != NULL) return 1;
   return 0;
 }
 
-static void watch(const void *block, size_t size, const void *caller, const char *message) {
+static void report(const char *event, const char *text, size_t length) {
+  char line[256];
+  int written = snprintf(line, sizeof line, "%s %.*s\n", event, (int)length, text);
+  (void)!write(STDERR_FILENO, line, (size_t)written);
+}
+
+static void watch(const void *block, size_t size, const void *caller, const char *event) {
   const char *text = getenv("WIPE_WATCH");
   if (block == NULL || text == NULL || !is_ours(caller)) return;
-  if (holds_part(block, size, text)) (void)!write(STDERR_FILENO, message, strlen(message));
+  for (size_t length; (length = strcspn(text, ":")) > 0; text += length + (text[length] == ':'))
+    if (holds_part(block, size, text, length)) report(event, text, length);
 }
 
 static void watch_freed(void *block, const void *caller) {
-  watch(block, malloc_usable_size(block), caller, "freed\n");
+  watch(block, malloc_usable_size(block), caller, "freed");
 }
 
 static void fill(void *block, int byte, size_t size) {
@@ -73,7 +81,7 @@ void *realloc(void *block, size_t size) {
 }
 
 void *memset(void *block, int byte, size_t size) {
-  watch(block, size, __builtin_return_address(0), "wiped\n");
+  watch(block, size, __builtin_return_address(0), "wiped");
   fill(block, byte, size);
   return block;
 }
