@@ -20,15 +20,28 @@ end
 
 local emulator, url, directory
 
---- For a describe block: an emulator and an empty directory for each spec.
+local function empty_emulator()
+  run(("curl -sS --fail -X DELETE -H 'Authorization: Bearer %s' %s"):format(KEY,
+    (url:gsub("/v1$", "/emulator/faults"))))
+  local client = machines.new { secret_key = KEY, base_url = url }
+  for machine in client:each() do client:delete(machine.id) end
+  client:close()
+end
+
+--- For a describe block: an emulator without machines and an empty directory for each spec.
 local function with_emulator()
-  before_each(function()
+  setup(function()
     emulator, url = emulate()
+  end)
+  before_each(function()
+    empty_emulator()
     directory = run("mktemp -d"):match "%S+"
   end)
   after_each(function()
-    assert.equal(0, emulator:stop())
     os.execute("rm -rf " .. directory)
+  end)
+  teardown(function()
+    assert.equal(0, emulator:stop())
     process.none_left()
   end)
 end
@@ -190,29 +203,11 @@ describe("The commands at", function()
     end
   end
 
-  local function install_by_luarocks(text)
-    if is_luajit ~= (text:find("luajit", 1, true) ~= nil) then return end
-    run(("cp -r CMakeLists.txt *.rockspec bin examples lua src cmake %s"):format(directory))
-    local rocks = ("%s --tree=%s/tree"):format(text:match "luarocks %-%S+", directory)
-    run(("cd %s && unset LUA_PATH LUA_CPATH && %s"):format(directory,
-      (text:gsub("luarocks %-%S+", rocks))))
-    local output = run(("cd / && unset LUA_PATH LUA_CPATH && eval \"$(%s path)\" && %s --version")
-      :format(rocks, directory .. "/tree/bin/clerk-machines"))
-    assert.equal("clerk-machines " .. machines.version .. "\n", output)
-    has(read(directory .. "/tree/bin/clerk-machines"), LUA)
-  end
-
   local function install_by_cmake(text)
     run((adapted(text):gsub("build/", directory .. "/%0")))
     read(("%s/lib/lua/%s/clerk/machines/core.so"):format(directory, is_luajit and "5.1" or "5.4"))
     assert.equal("clerk-machines " .. machines.version .. "\n",
       run("cd / && env -u LUA_PATH -u LUA_CPATH " .. directory .. "/bin/clerk-machines --version"))
-  end
-
-  local function build_for_hosts(text)
-    run((adapted(text):gsub("build/embed", "build/embed-" .. LUA) -- as in embed_spec
-      :gsub("^cmake", "%0 -UEMBED -DWARNINGS_AS_ERRORS=ON")))
-    read(directory .. "/lib/libclerk_machines.a")
   end
 
   local QUICKSTART = "docs/quickstart.md"
@@ -257,9 +252,9 @@ describe("The commands at", function()
     { "examples/openresty/run", is_run_by "spec/openresty_spec.lua" },
     { "bench/run", show_usage },
     { "apt-get ", check_packages },
-    { "luarocks ", install_by_luarocks },
-    { "echo 'lua_interpreter", install_by_luarocks },
-    { "cmake -S . -B build/embed", build_for_hosts },
+    { "luarocks ", is_run_by "spec/package_spec.lua" },
+    { "echo 'lua_interpreter", is_run_by "spec/package_spec.lua" },
+    { "cmake -S . -B build/embed", is_run_by "spec/embed_spec.lua" },
     { "cmake ", install_by_cmake },
     { "export LUA_PATH", run_from_checkout },
     { "export CLERK_API_URL=http://127.0.0.1:4010 CLERK_SECRET_KEY=" .. KEY .. "\nexport LUA_PATH",

@@ -10,7 +10,7 @@ local process = require "support.process"
 local is_luajit = rawget(_G, "jit") ~= nil
 local lua = is_luajit and "luajit" or "lua5.4"
 local archive_of_lua = is_luajit and "libluajit-5.1.a" or "liblua5.4.a"
-local build = "build/embed-" .. lua
+local BUILD = "cmake -S . -B build/embed -DLUA=lua5.4 -DEMBED=ON && cmake --build build/embed"
 
 local quote, run = process.quote, process.output_of
 local read, write = files.read, files.write
@@ -18,12 +18,14 @@ local read, write = files.read, files.write
 local root = run("pwd"):match "[^\n]+"
 local tree, server, url
 
---- Builds and installs, and moves what is installed: it must not matter where it lies.
+--- Builds and installs by the manual's commands, and moves what is installed: it must not matter
+--- where it lies.
 setup(function()
   tree = run("mktemp -d"):match "[^\n]+"
-  run(("cmake -S . -B %s -DLUA=%s -DEMBED=ON -DWARNINGS_AS_ERRORS=ON"):format(build, lua))
-  run(("cmake --build %s --parallel 2"):format(build))
-  run(("cmake --install %s --prefix %s/installed"):format(build, tree))
+  local commands = documents.snippet("docs/c-and-embedding.md", BUILD):gsub("lua5%.4", lua)
+    :gsub("build/embed", "%0-" .. lua):gsub("/usr/local", tree .. "/installed")
+    :gsub("^cmake", "%0 -UEMBED -DWARNINGS_AS_ERRORS=ON")
+  run("export CMAKE_BUILD_PARALLEL_LEVEL=2; set -e; " .. commands)
   run(("cd %s && mkdir empty && mv installed prefix"):format(tree))
   server, url = emulate()
 end)

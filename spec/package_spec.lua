@@ -1,5 +1,7 @@
 -- The package as a user installs it: by LuaRocks, without a network, and by CMake.
 
+local documents = require "support.documents"
+local files = require "support.files"
 local machines = require "clerk.machines"
 local process = require "support.process"
 
@@ -40,20 +42,22 @@ after_each(function()
 end)
 
 describe("The rock", function()
-  it("is built without a network, and works from its tree", function()
-    local source, config = tree .. "/source", tree .. "/config.lua"
+  local BEGINNING = is_luajit and [[echo 'lua_interpreter = "luajit"' >luajit.lua]]
+    or "luarocks --lua-version=5.4 make --deps-mode=none clerk-machines-scm-1.rockspec"
+
+  it("is built by README's commands without a network, and works from its tree", function()
+    local source, commands = tree .. "/source", documents.snippet("README.md", BEGINNING)
+    local rocks = ("%s --tree=%s/tree"):format(commands:match "luarocks %-%S+", tree)
     run("mkdir " .. source .. " && cp -r CMakeLists.txt *.rockspec bin examples lua src " .. source)
-    run(("echo 'lua_interpreter = \"%s\"' >%s"):format(lua, config))
-    local rocks = (CLEAN .. "LUAROCKS_CONFIG=%s luarocks --lua-version=%s --tree=%s/tree ")
-      :format(config, version, tree)
-    local headers = is_luajit and "LUA_INCDIR=/usr/include/luajit-2.1" or ""
-    run(("cd %s && %s make --deps-mode none clerk-machines-scm-1.rockspec %s"):format(
-      source, rocks, headers))
+    run(("cd %s && unset LD_PRELOAD LUA_PATH LUA_CPATH && %s"):format(source,
+      (commands:gsub("luarocks %-%S+", rocks))))
     run("rm -rf " .. source)
-    local paths = ("eval \"$(%s path)\" && unset LD_PRELOAD && "):format(rocks)
+    local paths = ("unset LD_PRELOAD LUA_PATH LUA_CPATH && eval \"$(%s path)\" && "):format(rocks)
     assert.equal(machines.version .. " a",
       run("cd / && " .. paths .. lua .. " -e " .. process.quote(USE)))
     check_command(paths, tree .. "/tree/bin/clerk-machines")
+    local command = files.read(tree .. "/tree/bin/clerk-machines")
+    assert.truthy(command:find(lua, 1, true), command)
   end)
 end)
 
