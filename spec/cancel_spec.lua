@@ -564,7 +564,7 @@ describe("A client that is closed", function()
   for _, name in ipairs { "attempt", "answer", "wait", "end" } do
     local function closing_client(web)
       local client
-      client = gate.client(web, { on_event = function(event)
+      client = gate.client(web, { retries = gate.quick, on_event = function(event)
         local is_ours = event.url:find("mch_flaky", 1, true)
         if is_ours and event.type == name then client:close() end
       end })

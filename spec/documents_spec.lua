@@ -286,6 +286,10 @@ describe("The commands at", function()
 end)
 
 describe("The manual", function()
+  local function assert_exists(path)
+    assert(io.open(path)):close()
+  end
+
   --- The specs that run the other kinds. A page's `text` is not run.
   local RUNNERS = {
     lua = true, console = true, sh = true, text = true,
@@ -309,7 +313,7 @@ describe("The manual", function()
       for _, link in ipairs(documents.links(path)) do
         local target, anchor = link:match "^([^#]*)#?(.*)$"
         local file = target == "" and path or (path:match "^.*/" or "") .. target
-        run("test -e " .. process.quote(file))
+        assert_exists(file)
         if anchor ~= "" then
           assert(documents.anchors(file)[anchor], ("no anchor %s in %s"):format(anchor, file))
         end
@@ -326,9 +330,9 @@ describe("The manual", function()
     for _, path in ipairs { "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md" } do
       for name in read(path):gmatch "`([%w_/.]+)`" do
         if name:find "^src/" or name:find "^lua/" or name:find "^spec/" or name:find "^cmake/" then
-          run("test -e " .. name)
+          assert_exists(name)
         elseif name:find "_spec$" then
-          run(("test -e spec/%s.lua"):format(name))
+          assert_exists(("spec/%s.lua"):format(name))
         end
       end
     end

@@ -617,7 +617,7 @@ describe("A call in the caller's own coroutine", function()
   end)
 
   it("also blocks within a task in its retry waits", function()
-    local client = gate.client(gate.start())
+    local client = gate.client(gate.start(), { retries = gate.quick })
     local _, info = client:spawn(function()
       return nil, in_coroutine(function()
         return (select(2, client:get "mch_flaky"))
@@ -671,6 +671,7 @@ describe("The caller's function in a task", function()
     local web = gate.start()
     local events = {}
     local client = gate.client(web, {
+      retries = gate.quick,
       secret_key = function()
         dawdle()
         return gate.key
