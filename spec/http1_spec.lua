@@ -739,7 +739,7 @@ describe("HTTP/1.1 without a socket", function()
   describe("does twice the work, not four times, for twice as much of", function()
     local SOME = 1000
     local READ = [[
-      local answer = require "clerk.machines.nginx.http1".new_answer { max_response_bytes = 1000 }
+      local answer = require "clerk.machines.nginx.http1".new_response { max_response_bytes = 1000 }
       answer:feed(...)
       answer:finish()
     ]]
