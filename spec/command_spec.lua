@@ -3,7 +3,7 @@ local process = require "support.process"
 
 local quote = process.quote
 
-local LUA = jit and "luajit" or "lua5.4"
+local LUA = require("support.interpreter").name
 
 describe("clerk-machines", function()
   local root, scratch, program
@@ -164,7 +164,7 @@ describe("clerk-machines", function()
     end)
 
     it("with a single build", function()
-      copy_checkout("lua5.4")
+      copy_checkout(LUA)
       assert.is_true(listens(start("emulate")))
     end)
 
@@ -197,6 +197,12 @@ describe("clerk-machines", function()
         assert.equal("", output)
         assert_one_line(errors, ("module '%s' not found; install "):format(module))
       end
+    end)
+
+    it("and shows its version without argparse", function()
+      local status, output = run("--version", [[LUA_INIT="package.preload.argparse = error"]])
+      assert.equal(0, status)
+      assert.equal("clerk-machines " .. core.version .. "\n", output)
     end)
   end)
 

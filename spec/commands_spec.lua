@@ -11,7 +11,7 @@ local quote = process.quote
 
 local unpack = table.unpack or unpack
 
-local LUA = jit and "luajit" or "lua5.4"
+local LUA = require("support.interpreter").name
 local KEY = "sk_test_emulator"
 local ID = "mch_%w+"
 local TIME = "%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ"

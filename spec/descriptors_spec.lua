@@ -4,7 +4,7 @@ local files = require "support.files"
 local process = require "support.process"
 local server = require "support.server"
 
-local LUA = rawget(_G, "jit") and "luajit" or "lua5.4"
+local LUA = require("support.interpreter").name
 local WORDS = "words of the program"
 
 -- Closes these descriptors by itself after it has made its client.

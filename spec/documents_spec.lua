@@ -10,7 +10,7 @@ local pty = require "support.pty"
 local read, run = files.read, process.output_of
 
 local is_luajit = rawget(_G, "jit") ~= nil
-local LUA = is_luajit and "luajit" or "lua5.4"
+local LUA = require("support.interpreter").name
 local KEY = "sk_test_emulator"
 local ROOT = run("pwd"):match "%S+"
 

@@ -8,7 +8,7 @@ local machines = require "clerk.machines"
 local process = require "support.process"
 
 local is_luajit = rawget(_G, "jit") ~= nil
-local lua = is_luajit and "luajit" or "lua5.4"
+local lua = require("support.interpreter").name
 local archive_of_lua = is_luajit and "libluajit-5.1.a" or "liblua5.4.a"
 local BUILD = "cmake -S . -B build/embed -DLUA=lua5.4 -DEMBED=ON && cmake --build build/embed"
 

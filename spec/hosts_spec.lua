@@ -10,7 +10,7 @@ local uv = require "luv"
 local quote = process.quote
 
 local is_luajit = rawget(_G, "jit") ~= nil
-local LUA = is_luajit and "luajit" or "lua5.4"
+local LUA = require("support.interpreter").name
 local STRICT = "cc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"
 
 describe("A host's own work goes on in", function()

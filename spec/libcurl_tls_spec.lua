@@ -12,7 +12,7 @@ local KEY = "sk_test_marked_key"
 local QUICK = { backoff = { initial_interval = 1, max_interval = 5, max_elapsed_time = 5000 } }
 local HOSTS = { "127.0.0.1", "localhost", "machines.invalid" }
 local DAY_SECONDS = 86400
-local INTERPRETER = rawget(_G, "jit") and "luajit" or "lua5.4"
+local INTERPRETER = require("support.interpreter").name
 local ECHO = [[
   for request in connection:requests() do
     connection:answer(200, success(request.target:match "mch_%w+"))

@@ -12,7 +12,7 @@ local server = require "support.server"
 
 local quote = process.quote
 
-local LUA = jit and "luajit" or "lua5.4"
+local LUA = require("support.interpreter").name
 local STRIDE = os.getenv "CLERK_MEMORY_STRIDE" or "1"
 local RUNNER = os.getenv "CLERK_MEMORY_RUNNER" or ""
 local PATIENCE_SECONDS = 120 -- for a program that hangs

@@ -7,7 +7,7 @@ local process = require "support.process"
 
 local run = process.output_of
 local is_luajit = rawget(_G, "jit") ~= nil
-local lua = is_luajit and "luajit" or "lua5.4"
+local lua = require("support.interpreter").name
 local version = is_luajit and "5.1" or "5.4"
 
 local function new_directory()

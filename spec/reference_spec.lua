@@ -5,7 +5,7 @@ local files = require "support.files"
 local machines = require "clerk.machines"
 local process = require "support.process"
 
-local LUA = rawget(_G, "jit") and "luajit" or "lua5.4"
+local LUA = require("support.interpreter").name
 
 describe("What docs/generate.lua generates", function()
   local directory

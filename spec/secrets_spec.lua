@@ -9,7 +9,7 @@ local process = require "support.process"
 local safe = require "clerk.machines.safe"
 
 local KEY = paths.key
-local LUA = rawget(_G, "jit") and "luajit" or "lua5.4"
+local LUA = require("support.interpreter").name
 
 --- The fields of a result that may hold a secret.
 local SECRET_FIELDS = { secret = true, secret_key = true }

@@ -15,7 +15,7 @@ local server = require "support.server"
 
 local quote = process.quote
 
-local LUA = jit and "luajit" or "lua5.4"
+local LUA = require("support.interpreter").name
 local CALLS = tonumber(os.getenv "CLERK_SESSION_CALLS" or 10000)
 local RUNNER = os.getenv "CLERK_SESSION_RUNNER" or ""
 local KEY = "sk_test_marked_key"

@@ -2,6 +2,7 @@
 
 local fake = require "support.fake"
 local gate = require "support.gate"
+local interpreter = require "support.interpreter"
 local machines = require "clerk.machines"
 local process = require "support.process"
 local safe = require "clerk.machines.safe"
@@ -160,7 +161,7 @@ describe("A task", function()
     ]]
     local command = "env LD_PRELOAD=%s LUA_PATH=%s LUA_CPATH=%s %s -e %s"
     local status, output, errors = process.run(command:format(os.getenv "LD_PRELOAD" or "",
-      process.quote(package.path), process.quote(package.cpath), jit and "luajit" or "lua5.4",
+      process.quote(package.path), process.quote(package.cpath), interpreter.name,
       process.quote(script:format(web:url "/v1"))))
     assert.equal(0, status, errors)
     assert.equal("", output .. errors)

@@ -6,7 +6,7 @@ local process = require "support.process"
 
 local output_of, quote = process.output_of, process.quote
 
-local LUA = jit and "luajit" or "lua5.4"
+local LUA = require("support.interpreter").name
 local KEY = "sk_test_marked_key"
 
 describe("Lua states in threads", function()

@@ -8,7 +8,7 @@ local server = require "support.server"
 
 local KEY = paths.key
 local SECRET = paths.secret
-local LUA = rawget(_G, "jit") and "luajit" or "lua5.4"
+local LUA = require("support.interpreter").name
 
 describe("Buffers of the C part", function()
   local SYSTEM_FILE = "/etc/ssl/certs/ca-certificates.crt"

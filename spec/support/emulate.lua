@@ -1,6 +1,6 @@
 local process = require "support.process"
 
-local LUA = rawget(_G, "jit") and "luajit" or "lua5.4"
+local LUA = require("support.interpreter").name
 
 --- Starts the emulator's server, under the Lua of this run.
 ---@param arguments string? such as "--tls"

@@ -14,7 +14,7 @@
 --   trim()                 returns the pages of the heap that nothing uses (glibc)
 --   restore_sigpipe()      lets SIGPIPE end this process again, as it does by default
 
-local lua = rawget(_G, "jit") and "luajit" or "lua5.4"
+local lua = require("support.interpreter").name
 
 local function compile(library)
   local source = debug.getinfo(1, "S").source:match "^@(.*)lua$" .. "c"

@@ -5,6 +5,9 @@
 #include "support.h"
 
 int luaopen_clerk_machines_core(lua_State *L) {
+#if LUA_VERSION_NUM < 502 /* PUC Lua 5.1 looks for modules where LuaJIT does */
+  if (!lua_isyieldable) return luaL_error(L, "clerk.machines needs LuaJIT 2.1 or Lua 5.2 to 5.5");
+#endif
   lua_newtable(L);
   clerk_lua_set_string(L, "version", clerk_version());
   lua_pushlightuserdata(L, NULL);

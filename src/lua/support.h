@@ -18,6 +18,9 @@
 #define lua_rawlen lua_objlen
 #define lua_setuservalue lua_setfenv
 #define lua_getuservalue lua_getfenv
+/* PUC Lua 5.1 lacks these: see module.c. */
+#pragma weak lua_isyieldable
+#pragma weak luaL_fileresult
 #endif
 
 /* Pushes a new zeroed userdata that has the metatable of that name. */

@@ -14,9 +14,15 @@
 /* ------------------------------------------------------------------ coroutines */
 
 /* core.is_yieldable() -> whether the caller can yield: not below a C function such as string.gsub.
-** nginx's Lua may lack coroutine.isyieldable. */
+** nginx's Lua may lack coroutine.isyieldable. Lua 5.2 knows only of the main thread; see
+** lua/clerk/machines/loop/runtime.lua. */
 static int core_is_yieldable(lua_State *L) {
+#if LUA_VERSION_NUM == 502
+  bool is_main = lua_pushthread(L);
+  lua_pushboolean(L, !is_main);
+#else
   lua_pushboolean(L, lua_isyieldable(L));
+#endif
   return 1;
 }
 

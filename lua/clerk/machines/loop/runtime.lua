@@ -1,17 +1,26 @@
 --- The runtime outside nginx: see clerk.machines.runtime.
 
+local errors = require "clerk.machines.errors"
 local limits = require "clerk.machines.loop.limits"
 local scheduler = require "clerk.machines.loop.scheduler"
 local transport = require "clerk.machines.loop.transport"
 
 local function allow() end
 
+--- Lua 5.2 does not say where it can yield, so a task tries before it sends anything.
+local function check_yield(operation)
+  if not scheduler.try_yield() then
+    errors.refuse("a call in a task cannot wait inside a callback of string.gsub or table.sort in "
+      .. "Lua 5.2: do it outside", operation)
+  end
+end
+
 return {
   new_transport = transport.new,
   new_limit = limits.new,
   refuse_option = allow,
   environment_hint = "",
-  check_call = allow,
+  check_call = _VERSION == "Lua 5.2" and check_yield or allow,
   can_spawn = function()
     return true
   end,

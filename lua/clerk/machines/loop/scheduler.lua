@@ -340,6 +340,15 @@ function scheduler.wait(waiter, wakes_at)
   end
 end
 
+--- Lets the running task, if any, go on with the next step. Returns false where it cannot yield.
+function scheduler.try_yield()
+  local task = current()
+  if task then
+    make_ready(task)
+  end
+  return not task or pcall(coroutine.yield, WAIT)
+end
+
 --- Waits until the transfer has finished. Returns false when before that the time has come or the
 --- task is cancelled.
 function scheduler.await(transfer, wakes_at)

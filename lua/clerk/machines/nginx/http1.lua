@@ -105,8 +105,8 @@ end
 local function to_headers(fields)
   local text = table.concat(fields, "\n"):gsub("\n([ \t])", "%1")
   local headers = {}
-  for name, value in text:gmatch "([^:\n]*):([^\n]*)" do
-    name = name:lower()
+  for written, value in text:gmatch "([^:\n]*):([^\n]*)" do
+    local name = written:lower()
     headers[name] = headers[name] or {}
     table.insert(headers[name], trim(value))
   end
