@@ -84,11 +84,9 @@ local function fit_help(of, margin)
   of:help_max_width(width):help_description_margin(width < NARROW and 6 or margin)
 end
 
-local function add_version(root)
-  root:flag("--version", "Show the version."):action(printing(function()
-    return ("%s %s"):format(terminal.PROGRAM, core.version)
-  end))
-end
+local show_version = printing(function()
+  return ("%s %s"):format(terminal.PROGRAM, core.version)
+end)
 
 --- Without a command there is only the help to show, and that is not what was asked for.
 local function add_commands(of, commands, add_command)
@@ -148,7 +146,7 @@ local function new_parser()
   root:epilog(EPILOG)
   fit_help(root, 25)
   add_help(root)
-  add_version(root)
+  root:flag("--version", "Show the version."):action(show_version)
   add_commands(root, all_commands(), add_command)
   function root.error(at, problem)
     terminal.name = paths[at]
@@ -160,6 +158,9 @@ end
 ---@param arguments string[]
 ---@return table parsed its `run` is the command
 function parser.parse(arguments)
+  if arguments[1] == "--version" then
+    show_version() -- without argparse
+  end
   local root = new_parser() -- which notes the options that take a value
   return root:parse(with_values_joined(arguments))
 end
