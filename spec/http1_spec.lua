@@ -59,8 +59,8 @@ local function read(pieces, max_head_bytes, watch)
 end
 
 -- Each case: a name, bytes after which the connection is closed, and the outcome, by default 200
--- with the body {}. `libcurl` is the outcome with libcurl 7.88 where that differs, since ours
--- refuses what is ambiguous.
+-- with the body {}. `libcurl` is the outcome with libcurl 7.88, and `libcurl_8` that with later
+-- ones, where they differ, since ours refuses what is ambiguous.
 local cases = {
   ["by length"] = {
     { "a length", head("Content-Length: 2", "", "{}") },
@@ -254,7 +254,7 @@ local cases = {
       .. head("Content-Length: 2", "", "{}"), headers = { ["content-length"] = "2" } },
     { "one with two blanks", "HTTP/1.1  103 Early\r\nA: b\r\n\r\n"
       .. head("Content-Length: 2", "", "{}"), headers = { ["content-length"] = "2" },
-      libcurl = { headers = { a = "b" } } },
+      libcurl = { headers = { a = "b" } }, libcurl_8 = { fails = "bad_response" } },
     { "garbage", "HTTP/1.1 100 Continue\r\n\r\nSSH-2.0-x\r\n", fails = "bad_response" },
     { "an empty line", "HTTP/1.1 100 Continue\r\n\r\n\r\n" .. OK, fails = "bad_response" },
     { "the end", "HTTP/1.1 100 Continue\r\n\r\n", fails = "connection_lost" },
@@ -265,10 +265,12 @@ local cases = {
 
   ["by its first line"] = {
     { "no reason", "HTTP/1.1 404\r\nContent-Length: 2\r\n\r\n{}", status = 404 },
-    { "two blanks", "HTTP/1.1  404 No\r\nContent-Length: 2\r\n\r\n{}", status = 404 },
+    { "two blanks", "HTTP/1.1  404 No\r\nContent-Length: 2\r\n\r\n{}", status = 404,
+      libcurl_8 = { fails = "bad_response" } },
     { "a reason too near", "HTTP/1.1 404No\r\nContent-Length: 2\r\n\r\n{}", status = 404 },
     { "any status", "HTTP/1.1 999 Odd\r\nContent-Length: 2\r\n\r\n{}", status = 999 },
-    { "a status of four digits", "HTTP/1.1 2000 OK\r\n\r\n{}", fails = "bad_response" },
+    { "a status of four digits", "HTTP/1.1 2000 OK\r\n\r\n{}", fails = "bad_response",
+      libcurl_8 = {} },
     { "a status of two digits", "HTTP/1.1 20 OK\r\n\r\n{}", fails = "bad_response" },
     { "a status below 100", "HTTP/1.1 099 OK\r\n\r\n{}", fails = "bad_response" },
     { "a negative status", "HTTP/1.1 -20 OK\r\n\r\n{}", fails = "bad_response" },
@@ -314,7 +316,7 @@ local cases = {
       fails = "bad_response" },
     { "a first line that continues none, with a colon",
       head(" A: b", "Content-Length: 2", "", "{}"), fails = "bad_response",
-      libcurl = { fails = "connection_lost" } },
+      libcurl = { fails = "connection_lost" }, libcurl_8 = {} },
     { "a blank before the colon", head("Content-Length : 2", "", "{}-"), fails = "bad_response",
       libcurl = { body = "{}-" } },
     { "a blank in a name", head("A b: c", "Content-Length: 2", "", "{}"), fails = "bad_response",
@@ -341,7 +343,8 @@ local cases = {
     { "an endless line", head("A: " .. ("x"):rep(150000)), fails = "response_too_large" },
     { "a reason without end", "HTTP/1.1 200 " .. ("x"):rep(150000),
       fails = "response_too_large" },
-    { "a head that just fits", OK .. ("A: bcd\r\n"):rep(32765) .. "BC:\r\n\r\n", body = "" },
+    { "a head that just fits", OK .. ("A: bcd\r\n"):rep(32765) .. "BC:\r\n\r\n", body = "",
+      libcurl_8 = { fails = "response_too_large" } },
     { "a head too large", OK .. ("A: bcd\r\n"):rep(32765) .. "BC: \r\n\r\n",
       fails = "response_too_large" },
     { "too many heads of 1XX", ("HTTP/1.1 100 Continue\r\n\r\n"):rep(12000),
@@ -372,7 +375,8 @@ local kept = {
     libcurl = false },
   { "HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", false },
   { "close", head("Connection: close", "Content-Length: 2", "", "{}"), false },
-  { "Close among others", head("Connection: x,\tClose , y", "Content-Length: 2", "", "{}"), false },
+  { "Close among others", head("Connection: x,\tClose , y", "Content-Length: 2", "", "{}"), false,
+    libcurl = true },
   { "close in a second line", head("Connection: x", "Connection: close", "Content-Length: 2", "",
     "{}"), false },
   { "bytes after a length", head("Content-Length: 2", "", "{}H"), false },
@@ -871,13 +875,19 @@ describe("HTTP/1.1 without a socket", function()
       return outcome
     end
 
+    -- Whether some libcurl is known for this outcome.
+    local function is_known(case, outcome)
+      return (case.libcurl and pcall(check, case.libcurl, outcome))
+        or (case.libcurl_8 and pcall(check, case.libcurl_8, outcome))
+    end
+
     for title, group in pairs(cases) do
       for _, case in ipairs(group) do
         local path = add_case(case)
-        it(("%s: %s%s"):format(title, case[1], case.libcurl and ", but for this" or ""), function()
+        local differs = case.libcurl or case.libcurl_8
+        it(("%s: %s%s"):format(title, case[1], differs and ", but for this" or ""), function()
           local ours, theirs = read_alike(case[2]), ask(path)
-          local is_otherwise = case.libcurl and pcall(check, case.libcurl, theirs)
-          if not is_otherwise then assert.same(ours, theirs) end
+          if not is_known(case, theirs) then assert.same(ours, theirs) end
         end)
       end
     end

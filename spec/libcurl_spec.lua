@@ -944,7 +944,7 @@ describe("The libcurl transport", function()
     it("many headers of one name, joined in linear time", function()
       local web = server.start [[
         for _ in connection:requests() do
-          connection:write("HTTP/1.1 200 OK\r\n", ("a:bc\n"):rep(50000))
+          connection:write("HTTP/1.1 200 OK\r\n", ("a:bc\n"):rep(4900)) -- libcurl 8: 5000 at most
           connection:write("Content-Length: ", #success(), "\r\n\r\n", success())
         end
       ]]
@@ -956,9 +956,9 @@ describe("The libcurl transport", function()
       local _, info = get(client)
       local made = collectgarbage "count" - before
       collectgarbage "restart"
-      assert.equal(("bc, "):rep(50000), first.headers.a .. ", ")
+      assert.equal(("bc, "):rep(4900), first.headers.a .. ", ")
       assert.equal(first.headers.a, info.headers.a)
-      assert.is_true(made < 5000, made) -- 5 GB when each joins those before
+      assert.is_true(made < 5000, made) -- 50 MB when each joins those before
     end)
 
     it("names in lower case, repeated headers joined", function()

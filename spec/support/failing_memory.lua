@@ -32,6 +32,7 @@ end
 -- The last ones are Lua's messages when its stack cannot grow.
 local OUT_OF_MEMORY = {
   "not enough memory", "Out of memory", "stack overflow %(JSON%)", "too many %w+ to resume",
+  "too many results to unpack",
 }
 
 -- libcurl does not always say that it was out of memory; a timeout would be a bug.

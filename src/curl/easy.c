@@ -412,6 +412,9 @@ static const struct {
     {"", CURLE_SSL_INVALIDCERTSTATUS, CLERK_TLS_FAILED},
     {"", CURLE_SSL_CLIENTCERT, CLERK_TLS_FAILED},
     {"", CURLE_FILESIZE_EXCEEDED, CLERK_RESPONSE_TOO_LARGE},
+#if LIBCURL_VERSION_NUM >= 0x080600
+    {"", CURLE_TOO_LARGE, CLERK_RESPONSE_TOO_LARGE},
+#endif
     {"", CURLE_UNSUPPORTED_PROTOCOL, CLERK_BAD_RESPONSE}, /* HTTP/0.9: garbage */
     {"", CURLE_WEIRD_SERVER_REPLY, CLERK_BAD_RESPONSE},
     {"", CURLE_BAD_CONTENT_ENCODING, CLERK_BAD_RESPONSE},
@@ -421,17 +424,10 @@ static const struct {
     {"PROTOCOL_ERROR", CURLE_HTTP2_STREAM, CLERK_BAD_RESPONSE},
 };
 
-/* libcurl says this both of memory and of a header line that is longer than it allows. */
-static bool is_memory(CURLcode code) {
-#if LIBCURL_VERSION_NUM >= 0x080600
-  if (code == CURLE_TOO_LARGE) return true;
-#endif
-  return code == CURLE_OUT_OF_MEMORY;
-}
-
-/* A code without a row is a lost connection or, before the request was begun, one never made. */
+/* A code without a row is a lost connection or, before the request was begun, one never made. Up to
+** 8.5, libcurl says that it has no memory for a header line that is longer than it allows, too. */
 static clerk_failure failure_of(CURLcode code, const char *message, bool was_begun, bool in_head) {
-  if (is_memory(code)) return in_head ? CLERK_RESPONSE_TOO_LARGE : CLERK_NO_RESOURCES;
+  if (code == CURLE_OUT_OF_MEMORY) return in_head ? CLERK_RESPONSE_TOO_LARGE : CLERK_NO_RESOURCES;
   for (size_t i = 0; i < sizeof failures / sizeof *failures; i++)
     if (failures[i].code == code && strstr(message, failures[i].words)) return failures[i].failure;
   return was_begun ? CLERK_CONNECTION_LOST : CLERK_CONNECT_FAILED;
