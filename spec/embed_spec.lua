@@ -10,7 +10,7 @@ local process = require "support.process"
 local is_luajit = rawget(_G, "jit") ~= nil
 local lua = require("support.interpreter").name
 local archive_of_lua = is_luajit and "libluajit-5.1.a" or "liblua5.4.a"
-local BUILD = "cmake -S . -B build/embed -DLUA=lua5.4 -DEMBED=ON && cmake --build build/embed"
+local BUILD = "cmake -S . -B build/embed -DLUA=lua5.4 -DCLERK_EMBED=ON && cmake --build build/embed"
 
 local quote, run = process.quote, process.output_of
 local read, write = files.read, files.write
@@ -24,7 +24,7 @@ setup(function()
   tree = run("mktemp -d"):match "[^\n]+"
   local commands = documents.snippet("docs/c-and-embedding.md", BUILD):gsub("lua5%.4", lua)
     :gsub("build/embed", "%0-" .. lua):gsub("/usr/local", tree .. "/installed")
-    :gsub("^cmake", "%0 -UEMBED -DWARNINGS_AS_ERRORS=ON")
+    :gsub("^cmake", "%0 -UCLERK_EMBED -DCLERK_WARNINGS_AS_ERRORS=ON")
   run("export CMAKE_BUILD_PARALLEL_LEVEL=2; set -e; " .. commands)
   run(("cd %s && mkdir empty && mv installed prefix"):format(tree))
   server, url = emulate()

@@ -2,7 +2,7 @@
 ** Calls in a C host that has Lua and the library linked into it. It has a loop as games have: sixty
 ** frames a second, and no frame waits for a call. From the checkout:
 **
-**   cmake -S . -B build/embed -DLUA=lua5.4 -DEMBED=ON && cmake --build build/embed
+**   cmake -S . -B build/embed -DLUA=lua5.4 -DCLERK_EMBED=ON && cmake --build build/embed
 **   cmake --install build/embed --prefix build/prefix
 **   cmake -S examples/embed -B build/host -DCMAKE_PREFIX_PATH=$PWD/build/prefix
 **   cmake --build build/host
