@@ -138,7 +138,8 @@ local function all_commands()
   return commands
 end
 
-local function new_parser()
+---@return table parser argparse's
+function parser.new()
   local argparse = failure.require("argparse",
     "install argparse (Debian: lua-argparse, LuaRocks: argparse)")
   local root = argparse(terminal.PROGRAM, "Manage Clerk machines, their secret keys and scopes.")
@@ -161,7 +162,7 @@ function parser.parse(arguments)
   if arguments[1] == "--version" then
     show_version() -- without argparse
   end
-  local root = new_parser() -- which notes the options that take a value
+  local root = parser.new() -- which notes the options that take a value
   return root:parse(with_values_joined(arguments))
 end
 

@@ -1,0 +1,168 @@
+function __fish_clerk-machines_print_command
+    set -l cmdline (commandline -poc)
+    set -l cmd
+    set -e cmdline[1]
+    for arg in $cmdline
+        switch $arg
+            case list
+                set cmd $cmd list
+                break
+            case get
+                set cmd $cmd get
+                break
+            case create
+                set cmd $cmd create
+                break
+            case update
+                set cmd $cmd update
+                break
+            case delete
+                set cmd $cmd delete
+                break
+            case secret
+                set cmd $cmd secret
+                break
+            case rotate
+                set cmd $cmd rotate
+                break
+            case scope
+                set cmd $cmd scope
+                set -e cmdline[1]
+                for arg in $cmdline
+                    switch $arg
+                        case add
+                            set cmd $cmd add
+                            break
+                        case remove
+                            set cmd $cmd remove
+                            break
+                        case list
+                            set cmd $cmd list
+                            break
+                    end
+                end
+                break
+            case emulate
+                set cmd $cmd emulate
+                break
+        end
+    end
+    echo "$cmd"
+end
+
+function __fish_clerk-machines_using_command
+    test (__fish_clerk-machines_print_command) = "$argv"
+    and return 0
+    or return 1
+end
+
+function __fish_clerk-machines_seen_command
+    string match -q "$argv*" (__fish_clerk-machines_print_command)
+    and return 0
+    or return 1
+end
+
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'list' -d 'List machines'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'get' -d 'Show a machine'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'create' -d 'Create a machine'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'update' -d 'Change a machine\'s name or token lifetime'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'delete' -d 'Delete a machine and every scope that names it'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'secret' -d 'Show a machine\'s secret key'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'rotate' -d 'Replace a machine\'s secret key'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'scope' -d 'Show and change which machines a machine may call'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'emulate' -d 'Run an emulator of the Machines API'
+complete -c clerk-machines -s h -l help -d 'Show this help'
+complete -c clerk-machines -l version -d 'Show the version'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l query -r -d 'Only machines with this ID, or with this in their name'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l order-by -r -d 'created_at or name; - before it reverses the order (default: -created_at, newest first)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l json -d 'Print the API\'s response as JSON'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l ca-file -r -d 'More CA certificates to trust (PEM)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l verbose -d 'Report every attempt and wait on standard error'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command get' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command get' -l json -d 'Print the API\'s response as JSON'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command get' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command get' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command get' -l ca-file -r -d 'More CA certificates to trust (PEM)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command get' -l verbose -d 'Report every attempt and wait on standard error'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l scope -r -d 'A machine that it may call (repeatable)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l default-token-ttl -r -d 'How long tokens are valid: 600, 15m, 8h, 30d'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l reveal -d 'Show the secret key instead of ********'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l json -d 'Print the API\'s response as JSON'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l ca-file -r -d 'More CA certificates to trust (PEM)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l verbose -d 'Report every attempt and wait on standard error'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -l name -r -d 'New name'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -l default-token-ttl -r -d 'How long tokens are valid: 600, 15m, 8h, 30d'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -l json -d 'Print the API\'s response as JSON'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -l ca-file -r -d 'More CA certificates to trust (PEM)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -l verbose -d 'Report every attempt and wait on standard error'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command delete' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command delete' -s y -l yes -d 'Do not ask for confirmation'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command delete' -l json -d 'Print the API\'s response as JSON'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command delete' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command delete' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command delete' -l ca-file -r -d 'More CA certificates to trust (PEM)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command delete' -l verbose -d 'Report every attempt and wait on standard error'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command secret' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command secret' -l json -d 'Print the API\'s response as JSON'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command secret' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command secret' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command secret' -l ca-file -r -d 'More CA certificates to trust (PEM)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command secret' -l verbose -d 'Report every attempt and wait on standard error'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l previous-token-ttl -r -d 'How long the old key keeps working: 0 to 8h'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -s y -l yes -d 'Do not ask for confirmation'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l reveal -d 'Show the secret key instead of ********'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l json -d 'Print the API\'s response as JSON'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l ca-file -r -d 'More CA certificates to trust (PEM)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l verbose -d 'Report every attempt and wait on standard error'
+
+complete -c clerk-machines -n '__fish_clerk-machines_using_command scope' -xa 'add' -d 'Allow a machine to call another one'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command scope' -xa 'remove' -d 'Stop a machine from calling another one'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command scope' -xa 'list' -d 'List the machines that a machine may call'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope' -s h -l help -d 'Show this help'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope add' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope add' -l json -d 'Print the API\'s response as JSON'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope add' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope add' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope add' -l ca-file -r -d 'More CA certificates to trust (PEM)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope add' -l verbose -d 'Report every attempt and wait on standard error'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope remove' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope remove' -l json -d 'Print the API\'s response as JSON'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope remove' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope remove' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope remove' -l ca-file -r -d 'More CA certificates to trust (PEM)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope remove' -l verbose -d 'Report every attempt and wait on standard error'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -l json -d 'Print the API\'s response as JSON'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -l ca-file -r -d 'More CA certificates to trust (PEM)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -l verbose -d 'Report every attempt and wait on standard error'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command emulate' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command emulate' -l port -r -d 'Port to listen on (default: 0, a free port)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command emulate' -l host -r -d 'Address to listen on (default: 127.0.0.1)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command emulate' -l tls -d 'Serve HTTPS; print the CA certificate\'s file'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command emulate' -l secret-key -r -d 'Key that requests need (default: sk_test_emulator)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command emulate' -l rate-limit -r -d 'Requests per ten seconds (default: no limit)'
