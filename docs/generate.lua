@@ -5,8 +5,8 @@
 ---     lua5.4 docs/generate.lua [DIRECTORY]
 ---
 --- in a checkout that is built. Writes below DIRECTORY, by default into the checkout itself. Each
---- file but the completions is a copy of its template in docs/templates, in which a line {{name …}}
---- is replaced by what generators.name returns.
+--- file but the completions is a copy of its template in docs/templates, in which a line
+--- {{name …}} is replaced by what generators.name returns.
 
 package.path = "docs/?.lua;lua/?.lua;lua/?/init.lua;" .. package.path
 package.cpath = ("build/%s/?.so;"):format(jit and "luajit" or "lua5.4") .. package.cpath

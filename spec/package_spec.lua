@@ -127,8 +127,8 @@ describe("What CMake installs", function()
     installs(tree .. "/share/zsh/site-functions/_clerk-machines")
     installs(tree .. "/share/fish/vendor_completions.d/clerk-machines.fish")
     local completions = tree .. "/share/bash-completion/completions/clerk-machines"
-    assert.equal("secret\n", run(("bash -c 'source %s; COMP_WORDS=(clerk-machines sec) COMP_CWORD=1; "
-      .. "_clerk-machines; echo \"${COMPREPLY[@]}\"'"):format(completions)))
+    assert.equal("secret\n", run(("bash -c 'source %s; COMP_WORDS=(clerk-machines sec); "
+      .. "COMP_CWORD=1; _clerk-machines; echo \"${COMPREPLY[@]}\"'"):format(completions)))
   end)
 
   --- Runs the C example, which was built from what is installed.
