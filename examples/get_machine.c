@@ -1,7 +1,11 @@
 /*
 ** Gets a machine in C, without Lua: the core builds the request, reads the response and says
-** whether to try again; the libcurl transport moves the bytes; cJSON reads the body. From the
-** checkout:
+** whether to try again; the libcurl transport moves the bytes; cJSON reads the body. With an
+** installed library:
+**
+**   cc -o get_machine get_machine.c $(pkg-config --cflags --libs clerk-curl libcjson)
+**
+** From the checkout:
 **
 **   cc -Isrc/core -Isrc/curl -o get_machine examples/get_machine.c \
 **     src/core/[!v]*.c src/curl/[a-z]*.c \

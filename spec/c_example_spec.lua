@@ -31,7 +31,8 @@ describe("examples/get_machine.c", function()
 
   -- The header's own command, made strict, with the program in a place of ours.
   local function compile()
-    local lines = files.read(SOURCE):match("\n%*%*   (cc .-)\n%*%*   CLERK_SECRET_KEY")
+    local lines = files.read(SOURCE):match(
+      "the checkout:\n%*%*\n%*%*   (cc .-)\n%*%*   CLERK_SECRET_KEY")
     local command = lines:gsub("\n%*%* ", "\n")
       :gsub("^cc ", "cc " .. STRICT .. " ")
       :gsub("%-o get_machine", "-o " .. program)

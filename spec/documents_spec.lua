@@ -3,14 +3,15 @@
 local documents = require "support.documents"
 local emulate = require "support.emulate"
 local files = require "support.files"
+local interpreter = require "support.interpreter"
 local machines = require "clerk.machines"
 local process = require "support.process"
 local pty = require "support.pty"
+local rocks = require "support.rocks"
 
 local read, run = files.read, process.output_of
 
-local is_luajit = rawget(_G, "jit") ~= nil
-local LUA = require("support.interpreter").name
+local LUA, is_luajit = interpreter.name, interpreter.is_luajit
 local KEY = "sk_test_emulator"
 local ROOT = run("pwd"):match "%S+"
 
@@ -203,9 +204,24 @@ describe("The commands at", function()
     end
   end
 
+  local function install_by_luarocks(text)
+    if is_luajit ~= (text:find("luajit", 1, true) ~= nil) then return end
+    rocks.copy_checkout(directory)
+    rocks.make_server(directory .. "/server")
+    local command = text:match "luarocks %-%S+"
+    local installing = ("%s --tree=%s/tree --only-server=%s/server"):format(command, directory,
+      directory)
+    run(("cd %s && unset LUA_PATH LUA_CPATH && %s"):format(directory,
+      (text:gsub("^git clone [^\n]+\n", ""):gsub("luarocks %-%S+", installing))))
+    local output = run("cd / && unset LUA_PATH LUA_CPATH && " .. directory
+      .. "/tree/bin/clerk-machines --version")
+    assert.equal("clerk-machines " .. machines.version .. "\n", output)
+    has(read(directory .. "/tree/bin/clerk-machines"), LUA)
+  end
+
   local function install_by_cmake(text)
     run((adapted(text):gsub("build/", directory .. "/%0")))
-    read(("%s/lib/lua/%s/clerk/machines/core.so"):format(directory, is_luajit and "5.1" or "5.4"))
+    read(("%s/lib/lua/%s/clerk/machines/core.so"):format(directory, interpreter.version))
     assert.equal("clerk-machines " .. machines.version .. "\n",
       run("cd / && env -u LUA_PATH -u LUA_CPATH " .. directory .. "/bin/clerk-machines --version"))
   end
@@ -252,8 +268,8 @@ describe("The commands at", function()
     { "examples/openresty/run", is_run_by "spec/openresty_spec.lua" },
     { "bench/run", show_usage },
     { "apt-get ", check_packages },
-    { "luarocks ", is_run_by "spec/package_spec.lua" },
-    { "echo 'lua_interpreter", is_run_by "spec/package_spec.lua" },
+    { "git clone ", install_by_luarocks },
+    { "echo 'lua_interpreter", install_by_luarocks },
     { "cmake -S . -B build/embed", is_run_by "spec/embed_spec.lua" },
     { "cmake ", install_by_cmake },
     { "export LUA_PATH", run_from_checkout },
@@ -279,9 +295,10 @@ describe("The commands at", function()
 
   it("in README name the LuaJIT packages that the specs install", function()
     local packages = read "examples/setup"
-    has(packages, "luajit2")
-    has(packages, "libluajit2-5.1-dev")
-    has(read "README.md", "`luajit2 libluajit2-5.1-dev`")
+    for _, names in ipairs { "luajit2 libluajit2-5.1-dev", "luajit libluajit-5.1-dev" } do
+      has(packages, names)
+      has(read "README.md", "`" .. names .. "`")
+    end
   end)
 end)
 

@@ -7,9 +7,8 @@ local files = require "support.files"
 local machines = require "clerk.machines"
 local process = require "support.process"
 
-local is_luajit = rawget(_G, "jit") ~= nil
 local lua = require("support.interpreter").name
-local archive_of_lua = is_luajit and "libluajit-5.1.a" or "liblua5.4.a"
+local archive_of_lua = lua == "luajit" and "libluajit-5.1.a" or ("lib%s.a"):format(lua)
 local BUILD = "cmake -S . -B build/embed -DLUA=lua5.4 -DCLERK_EMBED=ON && cmake --build build/embed"
 
 local quote, run = process.quote, process.output_of
@@ -198,7 +197,7 @@ target_link_libraries(user PRIVATE clerk::core)
   end)
 end)
 
-if is_luajit then
+if lua ~= "lua5.4" then
   return -- the example is for Lua 5.4
 end
 

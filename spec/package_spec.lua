@@ -158,9 +158,9 @@ describe("What CMake installs", function()
       tree, tree))
     assert.equal("clerk-machines " .. machines.version .. "\n",
       run("cd / && " .. CLEAN .. tree .. "/prefix/bin/clerk-machines --version"))
+    local command = files.read "examples/get_machine.c":match "\n%*%*   (cc [^\n]+)\n"
     run(("PKG_CONFIG_PATH=%s/prefix/lib64/pkgconfig; export PKG_CONFIG_PATH; "
-      .. "cp examples/get_machine.c %s && cd %s && cc -o get_machine get_machine.c "
-      .. "$(pkg-config --cflags --libs clerk-curl libcjson)"):format(tree, tree, tree))
+      .. "cp examples/get_machine.c %s && cd %s && %s"):format(tree, tree, tree, command))
     check_example()
   end)
 

@@ -1,6 +1,6 @@
 /*
-** The libcurl transport: it moves bytes and does not interpret them. No Lua. Internal to src/ and
-** to C programs that are built in a checkout.
+** The libcurl transport: it moves bytes and does not interpret them. No Lua. C programs link it as
+** clerk::curl (CMake) or clerk-curl (pkg-config).
 **
 ** A clerk_curl has the connections of one client. A clerk_transfer is one request in progress. A
 ** clerk_loop waits for all of them: they advance only within clerk_loop_step. One thread at a time
