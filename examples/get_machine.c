@@ -250,7 +250,8 @@ int main(int argc, char **argv) {
   if (!key) return refuse("CLERK_SECRET_KEY is not set");
   if (!choose_base_url(base_url, sizeof base_url)) return refuse("CLERK_API_URL is too long");
   clerk_status status = build_request(&request, operation, argv[1], base_url, key, &problem);
-  if (status == CLERK_OK && !(kept.loop = clerk_loop_new())) status = CLERK_NO_MEMORY;
+  kept.loop = clerk_loop_new();
+  if (status == CLERK_OK && !kept.loop) status = CLERK_NO_MEMORY;
   if (status == CLERK_OK) status = clerk_curl_init(&kept.curl, kept.loop, &options, &problem);
   int result = status == CLERK_REFUSED     ? refuse(problem.message)
                : status == CLERK_NO_MEMORY ? fail_for_memory()

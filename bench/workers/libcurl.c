@@ -35,8 +35,9 @@ static size_t receive(char *bytes, size_t one, size_t length, void *user) {
   (void)one;
   if (t->length + length > t->capacity) {
     t->capacity = 2 * (t->length + length);
-    t->bytes = realloc(t->bytes, t->capacity);
-    check(t->bytes != NULL, "no memory");
+    char *larger = realloc(t->bytes, t->capacity);
+    check(larger != NULL, "no memory");
+    t->bytes = larger;
   }
   memcpy(t->bytes + t->length, bytes, length);
   t->length += length;

@@ -220,7 +220,8 @@ static supply *check_supply(lua_State *L) {
 static int memory_watch(lua_State *L) {
   for (int i = 1; i <= lua_gettop(L); i++) {
     const char *name = luaL_checkstring(L, i);
-    if (!dl_iterate_phdr(watch_library, &name)) return luaL_error(L, "%s is not loaded", name);
+    if (!dl_iterate_phdr(watch_library, (void *)&name))
+      return luaL_error(L, "%s is not loaded", name);
   }
   return 0;
 }

@@ -31,7 +31,9 @@ CURLcode __wrap_curl_global_init(long flags) {
 
 /* The unwinder registers LuaJIT's frames without locks, in ways that the sanitizer cannot follow. */
 const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void) { return "race:libgcc_s\n"; }
+const char *__tsan_default_suppressions(void) {
+  return "race:libgcc_s\n";
+}
 
 static struct {
   char **arguments; /* the script first */

@@ -27,11 +27,13 @@ static bool has_hash_links(const char *directory) {
 static bool append_file(clerk_buffer *buffer, const char *path) {
   char bytes[4096];
   size_t length;
-  bool ok = true;
+  bool ok;
   FILE *file = fopen(path, "rbe");
   if (!file) return false;
-  while (ok && (length = fread(bytes, 1, sizeof bytes, file)) > 0)
+  do {
+    length = fread(bytes, 1, sizeof bytes, file);
     ok = clerk_buffer_append(buffer, bytes, length);
+  } while (ok && length == sizeof bytes);
   int error = ferror(file) ? errno : 0;
   fclose(file);
   errno = error;
