@@ -76,7 +76,7 @@ typedef enum clerk_member_kind {
 } clerk_member_kind;
 
 typedef struct clerk_member {
-  const char *name; /* at most 16 bytes */
+  const char *name;
   clerk_member_kind kind;
 } clerk_member;
 
@@ -237,6 +237,9 @@ clerk_token clerk_reader_next(clerk_reader *reader);
 /* Writes the latest STRING or KEY to `out` (at least string.length bytes), without a NUL behind it;
 ** returns the length. */
 size_t clerk_reader_unescape(const clerk_reader *reader, char *out);
+
+/* Whether the latest STRING or KEY, unescaped, is this text. */
+bool clerk_reader_equals(const clerk_reader *reader, const char *text);
 
 /* After CLERK_TOKEN_BROKEN: what is wrong (static), and the offset in bytes where. */
 const char *clerk_reader_problem(const clerk_reader *reader, size_t *offset);

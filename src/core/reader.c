@@ -187,16 +187,29 @@ static size_t write_escape(const char **at, const char *end, char *out) {
   return 1;
 }
 
+/* Writes the next byte, or what the escape there stands for, and moves `*at` past it. */
+static inline size_t write_next(const char **at, const char *end, char *out) {
+  if (**at == '\\') return write_escape(at, end, out);
+  *out = *(*at)++;
+  return 1;
+}
+
 size_t clerk_reader_unescape(const clerk_reader *reader, char *out) {
   const char *at = reader->string.bytes, *end = at + reader->string.length;
   size_t length = 0;
-  while (at < end) {
-    if (*at == '\\')
-      length += write_escape(&at, end, out + length);
-    else
-      out[length++] = *at++;
-  }
+  while (at < end) length += write_next(&at, end, out + length);
   return length;
+}
+
+bool clerk_reader_equals(const clerk_reader *reader, const char *text) {
+  const char *at = reader->string.bytes, *end = at + reader->string.length;
+  char written[4];
+  while (at < end) {
+    size_t length = write_next(&at, end, written);
+    if (*written == '\0' || strncmp(written, text, length) != 0) return false;
+    text += length;
+  }
+  return *text == '\0';
 }
 
 /* ------------------------------------------------------------------ values */

@@ -1,23 +1,13 @@
 /* Responses: what a status and the shape of a body mean. */
-#include <string.h>
-
 #include "clerk.h"
 
 static const clerk_member api_errors = {"errors", CLERK_MEMBER_ARRAY};
 
-static bool is_key(const clerk_reader *reader, const char *key) {
-  clerk_text name = reader->string;
-  char unescaped[6 * 16]; /* enough for the names that matter, were every character escaped */
-  if (reader->escaped && name.length <= sizeof unescaped)
-    name = (clerk_text){unescaped, clerk_reader_unescape(reader, unescaped)};
-  return name.length == strlen(key) && memcmp(name.bytes, key, name.length) == 0;
-}
-
 /* The member of interest that the key names, or NULL. */
 static const clerk_member *find_member(const clerk_shape *shape, const clerk_reader *reader) {
-  if (is_key(reader, api_errors.name)) return &api_errors;
+  if (clerk_reader_equals(reader, api_errors.name)) return &api_errors;
   for (const clerk_member *member = shape->operation->members; member->name; member++)
-    if (is_key(reader, member->name)) return member;
+    if (clerk_reader_equals(reader, member->name)) return member;
   return NULL;
 }
 
