@@ -1,5 +1,6 @@
 /*
-** The core of clerk.machines: Clerk's nine machine operations as requests and verdicts.
+** The core of clerk.machines: Clerk's nine machine operations as requests and verdicts, and the
+** rules by which a machine's JWT is accepted.
 **
 ** A host checks and builds a request, moves the bytes by whatever means it has, and asks what
 ** the response means and whether to try again. Nothing here performs I/O, reads a clock, draws a
@@ -7,11 +8,11 @@
 ** used from any thread as long as one struct is used by one thread at a time.
 **
 ** Text is passed as bytes and length; the byte after the last must exist and be NUL, as it does
-** in C literals and Lua strings, except behind a JSON document. Times are milliseconds on one
-** monotonic clock of the caller's choice. Pointers are never NULL where nothing says that they
-** may be, and what they point to is not kept after the call.
+** in C literals and Lua strings, except behind a JSON document or a JWT. Times are milliseconds on
+** one monotonic clock of the caller's choice; those of a JWT are Unix time. Pointers are never NULL
+** where nothing says that they may be, and what they point to is not kept after the call.
 **
-** examples/get_machine.c is a whole program.
+** examples/get_machine.c and examples/verify_token.c are whole programs.
 */
 #ifndef CLERK_H
 #define CLERK_H
@@ -391,6 +392,87 @@ bool clerk_retry_may_wait(const clerk_retry *retry, int64_t wait_ms, int64_t now
 
 /* Milliseconds until the deadline, at least 0; INT64_MAX without one. */
 int64_t clerk_retry_time_left(const clerk_retry *retry, int64_t now_ms);
+
+/* ------------------------------------------------------------------ tokens */
+
+/* Why a token must not be accepted. */
+typedef enum clerk_refusal_code {
+  CLERK_REFUSAL_MALFORMED,
+  CLERK_REFUSAL_TYPE,
+  CLERK_REFUSAL_ALGORITHM,
+  CLERK_REFUSAL_KEY_UNKNOWN,
+  CLERK_REFUSAL_SIGNATURE,
+  CLERK_REFUSAL_EXPIRED,
+  CLERK_REFUSAL_NOT_ACTIVE,
+  CLERK_REFUSAL_REVOKED,
+  CLERK_REFUSAL_UNKNOWN,
+  CLERK_REFUSAL_NOT_GRANTED
+} clerk_refusal_code;
+
+/* The stable name of a refusal, such as "token_expired". Static; NULL after the last. */
+const char *clerk_refusal_name(clerk_refusal_code code);
+
+/* What the refusal means, in one sentence. Static; NULL after the last. */
+const char *clerk_refusal_summary(clerk_refusal_code code);
+
+/* Written when a token is refused and only then. */
+typedef struct clerk_refusal {
+  clerk_refusal_code code;
+  const char *message; /* what is wrong; static, so that nothing of the token is in it */
+} clerk_refusal;
+
+enum { CLERK_JWT_MAX = 8192 };
+
+/* A machine's JWT that is well-formed. It proves nothing: its signature is not verified yet. */
+typedef struct clerk_jwt {
+  clerk_text kid;         /* names the key; absent when the header does not */
+  clerk_text signed_text; /* what the signature is over: header and payload as they came */
+  clerk_text signature;   /* to verify: RSASSA-PKCS1-v1_5 with SHA-256 (RS256) */
+  /* private from here */
+  clerk_text payload;
+  char *spare;
+} clerk_jwt;
+
+/*
+** Reads a JWT (RFC 7515, compact form): at most CLERK_JWT_MAX bytes, three parts of canonical
+** base64url, JSON objects without duplicate members, and a header that asks for nothing but RS256
+** for a machine's token. The jwt points into `text` and into `memory`, which has room for twice as
+** many bytes as the text (none when that is too long); both must outlive it. False: it is refused.
+*/
+bool clerk_jwt_read(clerk_jwt *jwt, clerk_text text, char *memory, clerk_refusal *refusal);
+
+/* When a token is good, in Unix ms. */
+typedef struct clerk_token_times {
+  int64_t expiration_ms; /* INT64_MAX: it does not expire */
+  int64_t not_before_ms; /* 0: not said */
+  int64_t issued_at_ms;  /* 0: not said */
+} clerk_token_times;
+
+/* What a JWT says, in bytes of its text and memory. */
+typedef struct clerk_claims {
+  clerk_text id;      /* `jti`; empty when there is none */
+  clerk_text subject; /* the ID of the machine that minted it; a NUL follows */
+  clerk_text scopes;  /* the machines that it may call: see clerk_next_scope */
+  clerk_text payload; /* all of it, as JSON */
+  clerk_token_times times;
+} clerk_claims;
+
+/*
+** Judges the claims of a JWT whose signature the host has verified over jwt->signed_text, with a
+** key that it trusts: never call it before. `now_ms` is Unix time; clocks may differ by `skew_ms`;
+** both are from 0 to 10^15. Scopes come from the claim `scopes`, a string split at spaces or an
+** array, or, only if that is absent, from `aud`; they are claims like any other, which the machine
+** that minted the token may have chosen itself. False: it is refused.
+*/
+bool clerk_jwt_judge(const clerk_jwt *jwt, int64_t now_ms, int64_t skew_ms, clerk_claims *claims,
+                     clerk_refusal *refusal);
+
+/* Judges a token by the clock alone, as clerk_jwt_judge does. False: it is refused. */
+bool clerk_judge_times(const clerk_token_times *times, int64_t now_ms, int64_t skew_ms,
+                       clerk_refusal *refusal);
+
+/* Takes the next scope off the front of `scopes`; false when there are none left. */
+bool clerk_next_scope(clerk_text *scopes, clerk_text *scope);
 
 #ifdef __cplusplus
 }
