@@ -68,5 +68,5 @@ install_pkg_config(clerk-curl clerk_curl "The libcurl transport of Clerk machine
 if(CLERK_EMBED)
   install_pkg_config(clerk-machines clerk_machines
     "Clerk machines for a host's ${lua_name}, the Lua sources included"
-    "libcurl libcjson" "-lm -pthread" "")
+    "libcurl libcjson libcrypto" "-lm -pthread" "")
 endif()

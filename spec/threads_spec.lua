@@ -22,8 +22,9 @@ describe("Lua states in threads", function()
     program = os.tmpname()
     output_of(([[
       cc -fsanitize=thread -g -O1 -D_GNU_SOURCE -DCLERK_VERSION='"0.0.0"' -Isrc/core -Isrc/curl \
-        -o %s spec/support/threads.c src/core/*.c src/curl/*.c src/lua/[!e]*.c \
-        -Wl,--wrap=curl_global_init $(pkg-config --cflags --libs %s libcurl libcjson) -lm -pthread
+        -Isrc/crypto -o %s spec/support/threads.c src/core/*.c src/curl/*.c src/crypto/*.c \
+        src/lua/[!e]*.c -Wl,--wrap=curl_global_init \
+        $(pkg-config --cflags --libs %s libcurl libcjson libcrypto) -lm -pthread
     ]]):format(program, LUA))
   end
 

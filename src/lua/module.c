@@ -16,6 +16,8 @@ int luaopen_clerk_machines_core(lua_State *L) {
   clerk_lua_add_checks(L);
   clerk_lua_add_call(L);
   clerk_lua_add_json(L);
+  clerk_lua_add_crypto(L);
+  clerk_lua_add_jwt(L);
   clerk_lua_add_text(L);
   clerk_lua_add_system(L);
   clerk_lua_add_curl(L);

@@ -104,6 +104,14 @@ static void push_judgements(lua_State *L) {
   }
 }
 
+static void push_refusals(lua_State *L) {
+  lua_newtable(L);
+  for (clerk_refusal_code i = 0; clerk_refusal_name(i); i++) {
+    push_code(L, clerk_refusal_name(i), clerk_refusal_summary(i));
+    lua_rawseti(L, -2, (int)i + 1);
+  }
+}
+
 void clerk_lua_add_tables(lua_State *L) {
   push_operations(L);
   lua_setfield(L, -2, "operations");
@@ -111,4 +119,6 @@ void clerk_lua_add_tables(lua_State *L) {
   lua_setfield(L, -2, "failures");
   push_judgements(L);
   lua_setfield(L, -2, "judgements");
+  push_refusals(L);
+  lua_setfield(L, -2, "refusals");
 }

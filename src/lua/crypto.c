@@ -1,0 +1,56 @@
+/* RSA keys and SHA-256 for Lua. */
+#include "crypto.h"
+
+#include "parts.h"
+#include "sha256.h"
+#include "support.h"
+
+#define RSA_KEY "clerk.machines.rsa_key"
+
+clerk_rsa_key *clerk_lua_check_rsa_key(lua_State *L, int index) {
+  return luaL_checkudata(L, index, RSA_KEY);
+}
+
+/* core.rsa_key(n, e) -> key | nil, problem: of a JWK; see clerk_rsa_key_init */
+static int core_rsa_key(lua_State *L) {
+  clerk_problem problem;
+  clerk_text n = clerk_lua_text(L, 1), e = clerk_lua_text(L, 2);
+  clerk_rsa_key *key = clerk_lua_new(L, sizeof *key, RSA_KEY);
+  clerk_status status = clerk_rsa_key_init(key, n, e, &problem);
+  return status == CLERK_OK ? 1 : clerk_lua_refuse(L, status, &problem);
+}
+
+/* core.rsa_key_pem(pem) -> key | nil, problem */
+static int core_rsa_key_pem(lua_State *L) {
+  clerk_problem problem;
+  clerk_text pem = clerk_lua_text(L, 1);
+  clerk_rsa_key *key = clerk_lua_new(L, sizeof *key, RSA_KEY);
+  clerk_status status = clerk_rsa_key_init_pem(key, pem, &problem);
+  return status == CLERK_OK ? 1 : clerk_lua_refuse(L, status, &problem);
+}
+
+static int rsa_key_gc(lua_State *L) {
+  clerk_rsa_key_free(clerk_lua_check_rsa_key(L, 1));
+  return 0;
+}
+
+/* core.sha256(bytes) -> the 32 bytes of its digest */
+static int core_sha256(lua_State *L) {
+  unsigned char digest[CLERK_SHA256_LENGTH];
+  clerk_status status = clerk_sha256(clerk_lua_text(L, 1), digest);
+  if (status != CLERK_OK) return clerk_lua_refuse(L, status, NULL);
+  lua_pushlstring(L, (const char *)digest, sizeof digest);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"rsa_key", core_rsa_key},
+                                     {"rsa_key_pem", core_rsa_key_pem},
+                                     {"sha256", core_sha256},
+                                     {NULL, NULL}};
+
+static const luaL_Reg key_methods[] = {{"__gc", rsa_key_gc}, {NULL, NULL}};
+
+void clerk_lua_add_crypto(lua_State *L) {
+  clerk_lua_register(L, RSA_KEY, key_methods);
+  luaL_setfuncs(L, functions, 0);
+}
