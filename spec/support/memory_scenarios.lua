@@ -13,6 +13,7 @@ local fake = require "support.fake"
 local files = require "support.files"
 local machines = require "clerk.machines"
 local safe = require "clerk.machines.safe"
+local vectors = require "support.token_vectors"
 
 local KEY = fake.secret_key
 local MACHINE = '{"object":"machine","id":"mch_1","name":"a","default_token_ttl":60}'
@@ -287,6 +288,25 @@ scenario("JSON is read", function()
     equal(nil, broken)
     equal("string", type(why))
     equal(10, offset)
+  end
+end, { lua_only = true })
+
+scenario("a token is verified", function()
+  local text = vectors.signed .. "." .. vectors.signature
+  return function()
+    local key = assert(core.rsa_key(vectors.key.n, vectors.key.e))
+    local same_key = assert(core.rsa_key_pem(vectors.pem))
+    local jwt = assert(core.jwt(text))
+    equal("ins_2xhFjEI5X2qWRvtV13BzSj8H6Dk", jwt:kid())
+    equal(true, jwt:verify(key))
+    equal(true, jwt:verify(same_key))
+    local token, times = jwt:token(1800000000000, 0)
+    equal("mch_two", token.scopes[2])
+    equal("ä", token.claims.limits.tags[3])
+    equal(true, core.judge_times(times, 1800000000000, 0))
+    equal(nil, (core.rsa_key(vectors.key.n, "AA")))
+    equal(nil, (core.jwt(text .. ".")))
+    equal(32, #core.sha256(text))
   end
 end, { lua_only = true })
 
