@@ -14,8 +14,8 @@ add_custom_command(OUTPUT "${embedded}" VERBATIM
     -P "${writer}"
   DEPENDS ${lua_paths} "${writer}")
 
-add_library(clerk_machines STATIC src/lua/embed.c "${embedded}" ${lua_sources} ${crypto_sources}
-  $<TARGET_OBJECTS:clerk_curl> $<TARGET_OBJECTS:clerk_core>)
+add_library(clerk_machines STATIC src/lua/embed.c "${embedded}" ${lua_sources}
+  $<TARGET_OBJECTS:clerk_curl> $<TARGET_OBJECTS:clerk_crypto> $<TARGET_OBJECTS:clerk_core>)
 add_library(clerk::machines ALIAS clerk_machines)
 target_include_directories(clerk_machines PRIVATE src/core src/curl src/crypto src/lua
   INTERFACE $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/src/lua>)

@@ -33,11 +33,14 @@ set(package "${CMAKE_INSTALL_LIBDIR}/cmake/clerk-machines")
 install(FILES src/core/clerk.h DESTINATION "${headers}")
 install(FILES src/curl/curl.h src/curl/certificates.h src/curl/poller.h src/core/memory.h
   DESTINATION "${headers}/transport")
+install(FILES src/crypto/rsa.h src/crypto/sha256.h DESTINATION "${headers}/crypto")
 set_target_properties(clerk_core PROPERTIES EXPORT_NAME core)
 set_target_properties(clerk_curl PROPERTIES EXPORT_NAME curl)
+set_target_properties(clerk_crypto PROPERTIES EXPORT_NAME crypto)
 target_include_directories(clerk_core PUBLIC $<INSTALL_INTERFACE:${headers}>)
 target_include_directories(clerk_curl PUBLIC $<INSTALL_INTERFACE:${headers}/transport>)
-set(libraries clerk_core clerk_curl)
+target_include_directories(clerk_crypto PUBLIC $<INSTALL_INTERFACE:${headers}/crypto>)
+set(libraries clerk_core clerk_curl clerk_crypto)
 if(CLERK_EMBED)
   install(FILES src/lua/clerk_lua.h DESTINATION "${headers}")
   set_target_properties(clerk_machines PROPERTIES EXPORT_NAME machines)
@@ -65,6 +68,8 @@ install_pkg_config(clerk-core clerk_core "Clerk machines without Lua and without
   "libcjson" "-lm" "")
 install_pkg_config(clerk-curl clerk_curl "The libcurl transport of Clerk machines, without Lua"
   "clerk-core libcurl" "-pthread" " -I\${includedir}/transport")
+install_pkg_config(clerk-crypto clerk_crypto "Signatures of machines' tokens, without Lua"
+  "clerk-core libcrypto" "" " -I\${includedir}/crypto")
 if(CLERK_EMBED)
   install_pkg_config(clerk-machines clerk_machines
     "Clerk machines for a host's ${lua_name}, the Lua sources included"

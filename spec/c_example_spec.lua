@@ -1,21 +1,30 @@
--- The C example: compiled as its header says, and run against the emulator.
+-- The C examples: compiled as their headers say, and run, get_machine against the emulator.
 
 local emulate = require "support.emulate"
 local files = require "support.files"
 local process = require "support.process"
+local vectors = require "support.token_vectors"
 
-local SOURCE = "examples/get_machine.c"
 local STRICT = "-std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"
 local VALGRIND = "valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=all"
 local UNKNOWN = "mch_000000000000000000000000000"
 
+-- As if a user typed it: without what the sanitizers' runs preload.
+local function run(command)
+  return process.run("unset LD_PRELOAD; " .. command)
+end
+
+-- The command in the example's own header, made strict, with the program in a place of ours.
+local function compile(name, program)
+  local source = files.read(("examples/%s.c"):format(name))
+  local command = source:match("\n%*%*   (cc .-)\n%*%*   %S"):gsub("\n%*%* ", "\n")
+    :gsub("^cc ", "cc " .. STRICT .. " ")
+    :gsub("%-o " .. name, "-o " .. program)
+  return run(command)
+end
+
 describe("examples/get_machine.c", function()
   local directory, program, compiled, server, url, machine_id
-
-  -- As if a user typed it: without what the sanitizers' runs preload.
-  local function run(command)
-    return process.run("unset LD_PRELOAD; " .. command)
-  end
 
   local function post(address, body)
     local status, answer, problem = run(
@@ -29,22 +38,12 @@ describe("examples/get_machine.c", function()
     post(url:gsub("/v1$", "/emulator/faults"), body)
   end
 
-  -- The header's own command, made strict, with the program in a place of ours.
-  local function compile()
-    local lines = files.read(SOURCE):match(
-      "the checkout:\n%*%*\n%*%*   (cc .-)\n%*%*   CLERK_SECRET_KEY")
-    local command = lines:gsub("\n%*%* ", "\n")
-      :gsub("^cc ", "cc " .. STRICT .. " ")
-      :gsub("%-o get_machine", "-o " .. program)
-    return run(command)
-  end
-
   setup(function()
     local status, output = process.run("mktemp -d")
     assert.equal(0, status)
     directory = output:match("%S+")
     program = directory .. "/get_machine"
-    compiled = { compile() }
+    compiled = { compile("get_machine", program) }
     server, url = emulate()
     machine_id = post(url .. "/machines", '{"name":"worker"}'):match('"id":"(mch_[^"]+)"')
   end)
@@ -131,5 +130,71 @@ describe("examples/get_machine.c", function()
     assert.equal(0, (get(machine_id, nil, VALGRIND)))
     assert.equal(1, (get(UNKNOWN, nil, VALGRIND)))
     assert.equal(2, (get("..", nil, VALGRIND)))
+  end)
+end)
+
+describe("examples/verify_token.c", function()
+  local SUBJECT = "mch_2xhFjEI5X2qWRvtV13BzSj8H6Dk"
+  local TOKEN = vectors.signed .. "." .. vectors.signature
+  local program, key_file, compiled
+
+  setup(function()
+    program = os.tmpname()
+    key_file = files.write_temporary(vectors.pem)
+    compiled = { compile("verify_token", program) }
+  end)
+
+  teardown(function()
+    os.remove(program)
+    files.remove_temporary()
+  end)
+
+  local function verify(token, callers, path)
+    return run(("%s %s %s <%s"):format(program, path or key_file, callers or SUBJECT,
+      files.write_temporary(token)))
+  end
+
+  it("compiles by the command in its header, without a warning", function()
+    assert.same({ 0, "", "" }, compiled)
+  end)
+
+  it("lets a machine in that may call", function()
+    assert.same({ 0, SUBJECT .. "\n", "" }, { verify(TOKEN .. "\n") })
+    assert.same({ 0, SUBJECT .. "\n", "" }, { verify(TOKEN, "mch_other " .. SUBJECT) })
+  end)
+
+  for code, change in pairs {
+    token_malformed = function() return TOKEN .. "\n\n" end,
+    token_signature_invalid = function()
+      return vectors.signed .. "." .. vectors.others["PSS padding"]
+    end,
+    token_algorithm_refused = function() return (TOKEN:gsub("^[^.]+", "e30")) end,
+    token_not_granted = function() return TOKEN, "mch_other" end,
+  } do
+    it("refuses others: " .. code, function()
+      local status, output, errors = verify(change())
+      assert.same({ 1, "" }, { status, output })
+      assert.matches("^verify_token: " .. code .. ": .+\n$", errors)
+    end)
+  end
+
+  it("says what is wrong with how it is used", function()
+    local status, _, errors = verify(TOKEN, "")
+    assert.equal(2, status)
+    assert.matches("^verify_token: usage: ", errors)
+    status, _, errors = verify(TOKEN, SUBJECT, "/nowhere.pem")
+    assert.same({ 2, "verify_token: the key's file cannot be read\n" }, { status, errors })
+    status, _, errors = verify(TOKEN, SUBJECT, "/dev/null")
+    assert.equal(2, status)
+    assert.matches("^verify_token: the key must be the PEM text", errors)
+  end)
+
+  it("leaks nothing and reads no invalid memory", function()
+    local checked = program
+    program = VALGRIND .. " " .. program
+    assert.equal(0, (verify(TOKEN)))
+    assert.equal(1, (verify(TOKEN .. "A")))
+    assert.equal(2, (verify(TOKEN, SUBJECT, "/dev/null")))
+    program = checked
   end)
 end)

@@ -283,7 +283,7 @@ describe("The manual's", function()
   end)
 
   it("excerpts are lines of the examples", function()
-    local examples = run "cat examples/*/*.c examples/embed/CMakeLists.txt"
+    local examples = run "cat examples/*.c examples/*/*.c examples/embed/CMakeLists.txt"
     for _, kind in ipairs { "c", "cmake" } do
       for _, snippet in ipairs(documents.of_kind(kind)) do
         local is_program = snippet.text:find "^#include" -- which is run as it is

@@ -1,0 +1,105 @@
+/*
+** Verifies a machine's JWT in C, without Lua and offline: the core reads and judges it, and
+** src/crypto verifies the signature, which any other RS256 may do as well. From the checkout:
+**
+**   cc -Isrc/core -Isrc/crypto -o verify_token examples/verify_token.c \
+**     src/core/[!v]*.c src/crypto/[a-z]*.c \
+**     $(pkg-config --cflags --libs libcjson libcrypto) -lm
+**   ./verify_token key.pem mch_… mch_… <token
+**
+** The key is the instance's public one, from the Dashboard's page of API keys; the machines are those
+** that may call. Exit status: 0 let in, 1 refused, 2 wrong usage.
+*/
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "clerk.h"
+#include "rsa.h"
+
+enum { LET_IN, REFUSED, MISUSED };
+
+enum { SKEW_MS = 5000 }; /* by which clocks may differ */
+
+static int misuse(const char *message) {
+  fprintf(stderr, "verify_token: %s\n", message);
+  return MISUSED;
+}
+
+static int refuse(const clerk_refusal *refusal) {
+  fprintf(stderr, "verify_token: %s: %s\n", clerk_refusal_name(refusal->code), refusal->message);
+  return REFUSED;
+}
+
+/* ------------------------------------------------------------------ what the core does not do */
+
+static int64_t unix_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* What a file holds, up to the size of the buffer. */
+static clerk_text read_all(FILE *file, char *buffer, size_t size) {
+  return (clerk_text){buffer, fread(buffer, 1, size, file)};
+}
+
+static clerk_status read_key(const char *path, clerk_rsa_key *key, clerk_problem *problem) {
+  char pem[16 * 1024];
+  FILE *file = fopen(path, "rb");
+  if (!file) {
+    snprintf(problem->message, sizeof problem->message, "the key's file cannot be read");
+    return CLERK_REFUSED;
+  }
+  clerk_status status = clerk_rsa_key_init_pem(key, read_all(file, pem, sizeof pem), problem);
+  fclose(file);
+  return status;
+}
+
+static clerk_text without_newline(clerk_text line) {
+  if (line.length > 0 && line.bytes[line.length - 1] == '\n') line.length--;
+  return line;
+}
+
+/* ------------------------------------------------------------------ the verification */
+
+/* In this order: no claim is looked at before the signature is verified. */
+static bool verify(clerk_rsa_key *key, clerk_text token, char *memory, clerk_claims *claims,
+                   clerk_refusal *refusal) {
+  clerk_jwt jwt;
+  if (!clerk_jwt_read(&jwt, token, memory, refusal)) return false;
+  if (!clerk_rsa_key_verify(key, jwt.signed_text, jwt.signature)) {
+    *refusal = (clerk_refusal){CLERK_REFUSAL_SIGNATURE, "the signature is not by this key"};
+    return false;
+  }
+  return clerk_jwt_judge(&jwt, unix_ms(), SKEW_MS, claims, refusal);
+}
+
+static bool is_caller(clerk_text subject, char **callers) {
+  while (*callers && strcmp(*callers, subject.bytes) != 0) callers++;
+  return *callers != NULL;
+}
+
+static int decide(clerk_rsa_key *key, char **callers) {
+  char input[CLERK_JWT_MAX + 2]; /* what is longer does not fit, and is refused */
+  char memory[2 * CLERK_JWT_MAX];
+  clerk_claims claims;
+  clerk_refusal refusal = {CLERK_REFUSAL_NOT_GRANTED, "this machine may not call"};
+  clerk_text token = without_newline(read_all(stdin, input, sizeof input));
+  if (!verify(key, token, memory, &claims, &refusal)) return refuse(&refusal);
+  if (!is_caller(claims.subject, callers)) return refuse(&refusal);
+  printf("%s\n", claims.subject.bytes);
+  return LET_IN;
+}
+
+int main(int argc, char **argv) {
+  clerk_rsa_key key = {0};
+  clerk_problem problem;
+  if (argc < 3) return misuse("usage: verify_token KEY_FILE MACHINE_ID... <TOKEN");
+  clerk_status status = read_key(argv[1], &key, &problem);
+  if (status != CLERK_OK)
+    return misuse(status == CLERK_REFUSED ? problem.message : "out of memory");
+  int result = decide(&key, argv + 2);
+  clerk_rsa_key_free(&key);
+  return result;
+}
