@@ -22,8 +22,8 @@ local function workload(row)
   row.scheme, row.instance = row.scheme or "https", row.instance or "narrow"
   row.count, row.scopes = row.count or 1, row.scopes or 3
   row.length, row.multiple = row.length or 1, row.multiple or 1
-  row.body = ("%s/%s-%s"):format(directory, row.instance,
-    row.first_page or row.count == 1 and "machine" or row.count)
+  row.body = ("%s/%s"):format(directory, row.file or ("%s-%s"):format(row.instance,
+    row.first_page or row.count == 1 and "machine" or row.count))
   row.base_url = row.base_url or url(row.scheme, row.instance)
   return row
 end
@@ -81,6 +81,7 @@ local workloads = {
     count = 500,
     scopes = 150,
   },
+  workload { "verify a JWT, cold", "verify", file = "token" },
   flight("32 gets in flight, http", "http"),
   flight("32 gets in flight, TLS", "https"),
   collect(1),
@@ -102,7 +103,7 @@ local function exists(path)
   return os.execute(("test -e %s"):format(path))
 end
 
-local ALL = "get list decode flight collect steps cancel close timeout lateness"
+local ALL = "get list decode verify flight collect steps cancel close timeout lateness"
 
 --- Debian's lua-http is there for Lua up to 5.3, but 5.4 reads it as well.
 local function lua_http_for_5_4()
@@ -116,6 +117,7 @@ local clients = {
   { name = "clerk.machines, Lua 5.4", command = lua("lua5.4", "clerk"), kinds = ALL },
   { name = "clerk.machines, LuaJIT", command = lua("luajit", "clerk"), kinds = ALL },
   { name = "libcurl", command = "build/bench/libcurl", kinds = "get list flight steps" },
+  { name = "libcrypto's RSA", command = "build/bench/rsa", kinds = "verify" },
   {
     name = "libcurl, Debian's CA",
     command = "build/bench/libcurl default",

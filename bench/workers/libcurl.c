@@ -8,8 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
+
+#include "usage.h"
 
 enum { IN_FLIGHT = 32 };
 
@@ -144,23 +145,6 @@ static void call_at_once(CURLM *multi, transfer *transfers, long calls, void (*w
   }
 }
 
-static double seconds(struct timeval time) {
-  return (double)time.tv_sec + (double)time.tv_usec / 1e6;
-}
-
-/* VmHWM of the process: getrusage's figure also counts the process before exec. */
-static long most_memory(void) {
-  static const char field[] = "VmHWM:";
-  char line[256];
-  long kilobytes = 0;
-  FILE *file = fopen("/proc/self/status", "re");
-  while (file && kilobytes == 0 && fgets(line, sizeof line, file))
-    if (strncmp(line, field, sizeof field - 1) == 0)
-      kilobytes = strtol(line + sizeof field - 1, NULL, 10);
-  if (file) fclose(file);
-  return kilobytes;
-}
-
 int main(int count, char **arguments) {
   char line[64];
   transfer transfers[IN_FLIGHT] = {0};
@@ -171,7 +155,6 @@ int main(int count, char **arguments) {
   for (int i = 0; i < (is_flight || is_steps ? IN_FLIGHT : 1); i++)
     init(&transfers[i], count > 1 && strcmp(arguments[1], "default") == 0);
   while (fgets(line, sizeof line, stdin)) {
-    struct rusage usage;
     long calls = strtol(line, NULL, 10);
     if (is_flight)
       call_at_once(multi, transfers, calls, wait_for_any);
@@ -179,9 +162,7 @@ int main(int count, char **arguments) {
       call_at_once(multi, transfers, calls, wait_for_a_ms);
     else
       call_in_turn(transfers, calls);
-    getrusage(RUSAGE_SELF, &usage);
-    printf("%.6f %ld\n", seconds(usage.ru_utime) + seconds(usage.ru_stime), most_memory());
-    fflush(stdout);
+    print_usage();
   }
   return 0;
 }
