@@ -103,6 +103,9 @@ end
 
 --- The Lua types of parameters' types and options' kinds; the others have the same name.
 local LUA_TYPES = {
+  secret = "string",
+  json = "any",
+  token_id = "string",
   machine_id = "string",
   machine_ids = "string[]",
   url = "string",
@@ -112,7 +115,7 @@ local LUA_TYPES = {
   transport = "clerk.machines.Transport",
 }
 
-local UNITS = { string = " characters", machine_ids = " elements" }
+local UNITS = { string = " characters", secret = " characters", machine_ids = " elements" }
 
 local function lua_type(row)
   local kind = row.type or row.kind
@@ -121,14 +124,16 @@ local function lua_type(row)
   elseif row.members then
     return "clerk.machines." .. camel_case(row.name) .. (row.off and "|false" or "")
   end
-  return LUA_TYPES[kind] or kind
+  local is_null_too = row.nullable and kind ~= "json"
+  return (LUA_TYPES[kind] or kind) .. (is_null_too and "|clerk.machines.null" or "")
 end
 
 local function bounds(row)
   if not row.min then
     return ""
   elseif not row.max then
-    return ("from %.0f"):format(row.min)
+    local format = row.type == "number" and "more than %.0f" or "from %.0f%s"
+    return format:format(row.min, UNITS[row.type] or "")
   end
   return ("%.0f to %.0f%s"):format(row.min, row.max, UNITS[row.type] or "")
 end
@@ -169,13 +174,13 @@ local function class_of_params(operation)
   return camel_case(operation.name) .. "Params"
 end
 
---- The arguments of an operation's method. The table `params` is required when it is the body.
+--- The arguments of an operation's method.
 local function arguments_of(operation)
   local arguments, params = {}, nil
   for _, row in ipairs(operation.parameters) do
     if is_in_params(row) then
       params = { name = "params", type = class_of_params(operation) }
-      params.is_optional = row.place ~= "body"
+      params.is_optional = not operation.needs_params
     else
       arguments[#arguments + 1] = { name = row.name, type = "string" }
     end
@@ -238,6 +243,20 @@ local function parameter_row(row)
   }
 end
 
+local KEYS = {
+  secret_key = "Sent with `secret_key`.",
+  machine_secret_key = "Sent with `machine_secret_key`.",
+  both = "Sent with `machine_secret_key` or, if the client has none, `secret_key`.",
+}
+
+local REPETITIONS = {
+  reads = "It changes nothing and is repeated after every failure that may pass.",
+  changes = "It is repeated after every failure that may pass: twice is like once.",
+  adds = "It is repeated only after a 429, or when it was not sent.",
+  adds_or_reuses = "With `min_remaining_ttl_seconds` and the opaque format it is repeated after "
+    .. "every failure that may pass, otherwise only after a 429, or when it was not sent.",
+}
+
 local function operation_section(operation)
   local success = ("A success holds `%s`%s."):format(table.concat(operation.members, "` and `"),
     operation.may_return_204 and ", or is a 204, which gives an empty table" or "")
@@ -245,6 +264,8 @@ local function operation_section(operation)
     "## " .. operation.name,
     call_of(operation),
     ("%s: `%s %s`"):format(operation.summary, operation.method, operation.path),
+    KEYS[operation.keys[2] and "both" or operation.keys[1]] .. " "
+      .. REPETITIONS[operation.effect],
     markdown_table({ "parameter", "type", "bounds", "meaning" },
       map(operation.parameters, parameter_row)),
     ("Returns a [%s](results.md#%s). %s"):format(operation.result, operation.result:lower(),

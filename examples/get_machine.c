@@ -71,7 +71,8 @@ static clerk_status build_request(clerk_request *request, const clerk_operation 
       .base_url = base_url, .api_version = "2026-05-12", .user_agent = "get_machine/1.0"};
   clerk_value values[CLERK_PARAMETERS_MAX] = {{.given = true, .text = text_of(machine_id)}};
   clerk_status status = clerk_check_base_url(text_of(base_url), false, problem);
-  if (status == CLERK_OK) status = clerk_check_secret_key(text_of(key), problem);
+  if (status == CLERK_OK)
+    status = clerk_check_secret_key("CLERK_SECRET_KEY", text_of(key), problem);
   if (status == CLERK_OK) status = clerk_check_arguments(operation, values, true, problem);
   if (status == CLERK_OK) status = clerk_request_build(request, operation, values, &settings);
   if (status == CLERK_OK) status = clerk_request_authorize(request, text_of(key));
@@ -212,7 +213,7 @@ static int call(connections *kept, const clerk_request *request, const clerk_ope
   const clerk_retry_policy policy = usual_policy();
   clerk_retry retry;
   clerk_verdict verdict;
-  clerk_retry_start(&retry, operation, &policy, 0, now_ms());
+  clerk_retry_start(&retry, operation, true, &policy, 0, now_ms()); /* a GET is repeatable */
   int result = try_once(kept, request, &retry, &verdict);
   while (verdict.outcome == CLERK_AGAIN) {
     fprintf(stderr, "get_machine: trying again in %" PRId64 " ms\n", verdict.wait_ms);

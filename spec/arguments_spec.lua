@@ -19,6 +19,10 @@ local good_params = {
   update = {},
   rotate_secret_key = { previous_token_ttl = 0 },
   create_scope = { to_machine_id = "mch_9" },
+  create_token = {},
+  list_tokens = { subject = "mch_1" },
+  revoke_token = {},
+  verify_token = { token = "mt_1" },
 }
 
 local function copy(original)
@@ -74,7 +78,8 @@ end
 
 --- The same for a call of an operation, which must use neither the transport nor the key.
 local function call_refused(name, operation_name, call, options)
-  local settings = { secret_key = function() error "asked for the key" end }
+  local function ask() error "asked for the key" end
+  local settings = { secret_key = ask, machine_secret_key = ask }
   for option, value in pairs(options or {}) do settings[option] = value end
   local client, transport = fake.client({ fake.ok }, settings)
   local err = refused(name, function() call(client) end)
@@ -104,6 +109,12 @@ local function with_hole()
   return { "mch_1", nil, "mch_3" }
 end
 
+local function nested_in_itself()
+  local value = {}
+  value.a = { value }
+  return value
+end
+
 -- name of the mistake, value
 local bad_ids = {
   { "an empty string", "" }, { "one dot", "." }, { "two dots", ".." }, { "a NUL", "mch\0_1" },
@@ -129,6 +140,20 @@ local bad_values = {
     { "minus infinity", -inf }, { "2^63", 2 ^ 63 }, { "1e300", 1e300 }, { "-1e300", -1e300 },
     { "a boolean", true }, { "false", false }, { "a table", {} }, { "null", null },
   },
+  number = {
+    { "a numeric string", "10" }, { "not a number", nan }, { "infinity", inf },
+    { "minus infinity", -inf }, { "a boolean", true }, { "a table", {} }, { "null", null },
+  },
+  boolean = {
+    { "a number", 1 }, { "a word", "true" }, { "a table", {} }, { "null", null },
+  },
+  json = {
+    { "a function", print }, { "not a number", nan }, { "infinity", { a = { inf } } },
+    { "a hole", with_hole() }, { "a name beside elements", { "a", n = 1 } },
+    { "a boolean key", { [true] = "a" } }, { "a number as key", { a = { [1.5] = "b" } } },
+    { "a coroutine", { coroutine.create(print) } }, { "a file", { io.stdout } },
+    { "itself", nested_in_itself() }, { "bad UTF-8", "a\255" }, { "a bad name", { ["a\255"] = 1 } },
+  },
   machine_ids = {
     { "a string", "mch_1" }, { "a number", 1 }, { "a boolean", false }, { "null", null },
     { "a hole", with_hole() }, { "a missing first", { [2] = "mch_2" } },
@@ -139,6 +164,7 @@ local bad_values = {
     { "a numeric string as key", { ["1"] = "mch_1" } },
   },
 }
+bad_values.token_id, bad_values.secret = bad_ids, bad_values.string
 for _, case in ipairs(bad_utf8) do
   table.insert(bad_values.string, case)
   table.insert(bad_values.machine_id, case)
@@ -169,14 +195,22 @@ for _, operation in ipairs(core.operations) do
         end)
       end
 
-      for _, case in ipairs(bad_values[parameter.type]) do
-        it(("is refused with %s as %s"):format(case[1], parameter.name), function()
-          for _, check_bounds in ipairs { true, false } do
-            call_refused(parameter.name, name, function(client)
-              call_with(client, operation, parameter.name, case[2])
-            end, { check_bounds = check_bounds })
-          end
+      if parameter.nullable then
+        it("is accepted with null as " .. parameter.name, function()
+          accepted(function(client) call_with(client, operation, parameter.name, null) end)
         end)
+      end
+
+      for _, case in ipairs(bad_values[parameter.type]) do
+        if not (parameter.nullable and case[2] == null) then
+          it(("is refused with %s as %s"):format(case[1], parameter.name), function()
+            for _, check_bounds in ipairs { true, false } do
+              call_refused(parameter.name, name, function(client)
+                call_with(client, operation, parameter.name, case[2])
+              end, { check_bounds = check_bounds })
+            end
+          end)
+        end
       end
     end
 
@@ -258,7 +292,13 @@ for _, operation in ipairs(core.operations) do
       end
     end)
 
-    if name == "list" then return end
+    if not operation.needs_params then
+      it("is accepted without params", function()
+        local arguments, count = arguments_of(operation)
+        accepted(function(client) client[name](client, unpack(arguments, 1, count - 1)) end)
+      end)
+      return
+    end
 
     it("is refused without params", function()
       local arguments, count = arguments_of(operation)
@@ -547,9 +587,11 @@ local new_options = {
   { "on_event", { function() end }, { "x", 1, true, {} } },
   { "allow_http", { true, false }, { "true", 1, {} } },
   { "check_bounds", { true, false }, { "false", 0, {} } },
-  { "secret_key", { "x", "sk_live_1", function() return "k" end },
-    { "", 1, true, {}, secret .. "\r\n", secret .. "\n", secret .. "\r", "\0" .. secret } },
 }
+for _, name in ipairs { "secret_key", "machine_secret_key" } do
+  table.insert(new_options, { name, { "x", "sk_live_1", function() return "k" end },
+    { "", 1, true, {}, secret .. "\r\n", secret .. "\n", secret .. "\r", "\0" .. secret } })
+end
 
 local function describe_options(options, check, accept)
   for _, case in ipairs(options) do
@@ -780,7 +822,8 @@ describe("the options of a call", function()
   end)
 end)
 
-describe("a secret_key function", function()
+for option, operation in pairs { secret_key = "list", machine_secret_key = "create_token" } do
+describe("a " .. option .. " function", function()
   for name, key in pairs {
     ["nothing"] = function() end,
     ["an empty string"] = function() return "" end,
@@ -790,13 +833,14 @@ describe("a secret_key function", function()
     ["a NUL"] = function() return secret .. "\0" end,
   } do
     it("is refused when it returns " .. name, function()
-      local client, transport = fake.client({ fake.ok }, { secret_key = key })
-      local err = refused("secret_key", function() client:list() end)
-      assert.equal("list", err.operation)
+      local client, transport = fake.client({ fake.ok }, { [option] = key })
+      local err = refused(option, function() client[operation](client) end)
+      assert.equal(operation, err.operation)
       assert.equal(0, #transport.requests)
     end)
   end
 end)
+end
 
 describe("base_url", function()
   local function refuse(url, options)

@@ -160,6 +160,8 @@ describe("ClerkErrors", function()
       { "delete", "m" }, { "get_secret_key", "m" },
       { "rotate_secret_key", "m", { previous_token_ttl = 0 } },
       { "create_scope", "m", { to_machine_id = "n" } }, { "delete_scope", "m", "n" },
+      { "create_token" }, { "list_tokens", { subject = "m" } }, { "revoke_token", "t" },
+      { "verify_token", { token = "t" } },
     } do
       local err = error_of(answer, (table.unpack or unpack)(call))
       assert.equal("ClerkErrors", err.type)
@@ -270,10 +272,18 @@ describe("A success of", function()
       { "from_machine_id", "to_machine_id" }, true },
     delete_scope = { { "mch_1", "mch_2" }, "{" .. scope .. ',"deleted":true}', { "deleted" },
       true },
+    create_token = { {}, '{"token":"mt_1"}', { "token" } },
+    list_tokens = { { { subject = "mch_1" } }, '{"m2m_tokens":[]}', { "m2m_tokens" } },
+    revoke_token = { { "mt_1" }, '{"revoked":true}', { "revoked" } },
+    verify_token = { { { token = "mt_1" } },
+      '{"subject":"mch_1","revoked":false,"expired":true}', { "subject", "revoked", "expired" } },
   }
 
   --- Values that no member may have.
-  local WRONG = { "null", "false", "0", "1", "{}", '{"id":"a"}', '""', '{"a":[]}' }
+  local WRONG = { "null", "0", "1", "{}", '{"id":"a"}', '""', '{"a":[]}' }
+
+  --- The members that may be true or false.
+  local BOOLEANS = { verify_token = { revoked = true, expired = true } }
 
   local function all_escaped(name)
     return (name:gsub(".", function(letter) return ("\\u%04X"):format(letter:byte()) end))
@@ -282,7 +292,7 @@ describe("A success of", function()
   for _, operation in ipairs(core.operations) do
     local name = operation.name
     local call, least, members, may_be_204 = (table.unpack or unpack)(operations[name], 1, 4)
-    local is_change = operation.method ~= "GET"
+    local is_change = operation.is_change
 
     local function succeeds(answer)
       local client = fake.client { answer }
@@ -322,7 +332,11 @@ describe("A success of", function()
           refuses((least:gsub("}$", "," .. place .. wrong .. "}")))
           succeeds(fake.answer(200, (least:gsub("^{", "{" .. place .. wrong .. ","))))
         end
-        if value ~= "true" then refuses((least:gsub(place .. "[^,}]+", place .. "true"))) end
+        for _, boolean in ipairs { "true", "false" } do
+          if value ~= boolean and not (BOOLEANS[name] or {})[member] then
+            refuses((least:gsub(place .. "[^,}]+", place .. boolean)))
+          end
+        end
         if value ~= "[]" then refuses((least:gsub(place .. "[^,}]+", place .. '["a"]'))) end
         refuses((least:gsub(member, member:upper())))
         refuses((least:gsub(member, member .. "\\u0000")))
@@ -706,7 +720,7 @@ describe("the password of a proxy", function()
   end)
 
   it("is replaced along with the secret key", function()
-    assert.equal("http://(hidden)@h said (secret key)",
+    assert.equal("http://(hidden)@h said (secret)",
       shown("http://user:Hunter2@h said " .. fake.secret_key))
   end)
 
@@ -718,12 +732,14 @@ describe("the password of a proxy", function()
   end)
 end)
 
-describe("a response that should contain a machine's key", function()
+describe("a response that may contain a machine's key or a token", function()
   local leak = '{"object":"machine_secret_key","secret":"ak_0123456789"'
   local calls = {
     { "create", { name = "a" } },
     { "get_secret_key", "mch_1" },
     { "rotate_secret_key", "mch_1", { previous_token_ttl = 0 } },
+    { "create_token" },
+    { "verify_token", { token = "mt_1" } },
   }
   for _, call in ipairs(calls) do
     it("to " .. call[1] .. " is withheld when it cannot be used", function()

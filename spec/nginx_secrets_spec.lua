@@ -66,7 +66,7 @@ local SCRIPTS = {
     answer({ "200 OK", "Content-Length: 999" }, SUCCESS) },
   ["an answer that never ends"] = { "timeout",
     answer({ "200 OK", "Content-Length: 999" }, SUCCESS) .. "connection:hang()" },
-  ["an error"] = { "c (secret key)", answer({ "401 No" }, [['{"errors":[{"code":"c ',
+  ["an error"] = { "c (secret)", answer({ "401 No" }, [['{"errors":[{"code":"c ',
     key:match "sk_.*", '","message":"', key, '"}]}']]) },
   ["a redirect"] = { "redirect_refused", answer({ "302 No", "Location: http://a/" }, "key") },
   ["no HTTP at all"] = { "bad_response", ECHO .. [[connection:write(key, "\r\n\r\n")]] },

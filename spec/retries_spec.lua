@@ -6,13 +6,20 @@ local fake = require "support.fake"
 
 local almost_one = 1 - 2 ^ -32
 
--- One call of each method, as core.call takes it.
+-- One call of each method, and of each rule that is not the method's, as core.call takes it.
 local calls = {
   GET = { "get", nil, "mch_1" },
   PATCH = { "update", {}, "mch_1" },
   DELETE = { "delete", nil, "mch_1" },
   POST = { "create", { name = "a" } },
+  ["a POST that reads"] = { "verify_token", { token = "mt_1" } },
+  ["a POST that is harmless twice"] = { "revoke_token", {}, "mt_1" },
+  ["a POST that may reuse a token"] = { "create_token", { min_remaining_ttl_seconds = 0 } },
 }
+
+-- What is repeated although the server may have acted on it.
+local REPEATABLE = { "GET", "PATCH", "DELETE", "a POST that reads",
+  "a POST that is harmless twice", "a POST that may reuse a token" }
 
 local function merge(defaults, given)
   local result = {}
@@ -97,7 +104,7 @@ describe("a call", function()
     end
   end)
 
-  for _, method in ipairs { "GET", "PATCH", "DELETE" } do
+  for _, method in ipairs(REPEATABLE) do
     it("by " .. method .. " is repeated after a 429 and every 5XX", function()
       for _, status in ipairs { 429, 500, 501, 502, 503, 504, 520, 599 } do
         assert.equal("again", outcome(method, fake.answer(status)))
@@ -513,14 +520,17 @@ describe("maybe_applied", function()
     return verdict.maybe_applied
   end
 
-  local changes = { "PATCH", "DELETE", "POST" }
+  local changes = { "PATCH", "DELETE", "POST", "a POST that is harmless twice",
+    "a POST that may reuse a token" }
 
-  it("is never set for a GET", function()
-    for _, answer in ipairs { fake.answer(404), fake.answer(200, "x"),
-      fake.failure("tls_failed", true) } do
-      assert.is_nil(after("GET", { answer }))
+  it("is never set for a call that only reads", function()
+    for _, method in ipairs { "GET", "a POST that reads" } do
+      for _, answer in ipairs { fake.answer(404), fake.answer(200, "x"),
+        fake.failure("tls_failed", true) } do
+        assert.is_nil(after(method, { answer }))
+      end
+      assert.is_nil(after(method, { lost, fake.answer(503), fake.answer(404) }))
     end
-    assert.is_nil(after("GET", { lost, fake.answer(503), fake.answer(404) }))
   end)
 
   it("is false for a change that was answered 4XX", function()

@@ -12,7 +12,7 @@ local KEY = paths.key
 local LUA = require("support.interpreter").name
 
 --- The fields of a result that may hold a secret.
-local SECRET_FIELDS = { secret = true, secret_key = true }
+local SECRET_FIELDS = { secret = true, secret_key = true, token = true }
 
 local function is_asked_for(value, name)
   return getmetatable(value) == core.result and SECRET_FIELDS[name]
@@ -61,7 +61,7 @@ describe("No secret is", function()
   it("shown by `tostring` of a value that carries one", function()
     local client = machines.new { secret_key = KEY }
     local call = core.call("get_secret_key", client.settings.prepared, 0, nil, "mch_1")
-    local request = call:request(KEY)
+    local request = call:request("secret_key", KEY)
     request.timeout_ms, request.connect_timeout_ms, request.max_response_bytes = 1, 1, 1
     local curl = core.curl { max_connections = 1 }
     local transfer = curl:start(request)
@@ -104,6 +104,9 @@ describe("No secret is", function()
       function() machines.new { secret_key = KEY, base_url = "https://u:" .. KEY .. "@a" } end,
       function() client:create { name = { KEY } } end,
       function() client:get(KEY .. "\n") end,
+      function() client:verify_token { token = KEY .. "\0" } end,
+      function() client:verify_token { token = { KEY } } end,
+      function() client:verify_token { token = KEY, tokens = KEY } end,
     } do
       local ok, err = pcall(mistake)
       assert.is_false(ok)

@@ -51,7 +51,8 @@ end
 
 local function new_client(new, on_event)
   return (new or machines.new) {
-    secret_key = "sk_test_emulator", transport = emulator.new(), on_event = on_event,
+    secret_key = "sk_test_emulator", machine_secret_key = "ak_1", transport = emulator.new(),
+    on_event = on_event,
   }
 end
 

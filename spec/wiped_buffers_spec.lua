@@ -23,7 +23,9 @@ describe("Buffers of the C part", function()
 
   local PREPARE = [[
     local machines = require "clerk.machines"
-    local client = machines.new { secret_key = arg[1], base_url = arg[2], ca_file = arg[3] }
+    local client = machines.new {
+      secret_key = arg[1], machine_secret_key = arg[1], base_url = arg[2], ca_file = arg[3],
+    }
   ]]
 
   local SESSION = PREPARE .. [[
@@ -33,6 +35,8 @@ describe("Buffers of the C part", function()
     client:update(machine.id, { name = "marked twice " .. arg[1] })
     pcall(client.get, client, "mch_" .. arg[1])
     client:list()
+    client:create_token { claims = { mark = arg[1] } }
+    client:verify_token { token = arg[1]:rep(100) }
     client:close()
     collectgarbage()
   ]]
@@ -65,7 +69,8 @@ describe("Buffers of the C part", function()
   end
 
   describe("after all operations", function()
-    local ANSWER = ('{"id":"mch_1","name":"%s","secret":"%s","secret_key":"ak_1","data":[]}')
+    local ANSWER = ('{"id":"mch_1","name":"%s","secret":"%s","secret_key":"ak_1","data":[],'
+      .. '"token":"mt_1","subject":"mch_1","revoked":false,"expired":false}')
       :format(KEY, SECRET:rep(20))
     local ANSWER_ALL = [[
       for request in connection:requests() do

@@ -43,17 +43,37 @@ describe("the wire of", function()
     { "create_scope", { "mch_1", { to_machine_id = "mch_2" } },
       "POST", "/machines/mch_1/scopes", '{"to_machine_id":"mch_2"}' },
     { "delete_scope", { "mch_1", "mch_2" }, "DELETE", "/machines/mch_1/scopes/mch_2" },
+    { "create_token", {}, "POST", "/m2m_tokens", "{}" },
+    { "create_token", { { min_remaining_ttl_seconds = 60, claims = { b = { 1, "x" }, a = true },
+      seconds_until_expiration = 0.5, token_format = "jwt" } }, "POST", "/m2m_tokens",
+      '{"token_format":"jwt","seconds_until_expiration":0.5,"claims":{"a":true,"b":[1,"x"]},'
+        .. '"min_remaining_ttl_seconds":60}' },
+    { "create_token", { { seconds_until_expiration = machines.null, claims = machines.null } },
+      "POST", "/m2m_tokens", '{"seconds_until_expiration":null,"claims":null}' },
+    { "list_tokens", { { subject = "mch_1" } }, "GET", "/m2m_tokens?subject=mch_1" },
+    { "list_tokens", { { offset = 5, limit = 100, expired = false, revoked = true,
+      subject = "mch_1" } },
+      "GET", "/m2m_tokens?subject=mch_1&revoked=true&expired=false&limit=100&offset=5" },
+    { "list_tokens", { { subject = "mch_1", revoked = machines.null, expired = machines.null,
+      offset = machines.null } }, "GET", "/m2m_tokens?subject=mch_1" },
+    { "revoke_token", { "mt_1" }, "POST", "/m2m_tokens/mt_1/revoke", "{}" },
+    { "revoke_token", { "mt_1", { revocation_reason = "lost" } },
+      "POST", "/m2m_tokens/mt_1/revoke", '{"revocation_reason":"lost"}' },
+    { "revoke_token", { "mt_1", { revocation_reason = machines.null } },
+      "POST", "/m2m_tokens/mt_1/revoke", '{"revocation_reason":null}' },
+    { "verify_token", { { token = "mt_2" } }, "POST", "/m2m_tokens/verify", '{"token":"mt_2"}' },
   }
   for _, wire in ipairs(wires) do
     local name, arguments, method, path, expected_body = (table.unpack or unpack)(wire, 1, 5)
     it(("%s is %s %s %s"):format(name, method, path, expected_body or "without a body"), function()
       local request = sent(nil, name, (table.unpack or unpack)(arguments))
+      local key = path:find "^/m2m_tokens" and fake.machine_secret_key or fake.secret_key
       local agent = request.headers["user-agent"]
       assert.equal(method, request.method)
       assert.equal(base_url .. path, request.url)
       assert.equal(expected_body, request.body)
       assert.same({
-        authorization = "Bearer " .. fake.secret_key,
+        authorization = "Bearer " .. key,
         accept = "application/json",
         ["clerk-api-version"] = "2026-05-12",
         ["user-agent"] = agent,

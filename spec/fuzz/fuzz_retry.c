@@ -1,7 +1,7 @@
 /*
 ** What is tried again: a call through many attempts. The input: a line for the operation; one with
 ** initial interval, maximal interval, exponent, maximal elapsed time and deadline; one with the
-** policy's statuses and flags ("5XX 429 unsafe connection none"); then one for each attempt:
+** policy's statuses and flags ("5XX 429 unsafe connection none repeatable"); then one for each attempt:
 ** milliseconds that it took, random (in thousandths), and how it ended: a status and perhaps a
 ** Retry-After, or "unsent" or "sent" and a failure.
 */
@@ -42,9 +42,11 @@ static clerk_retry_policy read_numbers(char *line, int64_t *deadline_ms) {
   return policy;
 }
 
-static void read_flags(char *line, clerk_retry_policy *policy, bool statuses[]) {
+static void read_flags(char *line, clerk_retry_policy *policy, bool statuses[],
+                       bool *is_repeatable) {
   while (line) {
     const char *flag = word(&line);
+    if (strcmp(flag, "repeatable") == 0) *is_repeatable = true;
     if (strcmp(flag, "unsafe") == 0) policy->repeat_unsafe = true;
     if (strcmp(flag, "connection") == 0) policy->retry_connection_errors = true;
     if (strcmp(flag, "none") == 0) policy->backoff = false;
@@ -95,8 +97,7 @@ static void check_repetition(const clerk_retry *retry, const clerk_attempt *atte
   bool is_unsent = !attempt->has_response && !attempt->sent;
   bool is_429 = attempt->has_response && attempt->status == 429;
   assert(policy->backoff);
-  if (strcmp(retry->operation->method, "POST") == 0)
-    assert(policy->repeat_unsafe || is_unsent || is_429);
+  assert(retry->is_repeatable || policy->repeat_unsafe || is_unsent || is_429);
   if (attempt->has_response)
     assert(statuses[attempt->status] && attempt->judgement != CLERK_SUCCESS);
   else
@@ -130,7 +131,7 @@ static void check_verdict(const clerk_retry *retry, const clerk_attempt *attempt
 
 /* Whether a change may have been made: it was, or that cannot be known. */
 static bool has_doubt(const clerk_retry *retry, const clerk_attempt *attempt) {
-  if (strcmp(retry->operation->method, "GET") == 0) return false;
+  if (retry->operation->effect == CLERK_READS) return false;
   if (!attempt->has_response) return attempt->sent;
   return attempt->judgement != CLERK_SUCCESS && attempt->status / 100 != 4;
 }
@@ -155,12 +156,13 @@ static void check_call(clerk_retry *retry, fuzz_input *input, const bool statuse
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   fuzz_input input = fuzz_open(data, size);
   bool statuses[CLERK_STATUS_MAX + 1] = {false};
+  bool is_repeatable = false;
   int64_t deadline_ms;
   clerk_retry retry;
   const clerk_operation *operation = fuzz_operation(fuzz_line(&input).bytes);
   clerk_retry_policy policy = read_numbers(next_line(&input), &deadline_ms);
-  read_flags(next_line(&input), &policy, statuses);
-  clerk_retry_start(&retry, operation, &policy, deadline_ms, 1000);
+  read_flags(next_line(&input), &policy, statuses, &is_repeatable);
+  clerk_retry_start(&retry, operation, is_repeatable, &policy, deadline_ms, 1000);
   check_call(&retry, &input, statuses);
   fuzz_close(&input);
   return 0;

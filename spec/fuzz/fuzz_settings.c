@@ -95,7 +95,7 @@ static void check_header(clerk_text name, clerk_text value) {
 
 static void check_key(clerk_text key) {
   clerk_problem problem = {""};
-  if (clerk_check_secret_key(key, &problem) == CLERK_OK) {
+  if (clerk_check_secret_key("secret_key", key, &problem) == CLERK_OK) {
     assert(key.length > 0 && !breaks_line(key));
     return;
   }

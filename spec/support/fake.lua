@@ -4,7 +4,7 @@ local core = require "clerk.machines.core"
 local machines = require "clerk.machines"
 local success = require "support.success"
 
-local fake = { secret_key = "sk_test_9f8e7d6c5b4a" }
+local fake = { secret_key = "sk_test_9f8e7d6c5b4a", machine_secret_key = "ak_0a1b2c3d4e5f" }
 fake.__index = fake
 
 --- A response, as a transport returns it.
@@ -44,7 +44,11 @@ end
 
 --- A client with a new fake transport, and that transport.
 function fake.client(answers, options)
-  local settings = { secret_key = fake.secret_key, transport = fake.new(answers) }
+  local settings = {
+    secret_key = fake.secret_key,
+    machine_secret_key = fake.machine_secret_key,
+    transport = fake.new(answers),
+  }
   for name, value in pairs(options or {}) do settings[name] = value end
   return machines.new(settings), settings.transport
 end

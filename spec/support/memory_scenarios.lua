@@ -183,7 +183,7 @@ scenario("responses are unusable", over_fake({
   fake.answer(302, "", { location = "https://elsewhere.example" }),
 }, {}, function(client)
   local page = failure("SDKError", "unexpected_status", client.get, client, "mch_1")
-  equal("<html>(secret key)</html>", page.body)
+  equal("<html>(secret)</html>", page.body)
   failure("SDKError", "invalid_json", client.get, client, "mch_1")
   failure("SDKError", "unexpected_shape", client.get, client, "mch_1")
   failure("SDKError", "redirect_refused", client.get, client, "mch_1")

@@ -17,7 +17,8 @@ local is_nginx = rawget(_G, "ngx") ~= nil
 
 local KEY = "sk_test_MARKED0123456789"
 local SECRET = "ak_MARKED9876543210"
-local HIDDEN = "(secret key)"
+local TOKEN = "mt_MARKED5432109876"
+local HIDDEN = "(secret)"
 
 local paths = { key = KEY, secret = SECRET }
 
@@ -28,6 +29,8 @@ local PARAMS = {
   update = { name = "b" },
   rotate_secret_key = { previous_token_ttl = 0 },
   create_scope = { to_machine_id = "mch_2" },
+  list_tokens = { subject = "mch_1" },
+  verify_token = { token = TOKEN },
 }
 
 --- Requests two rows.
@@ -110,7 +113,8 @@ local ECHO = ([[{
 }]]):gsub("KEY", KEY)
 
 local MACHINE = ('{"object":"machine","id":"mch_1","name":"a","created_at":1,"secret_key":"%s",'
-  .. '"deleted":true,"from_machine_id":"mch_1","to_machine_id":"mch_2"}'):format(SECRET)
+  .. '"deleted":true,"from_machine_id":"mch_1","to_machine_id":"mch_2","token":"%s",'
+  .. '"subject":"mch_1","revoked":true,"expired":false,"m2m_tokens":[]}'):format(SECRET, SECRET)
 local LIST = '{"data":[%s],"total_count":9}'
 
 local successes = { list = LIST:format(MACHINE) }
@@ -225,6 +229,7 @@ local RETRIES = { backoff = { initial_interval = 1, exponent = 1000, max_elapsed
 local function settings_of(row, call, watch, options)
   local settings = {
     secret_key = KEY,
+    machine_secret_key = KEY,
     headers = { ["X-Call"] = call.name },
     retries = RETRIES,
     on_event = function(event) watch(event, "an event") end,

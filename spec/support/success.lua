@@ -4,5 +4,6 @@
 ---@return string
 return function(id)
   return ('{"id":"%s","data":[],"secret":"ak_1","secret_key":"ak_1","deleted":true,'
-    .. '"from_machine_id":"mch_1","to_machine_id":"mch_2"}'):format(id or "mch_1")
+    .. '"from_machine_id":"mch_1","to_machine_id":"mch_2","m2m_tokens":[],"token":"mt_1",'
+    .. '"subject":"mch_1","revoked":true,"expired":false}'):format(id or "mch_1")
 end

@@ -1,7 +1,7 @@
 /*
-** When preloaded, reports on standard error each block that clerk/machines/core.so frees while the
-** block still holds a part of a text in $WIPE_WATCH, and each such block that it wipes; see
-** wiped_buffers_spec.lua. Several texts are separated by colons.
+** When preloaded, reports on standard error each block that clerk/machines/core.so, or cJSON for it,
+** frees while the block still holds a part of a text in $WIPE_WATCH, and each such block that it
+** wipes; see wiped_buffers_spec.lua. Several texts are separated by colons.
 **
 ** New memory is cleared here: a block is larger than its owner asked for, and malloc does not clear
 ** what the last owner left in it. libcurl does not wipe its buffers.
@@ -19,7 +19,8 @@ enum { PART = 8 };
 
 static int is_ours(const void *address) {
   Dl_info info;
-  return dladdr(address, &info) != 0 && strstr(info.dli_fname, "clerk/machines/core.so") != NULL;
+  if (dladdr(address, &info) == 0) return 0;
+  return strstr(info.dli_fname, "clerk/machines/core.so") || strstr(info.dli_fname, "libcjson");
 }
 
 static int holds_part(const void *block, size_t size, const char *text, size_t length) {

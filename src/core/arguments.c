@@ -1,5 +1,6 @@
 /* Checks of what a caller gives, before anything is built from it. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,11 +42,13 @@ static clerk_status check_text(const char *name, clerk_text text, size_t *charac
   return CLERK_OK;
 }
 
-static clerk_status check_machine_id(const char *name, clerk_text id, clerk_problem *problem) {
+/* An ID may come to stand in a path. */
+static clerk_status check_id(const char *name, const char *kind, clerk_text id,
+                             clerk_problem *problem) {
   size_t characters;
   if (id.length == 0) return refuse(problem, "%s must not be empty", name);
   if (text_is(id, ".") || text_is(id, ".."))
-    return refuse(problem, "%s must be a machine ID, not a path", name);
+    return refuse(problem, "%s must be a %s ID, not a path", name, kind);
   if (has_control(id)) return refuse(problem, "%s must not contain control bytes", name);
   return check_text(name, id, &characters, problem);
 }
@@ -88,20 +91,49 @@ static clerk_status check_machine_ids(const clerk_parameter *parameter, const cl
   for (size_t i = 0; i < value->item_count; i++) {
     char name[64];
     snprintf(name, sizeof name, "%s[%zu]", parameter->name, i + 1);
-    clerk_status status = check_machine_id(name, value->items[i], problem);
+    clerk_status status = check_id(name, "machine", value->items[i], problem);
     if (status != CLERK_OK) return status;
   }
   if (!bounds) return CLERK_OK;
   return check_bounds_of(parameter, (int64_t)value->item_count, " elements", problem);
 }
 
+static clerk_status check_number(const clerk_parameter *parameter, double number, bool bounds,
+                                 clerk_problem *problem) {
+  if (!isfinite(number)) return refuse(problem, "%s must be finite", parameter->name);
+  if (!bounds || number > (double)parameter->min) return CLERK_OK;
+  return refuse(problem, "%s must be greater than %" PRId64 ", got %g", parameter->name,
+                parameter->min, number);
+}
+
+/* It becomes a part of the body as it is. */
+static clerk_status check_json(const char *name, clerk_text json, clerk_problem *problem) {
+  clerk_reader reader;
+  clerk_token token;
+  size_t offset;
+  if (json.length > 0 && *json.bytes == '\xEF')
+    return refuse(problem, "%s must be JSON without a byte order mark", name);
+  clerk_reader_init(&reader, json);
+  do token = clerk_reader_next(&reader);
+  while (token != CLERK_TOKEN_BROKEN && token != CLERK_TOKEN_END);
+  if (token == CLERK_TOKEN_END) return CLERK_OK;
+  const char *why = clerk_reader_problem(&reader, &offset);
+  return refuse(problem, "%s must be JSON: %s at byte %zu", name, why, offset);
+}
+
 static clerk_status check_value(const clerk_parameter *parameter, const clerk_value *value,
                                 bool bounds, clerk_problem *problem) {
+  const char *name = parameter->name;
   switch (parameter->type) {
     case CLERK_INTEGER:
       return bounds ? check_bounds_of(parameter, value->integer, "", problem) : CLERK_OK;
-    case CLERK_STRING: return check_string(parameter, value->text, bounds, problem);
-    case CLERK_MACHINE_ID: return check_machine_id(parameter->name, value->text, problem);
+    case CLERK_NUMBER: return check_number(parameter, value->number, bounds, problem);
+    case CLERK_BOOLEAN: return CLERK_OK;
+    case CLERK_STRING:
+    case CLERK_SECRET: return check_string(parameter, value->text, bounds, problem);
+    case CLERK_JSON: return check_json(name, value->text, problem);
+    case CLERK_TOKEN_ID: return check_id(name, "token", value->text, problem);
+    case CLERK_MACHINE_ID: return check_id(name, "machine", value->text, problem);
     case CLERK_MACHINE_IDS: return check_machine_ids(parameter, value, bounds, problem);
   }
   return CLERK_OK;
@@ -112,10 +144,10 @@ clerk_status clerk_check_arguments(const clerk_operation *operation, const clerk
   for (int i = 0; operation->parameters[i].name; i++) {
     const clerk_parameter *parameter = &operation->parameters[i];
     clerk_status status = CLERK_OK;
-    if (values[i].given)
-      status = check_value(parameter, &values[i], check_bounds, problem);
-    else if (parameter->required)
+    if (!values[i].given && parameter->presence == CLERK_REQUIRED)
       status = refuse(problem, "%s is required", parameter->name);
+    else if (values[i].given && !values[i].is_null)
+      status = check_value(parameter, &values[i], check_bounds, problem);
     if (status != CLERK_OK) return status;
   }
   return CLERK_OK;
@@ -156,8 +188,8 @@ clerk_status clerk_check_header(clerk_text name, clerk_text value, clerk_problem
   return CLERK_OK;
 }
 
-clerk_status clerk_check_secret_key(clerk_text key, clerk_problem *problem) {
-  if (key.length == 0) return refuse(problem, "secret_key must not be empty");
-  if (has_control(key)) return refuse(problem, "secret_key must not contain control bytes");
+clerk_status clerk_check_secret_key(const char *name, clerk_text key, clerk_problem *problem) {
+  if (key.length == 0) return refuse(problem, "%s must not be empty", name);
+  if (has_control(key)) return refuse(problem, "%s must not contain control bytes", name);
   return CLERK_OK;
 }

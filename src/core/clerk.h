@@ -1,6 +1,6 @@
 /*
-** The core of clerk.machines: Clerk's nine machine operations as requests and verdicts, and the
-** rules by which a machine's JWT is accepted.
+** The core of clerk.machines: Clerk's operations on machines and their tokens, as requests and
+** verdicts, and the rules by which a machine's JWT is accepted.
 **
 ** A host checks and builds a request, moves the bytes by whatever means it has, and asks what
 ** the response means and whether to try again. Nothing here performs I/O, reads a clock, draws a
@@ -54,17 +54,29 @@ typedef enum clerk_place { CLERK_PATH, CLERK_QUERY, CLERK_BODY } clerk_place;
 
 typedef enum clerk_type {
   CLERK_STRING,
+  CLERK_SECRET, /* a string that must not be shown */
   CLERK_INTEGER,
+  CLERK_NUMBER, /* finite, perhaps with a fraction */
+  CLERK_BOOLEAN,
+  CLERK_JSON, /* any value, as a JSON document */
+  CLERK_TOKEN_ID,
   CLERK_MACHINE_ID,
   CLERK_MACHINE_IDS /* an array; may be empty */
 } clerk_type;
+
+typedef enum clerk_presence {
+  CLERK_OPTIONAL,
+  CLERK_NULLABLE, /* optional, and may be null; a query leaves null out */
+  CLERK_REQUIRED
+} clerk_presence;
 
 typedef struct clerk_parameter {
   const char *name; /* the API's own */
   clerk_place place;
   clerk_type type;
-  bool required;
-  int64_t min, max;          /* an integer's value, a string's characters, an array's elements */
+  clerk_presence presence;
+  int64_t min, max; /* an integer's value, a string's characters, an array's elements; a number must
+                       be greater than its min */
   const char *const *values; /* the only ones allowed, NULL after the last; or NULL */
   const char *summary;       /* for documentation, like every summary: one sentence or two */
 } clerk_parameter;
@@ -73,6 +85,7 @@ typedef struct clerk_parameter {
 typedef enum clerk_member_kind {
   CLERK_MEMBER_STRING, /* and not empty */
   CLERK_MEMBER_ARRAY,
+  CLERK_MEMBER_BOOLEAN,
   CLERK_MEMBER_TRUE
 } clerk_member_kind;
 
@@ -81,21 +94,39 @@ typedef struct clerk_member {
   clerk_member_kind kind;
 } clerk_member;
 
-enum { CLERK_PARAMETERS_MAX = 4, CLERK_MEMBERS_MAX = 2 };
+enum { CLERK_PARAMETERS_MAX = 5, CLERK_MEMBERS_MAX = 3 };
+
+/* What a request does at the server, and so what it means to send it twice. */
+typedef enum clerk_effect {
+  CLERK_READS,
+  CLERK_CHANGES,       /* twice is like once */
+  CLERK_ADDS,          /* twice adds two */
+  CLERK_ADDS_OR_REUSES /* ... unless the server may return what it has: min_remaining_ttl_seconds */
+} clerk_effect;
+
+/* Whose secret key a request is sent with. */
+typedef enum clerk_key {
+  CLERK_INSTANCE_KEY,
+  CLERK_MACHINE_KEY,
+  CLERK_MACHINE_OR_INSTANCE_KEY /* a machine's, if the host has one */
+} clerk_key;
 
 typedef struct clerk_operation {
   const char *name;
   const char *summary;
   const char *method;
-  const char *path;    /* a {name} stands for each path parameter, in their order */
-  const char *result;  /* the class of a success, for documentation: "Machine" */
-  bool returns_secret; /* a success holds a machine's secret key */
+  const char *path;   /* a {name} stands for each path parameter, in their order */
+  const char *result; /* the class of a success, for documentation: "Machine" */
+  clerk_effect effect;
+  clerk_key key;
+  bool returns_secret; /* a success may hold a machine's secret key, or a token */
   bool may_return_204; /* a 204, which has no body, is a success too */
   clerk_member members[CLERK_MEMBERS_MAX + 1]; /* of other successes; name NULL after the last */
+  const char *alias; /* another name that the first member may have; or NULL */
   clerk_parameter parameters[CLERK_PARAMETERS_MAX + 1]; /* path first; name NULL after the last */
 } clerk_operation;
 
-/* The operations of the Machines API; name NULL after the last. */
+/* The operations of the API on machines and tokens; name NULL after the last. */
 extern const clerk_operation clerk_operations[];
 
 /* The operation of that name, which is static, or NULL. */
@@ -107,7 +138,11 @@ int clerk_find_parameter(const clerk_operation *operation, const char *name);
 /* Whether the operation sends a JSON body, which it does even when no parameter in it is given. */
 bool clerk_takes_body(const clerk_operation *operation);
 
-/* Whether the operation changes something at the server: all but GET. */
+/* Whether the operation needs parameters beside those in its path: it requires one, or it is a PATCH,
+** which changes nothing without any. */
+bool clerk_needs_params(const clerk_operation *operation);
+
+/* Whether the operation changes something at the server. */
 bool clerk_is_change(const clerk_operation *operation);
 
 /* ------------------------------------------------------------------ arguments */
@@ -115,18 +150,24 @@ bool clerk_is_change(const clerk_operation *operation);
 /* The value of one parameter. The parameter's type determines which member is used. */
 typedef struct clerk_value {
   bool given;              /* false: absent, and nothing else counts */
+  bool is_null;            /* of a parameter that is CLERK_NULLABLE; then nothing else counts */
+  bool boolean;            /* CLERK_BOOLEAN */
   int64_t integer;         /* CLERK_INTEGER */
-  clerk_text text;         /* CLERK_STRING, CLERK_MACHINE_ID */
+  double number;           /* CLERK_NUMBER */
+  clerk_text text;         /* CLERK_STRING, CLERK_SECRET, CLERK_JSON, IDs */
   const clerk_text *items; /* CLERK_MACHINE_IDS */
   size_t item_count;
 } clerk_value;
 
 /*
-** Checks values[i] against operation->parameters[i], one for each: presence, UTF-8, IDs, allowed
+** Checks values[i] against operation->parameters[i], one for each: presence, UTF-8, IDs, JSON, allowed
 ** values and, when `check_bounds`, the bounds of numbers and lengths. CLERK_OK or CLERK_REFUSED.
 */
 clerk_status clerk_check_arguments(const clerk_operation *operation, const clerk_value values[],
                                    bool check_bounds, clerk_problem *problem);
+
+/* Whether a request with these values may be sent again although the server may have acted on it. */
+bool clerk_is_repeatable(const clerk_operation *operation, const clerk_value values[]);
 
 /*
 ** Checks a base URL: absolute, https (or http to loopback, or `allow_http`), a plain host, perhaps
@@ -144,8 +185,8 @@ bool clerk_is_loopback(const char *url);
 clerk_status clerk_check_header(clerk_text name, clerk_text value, clerk_problem *problem);
 
 /* Checks a secret key: not empty, no byte that would break or fold the header. CLERK_OK or
-** CLERK_REFUSED; the message does not quote the key. */
-clerk_status clerk_check_secret_key(clerk_text key, clerk_problem *problem);
+** CLERK_REFUSED; the message calls the key by `name` and does not quote it. */
+clerk_status clerk_check_secret_key(const char *name, clerk_text key, clerk_problem *problem);
 
 /* ------------------------------------------------------------------ request */
 
@@ -160,7 +201,7 @@ enum { CLERK_REQUEST_HEADERS_MAX = 5 };
 typedef struct clerk_request {
   const char *method;                              /* static */
   char *url;                                       /* owned */
-  char *body;                                      /* owned, from cJSON's allocator; NULL: none */
+  char *body;                                      /* owned; NULL: none */
   clerk_header headers[CLERK_REQUEST_HEADERS_MAX]; /* values owned; authorization first */
   size_t header_count;
 } clerk_request;
@@ -334,7 +375,7 @@ typedef struct clerk_retry_policy {
   double exponent;        /* at least 1 */
   int64_t max_elapsed_ms; /* of the whole call; a wait that would pass it is not begun */
   bool retry_connection_errors;
-  bool repeat_unsafe;                         /* treat POST like the other methods */
+  bool repeat_unsafe;                         /* treat every request as repeatable */
   uint8_t statuses[CLERK_STATUS_MAX / 8 + 1]; /* one bit each; see clerk_retry_on */
 } clerk_retry_policy;
 
@@ -344,6 +385,7 @@ bool clerk_retry_on(clerk_retry_policy *policy, const char *status);
 /* One call through all its attempts: begun by clerk_retry_start, then to be read only. */
 typedef struct clerk_retry {
   const clerk_operation *operation;
+  bool is_repeatable; /* see clerk_is_repeatable */
   clerk_retry_policy policy;
   int64_t start_ms;
   int64_t deadline_ms; /* after start_ms; 0: none */
@@ -372,17 +414,18 @@ typedef struct clerk_verdict {
 } clerk_verdict;
 
 /*
-** Begins a call at `now_ms`, by a copy of the policy. `deadline_ms` bounds the whole call, from
-** 1 to 10^15 after its start; 0: nothing does.
+** Begins a call at `now_ms`, by a copy of the policy; `is_repeatable` is what clerk_is_repeatable says
+** of its request. `deadline_ms` bounds the whole call, from 1 to 10^15 after its start; 0: nothing
+** does.
 */
-void clerk_retry_start(clerk_retry *retry, const clerk_operation *operation,
+void clerk_retry_start(clerk_retry *retry, const clerk_operation *operation, bool is_repeatable,
                        const clerk_retry_policy *policy, int64_t deadline_ms, int64_t now_ms);
 
 /*
 ** Judges an attempt that ended at `now_ms`, each one once; `random` in [0, 1) spreads the waits.
-** GET, PATCH and DELETE are tried again after the policy's statuses and after repeatable
-** failures; POST only after a 429 or when nothing of it was sent, unless the policy says
-** repeat_unsafe.
+** What is repeatable (see clerk_is_repeatable) is tried again after the policy's statuses and after
+** repeatable failures; the rest only after a 429 or when nothing of it was sent, unless the policy
+** says repeat_unsafe.
 */
 clerk_verdict clerk_retry_judge(clerk_retry *retry, const clerk_attempt *attempt, int64_t now_ms,
                                 double random);

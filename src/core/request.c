@@ -1,6 +1,7 @@
 /* Requests: the path and query of an operation, its JSON body and its headers. */
 #include <cjson/cJSON.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,7 @@ static bool append_path(clerk_buffer *url, const char *path, const clerk_value *
 
 static bool append_value(clerk_buffer *url, clerk_type type, const clerk_value *value) {
   char number[24];
+  if (type == CLERK_BOOLEAN) return append_string(url, value->boolean ? "true" : "false");
   if (type != CLERK_INTEGER) return append_encoded(url, value->text);
   snprintf(number, sizeof number, "%" PRId64, value->integer);
   return append_string(url, number);
@@ -63,7 +65,7 @@ static bool append_query(clerk_buffer *url, const clerk_operation *operation,
   const char *separator = "?";
   for (int i = 0; operation->parameters[i].name; i++) {
     const clerk_parameter *parameter = &operation->parameters[i];
-    if (parameter->place != CLERK_QUERY || !values[i].given) continue;
+    if (parameter->place != CLERK_QUERY || !values[i].given || values[i].is_null) continue;
     if (!append_string(url, separator) || !append_string(url, parameter->name) ||
         !append_string(url, "=") || !append_value(url, parameter->type, &values[i]))
       return false;
@@ -87,7 +89,7 @@ static char *build_url(const char *base_url, const clerk_operation *operation,
 static cJSON *new_array(const clerk_value *value) {
   cJSON *array = cJSON_CreateArray();
   for (size_t i = 0; array && i < value->item_count; i++) {
-    cJSON *item = cJSON_CreateString(value->items[i].bytes);
+    cJSON *item = cJSON_CreateStringReference(value->items[i].bytes);
     if (!item || !cJSON_AddItemToArray(array, item)) {
       cJSON_Delete(item);
       cJSON_Delete(array);
@@ -100,12 +102,15 @@ static cJSON *new_array(const clerk_value *value) {
 /* Integers go in as text: cJSON's numbers are doubles. */
 static cJSON *new_member(clerk_type type, const clerk_value *value) {
   char number[24];
+  if (value->is_null) return cJSON_CreateNull();
   switch (type) {
     case CLERK_INTEGER:
       snprintf(number, sizeof number, "%" PRId64, value->integer);
       return cJSON_CreateRaw(number);
+    case CLERK_NUMBER: return cJSON_CreateNumber(value->number);
+    case CLERK_JSON: return cJSON_CreateRaw(value->text.bytes);
     case CLERK_MACHINE_IDS: return new_array(value);
-    default: return cJSON_CreateString(value->text.bytes);
+    default: return cJSON_CreateStringReference(value->text.bytes);
   }
 }
 
@@ -123,10 +128,29 @@ static bool add_members(cJSON *object, const clerk_operation *operation,
   return true;
 }
 
+/* More than the body can need, where every character were escaped. */
+static size_t body_room(const clerk_operation *operation, const clerk_value values[]) {
+  size_t room = 64;
+  for (int i = 0; operation->parameters[i].name; i++) {
+    room += strlen(operation->parameters[i].name) + 64 + 6 * values[i].text.length;
+    for (size_t j = 0; j < values[i].item_count; j++) room += 6 * values[i].items[j].length + 8;
+  }
+  return room;
+}
+
+/* cJSON would grow the body in blocks of its own, which it does not wipe. */
+static char *print_body(cJSON *object, size_t room) {
+  char *body = room <= INT_MAX ? calloc(1, room) : NULL;
+  if (body && cJSON_PrintPreallocated(object, body, (int)room, false)) return body;
+  clerk_wipe_string(body);
+  return NULL;
+}
+
 static char *build_body(const clerk_operation *operation, const clerk_value values[]) {
   cJSON *object = cJSON_CreateObject();
   char *body = NULL;
-  if (object && add_members(object, operation, values)) body = cJSON_PrintUnformatted(object);
+  if (object && add_members(object, operation, values))
+    body = print_body(object, body_room(operation, values));
   cJSON_Delete(object);
   return body;
 }
@@ -181,8 +205,7 @@ clerk_status clerk_request_authorize(clerk_request *request, clerk_text key) {
 
 void clerk_request_free(clerk_request *request) {
   clerk_wipe_string(request->url);
-  if (request->body) clerk_wipe(request->body, strlen(request->body));
-  cJSON_free(request->body);
+  clerk_wipe_string(request->body);
   for (size_t i = 0; i < request->header_count; i++) clerk_wipe_string(request->headers[i].value);
   *request = (clerk_request){0};
 }

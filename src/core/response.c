@@ -5,8 +5,10 @@ static const clerk_member api_errors = {"errors", CLERK_MEMBER_ARRAY};
 
 /* The member of interest that the key names, or NULL. */
 static const clerk_member *find_member(const clerk_shape *shape, const clerk_reader *reader) {
+  const clerk_operation *operation = shape->operation;
   if (clerk_reader_equals(reader, api_errors.name)) return &api_errors;
-  for (const clerk_member *member = shape->operation->members; member->name; member++)
+  if (operation->alias && clerk_reader_equals(reader, operation->alias)) return operation->members;
+  for (const clerk_member *member = operation->members; member->name; member++)
     if (clerk_reader_equals(reader, member->name)) return member;
   return NULL;
 }
@@ -15,6 +17,7 @@ static bool is_of_kind(clerk_member_kind kind, const clerk_reader *reader, clerk
   switch (kind) {
     case CLERK_MEMBER_STRING: return token == CLERK_TOKEN_STRING && reader->string.length > 0;
     case CLERK_MEMBER_ARRAY: return token == CLERK_TOKEN_ARRAY;
+    case CLERK_MEMBER_BOOLEAN: return token == CLERK_TOKEN_TRUE || token == CLERK_TOKEN_FALSE;
     case CLERK_MEMBER_TRUE: return token == CLERK_TOKEN_TRUE;
   }
   return false;

@@ -82,10 +82,13 @@ bool clerk_retry_on(clerk_retry_policy *policy, const char *status) {
 
 /* ------------------------------------------------------------------ one call */
 
-void clerk_retry_start(clerk_retry *retry, const clerk_operation *operation,
+void clerk_retry_start(clerk_retry *retry, const clerk_operation *operation, bool is_repeatable,
                        const clerk_retry_policy *policy, int64_t deadline_ms, int64_t now_ms) {
-  *retry = (clerk_retry){
-      .operation = operation, .policy = *policy, .start_ms = now_ms, .deadline_ms = deadline_ms};
+  *retry = (clerk_retry){.operation = operation,
+                         .is_repeatable = is_repeatable,
+                         .policy = *policy,
+                         .start_ms = now_ms,
+                         .deadline_ms = deadline_ms};
 }
 
 int64_t clerk_retry_time_left(const clerk_retry *retry, int64_t now_ms) {
@@ -113,10 +116,9 @@ static bool is_worth_repeating(const clerk_retry_policy *policy, const clerk_att
          !attempt->is_final;
 }
 
-/* A POST is not idempotent (RFC 9110, 9.2.2): a lost response may hide a new machine. */
+/* A lost response may hide a new machine (RFC 9110, 9.2.2). */
 static bool is_safe_to_repeat(const clerk_retry *retry, const clerk_attempt *attempt) {
-  bool is_post = strcmp(retry->operation->method, "POST") == 0;
-  if (!is_post || retry->policy.repeat_unsafe) return true;
+  if (retry->is_repeatable || retry->policy.repeat_unsafe) return true;
   return is_unsent(attempt) || (attempt->has_response && attempt->status == 429);
 }
 

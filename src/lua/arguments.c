@@ -7,10 +7,12 @@
 #include "suggestion.h"
 #include "support.h"
 
+static bool is_null(lua_State *L, int index) {
+  return lua_islightuserdata(L, index) && lua_touserdata(L, index) == NULL;
+}
+
 static const char *type_name(lua_State *L, int index) {
-  return lua_touserdata(L, index) == NULL && lua_islightuserdata(L, index)
-             ? "null"
-             : luaL_typename(L, index);
+  return is_null(L, index) ? "null" : luaL_typename(L, index);
 }
 
 static clerk_status refuse(lua_State *L, int index, const char *name, const char *expected,
@@ -74,12 +76,30 @@ static clerk_status read_machine_ids(lua_State *L, int index, const char *name, 
   return status;
 }
 
+static clerk_status read_number(lua_State *L, int index, const char *name, double *number,
+                                clerk_problem *problem) {
+  if (lua_type(L, index) != LUA_TNUMBER) return refuse(L, index, name, "a number", problem);
+  *number = (double)lua_tonumber(L, index);
+  return CLERK_OK;
+}
+
+static clerk_status read_boolean(lua_State *L, int index, const char *name, bool *boolean,
+                                 clerk_problem *problem) {
+  if (!lua_isboolean(L, index)) return refuse(L, index, name, "a boolean", problem);
+  *boolean = lua_toboolean(L, index);
+  return CLERK_OK;
+}
+
 /* Reads the value at `index`; may leave one anchor on the stack. */
 static clerk_status read_value(lua_State *L, int index, const clerk_parameter *parameter,
                                clerk_value *value, clerk_problem *problem) {
   value->given = true;
+  value->is_null = parameter->presence == CLERK_NULLABLE && is_null(L, index);
+  if (value->is_null) return CLERK_OK;
   switch (parameter->type) {
     case CLERK_INTEGER: return read_integer(L, index, parameter->name, &value->integer, problem);
+    case CLERK_NUMBER: return read_number(L, index, parameter->name, &value->number, problem);
+    case CLERK_BOOLEAN: return read_boolean(L, index, parameter->name, &value->boolean, problem);
     case CLERK_MACHINE_IDS: return read_machine_ids(L, index, parameter->name, value, problem);
     default: return read_text(L, index, parameter->name, &value->text, problem);
   }
@@ -153,7 +173,7 @@ clerk_status clerk_lua_read_arguments(lua_State *L, const clerk_operation *opera
   clerk_status status = read_path(L, operation, params + 1, values, problem);
   if (status != CLERK_OK) return status;
   if (lua_istable(L, params)) return read_params(L, operation, params, values, problem);
-  if (lua_isnil(L, params) && !clerk_takes_body(operation)) return CLERK_OK;
+  if (lua_isnil(L, params) && !clerk_needs_params(operation)) return CLERK_OK;
   return refuse(L, params, "params", "a table", problem);
 }
 
@@ -179,10 +199,11 @@ static int core_check_header(lua_State *L) {
   return push_check(L, clerk_check_header(name, value, &problem), &problem);
 }
 
-/* core.check_secret_key(key) -> true | nil, problem */
+/* core.check_secret_key(name, key) -> true | nil, problem */
 static int core_check_secret_key(lua_State *L) {
   clerk_problem problem;
-  return push_check(L, clerk_check_secret_key(clerk_lua_text(L, 1), &problem), &problem);
+  const char *name = luaL_checkstring(L, 1);
+  return push_check(L, clerk_check_secret_key(name, clerk_lua_text(L, 2), &problem), &problem);
 }
 
 /* core.nearest(name, names) -> which of the names was probably meant, or nil */

@@ -110,12 +110,13 @@ static int core_call(lua_State *L) {
   call *c = clerk_lua_new(L, sizeof *c, CALL);
   int index = lua_gettop(L);
   c->operation = operation;
-  clerk_retry_start(&c->retry, operation, &s->policy, s->deadline_ms, now_ms);
   clerk_status status = clerk_lua_read_arguments(L, operation, 4, values, &problem);
   if (status == CLERK_OK)
     status = clerk_check_arguments(operation, values, s->check_bounds, &problem);
   if (status == CLERK_OK) status = clerk_request_build(&c->request, operation, values, &s->request);
   if (status != CLERK_OK) return clerk_lua_refuse(L, status, &problem);
+  clerk_retry_start(&c->retry, operation, clerk_is_repeatable(operation, values), &s->policy,
+                    s->deadline_ms, now_ms);
   lua_getuservalue(L, 2);
   lua_getfield(L, -1, "headers");
   lua_setuservalue(L, index);
@@ -153,12 +154,13 @@ static int call_url(lua_State *L) {
   return 1;
 }
 
-/* call:request(secret_key) -> { method, url, headers, body } | nil, problem */
+/* call:request(name, secret_key) -> { method, url, headers, body } | nil, problem with that name */
 static int call_request(lua_State *L) {
   call *c = check_call(L);
   clerk_problem problem;
-  clerk_text key = clerk_lua_text(L, 2);
-  clerk_status status = clerk_check_secret_key(key, &problem);
+  const char *name = luaL_checkstring(L, 2);
+  clerk_text key = clerk_lua_text(L, 3);
+  clerk_status status = clerk_check_secret_key(name, key, &problem);
   if (status == CLERK_OK) status = clerk_request_authorize(&c->request, key);
   if (status != CLERK_OK) return clerk_lua_refuse(L, status, &problem);
   lua_createtable(L, 0, 8);
@@ -229,6 +231,7 @@ static void push_shape_problem(lua_State *L, const clerk_attempt *attempt,
                                const clerk_shape *shape) {
   static const char *const kinds[] = {[CLERK_MEMBER_STRING] = "a string that is not empty",
                                       [CLERK_MEMBER_ARRAY] = "an array",
+                                      [CLERK_MEMBER_BOOLEAN] = "a boolean",
                                       [CLERK_MEMBER_TRUE] = "true"};
   const clerk_member *member = clerk_shape_lacks(shape);
   if (attempt->status == 204)
@@ -267,12 +270,29 @@ static void read_body(lua_State *L, clerk_reader *reader, const clerk_attempt *a
   lua_settop(L, verdict);
 }
 
+/* Gives the first member its own name too when it came under its alias. */
+static void use_name(lua_State *L, const clerk_operation *operation) {
+  const char *name = operation->members[0].name;
+  lua_getfield(L, -1, "value");
+  lua_getfield(L, -1, name);
+  bool has_name = lua_istable(L, -1);
+  lua_pop(L, 1);
+  if (!has_name) {
+    lua_getfield(L, -1, operation->alias);
+    lua_setfield(L, -2, name);
+  }
+  lua_pop(L, 1);
+}
+
 static void judge_response(lua_State *L, const call *c, clerk_attempt *attempt, clerk_text body) {
   clerk_reader reader;
   clerk_shape shape = {.operation = c->operation};
   read_body(L, &reader, attempt, body, &shape);
   attempt->judgement = clerk_judge(&shape, attempt->status);
-  if (attempt->judgement == CLERK_SUCCESS) return;
+  if (attempt->judgement == CLERK_SUCCESS) {
+    if (c->operation->alias) use_name(L, c->operation);
+    return;
+  }
   if (attempt->judgement == CLERK_API_ERRORS) {
     clerk_lua_set_string(L, "type", "ClerkErrors");
     return;

@@ -37,31 +37,59 @@ static void add_row(lua_State *L, int index, const char *name) {
 static void push_parameter(lua_State *L, const clerk_parameter *parameter) {
   static const char *const places[] = {
       [CLERK_PATH] = "path", [CLERK_QUERY] = "query", [CLERK_BODY] = "body"};
-  static const char *const types[] = {[CLERK_STRING] = "string",
-                                      [CLERK_INTEGER] = "integer",
-                                      [CLERK_MACHINE_ID] = "machine_id",
-                                      [CLERK_MACHINE_IDS] = "machine_ids"};
+  static const char *const types[] = {
+      [CLERK_STRING] = "string",          [CLERK_SECRET] = "secret",
+      [CLERK_INTEGER] = "integer",        [CLERK_NUMBER] = "number",
+      [CLERK_BOOLEAN] = "boolean",        [CLERK_JSON] = "json",
+      [CLERK_TOKEN_ID] = "token_id",      [CLERK_MACHINE_ID] = "machine_id",
+      [CLERK_MACHINE_IDS] = "machine_ids"};
   lua_newtable(L);
   clerk_lua_set_string(L, "name", parameter->name);
   clerk_lua_set_string(L, "place", places[parameter->place]);
   clerk_lua_set_string(L, "type", types[parameter->type]);
-  clerk_lua_set_boolean(L, "required", parameter->required);
+  clerk_lua_set_boolean(L, "required", parameter->presence == CLERK_REQUIRED);
+  clerk_lua_set_boolean(L, "nullable", parameter->presence == CLERK_NULLABLE);
   set_bound(L, "min", parameter->min);
   set_bound(L, "max", parameter->max);
   set_values(L, parameter->values);
   clerk_lua_set_string(L, "summary", parameter->summary);
 }
 
+/* The options that may have the key, the preferred one first. */
+static void set_keys(lua_State *L, clerk_key key) {
+  int count = 0;
+  lua_newtable(L);
+  if (key != CLERK_INSTANCE_KEY) {
+    lua_pushliteral(L, "machine_secret_key");
+    lua_rawseti(L, -2, ++count);
+  }
+  if (key != CLERK_MACHINE_KEY) {
+    lua_pushliteral(L, "secret_key");
+    lua_rawseti(L, -2, ++count);
+  }
+  lua_setfield(L, -2, "keys");
+}
+
 static void push_operation(lua_State *L, const clerk_operation *operation) {
+  static const char *const effects[] = {[CLERK_READS] = "reads",
+                                        [CLERK_CHANGES] = "changes",
+                                        [CLERK_ADDS] = "adds",
+                                        [CLERK_ADDS_OR_REUSES] = "adds_or_reuses"};
   lua_newtable(L);
   clerk_lua_set_string(L, "name", operation->name);
   clerk_lua_set_string(L, "summary", operation->summary);
   clerk_lua_set_string(L, "method", operation->method);
   clerk_lua_set_string(L, "path", operation->path);
   clerk_lua_set_string(L, "result", operation->result);
+  clerk_lua_set_string(L, "effect", effects[operation->effect]);
+  clerk_lua_set_boolean(L, "is_change", clerk_is_change(operation));
+  clerk_lua_set_boolean(L, "takes_body", clerk_takes_body(operation));
+  clerk_lua_set_boolean(L, "needs_params", clerk_needs_params(operation));
+  set_keys(L, operation->key);
   clerk_lua_set_boolean(L, "returns_secret", operation->returns_secret);
   clerk_lua_set_boolean(L, "may_return_204", operation->may_return_204);
   set_members(L, operation->members);
+  clerk_lua_set_string(L, "alias", operation->alias);
   lua_newtable(L);
   for (int i = 0; operation->parameters[i].name; i++) {
     push_parameter(L, &operation->parameters[i]);

@@ -50,7 +50,8 @@ end
 -- ---------------------------------------------------------------- events
 
 --- A run is a call in progress: client, operation, settings, call (core's), start, attempts, the
---- keys of all attempts, and the last attempt's verdict and response.
+--- name of the option that has its key, the secrets that it must not show, and the last attempt's
+--- key, verdict and response.
 
 --- Reports an event; `add(event, run, ...)` completes it.
 local function emit(run, event_type, add, ...)
@@ -110,7 +111,9 @@ local function raise(run)
     operation = run.operation,
     attempts = run.attempts,
     elapsed_ms = now(run) - run.start,
-    keys = run.keys,
+    secrets = run.secrets,
+    key = run.key,
+    key_name = run.key_name,
   }))
 end
 
@@ -129,11 +132,27 @@ local function refuse(run, problem)
     last and last.maybe_applied))
 end
 
+--- The members of results that are secrets.
+local SECRETS = { "secret_key", "secret", "token" }
+
+--- The result. A token that the caller gave is hidden in it, and what it holds instead is hidden
+--- elsewhere.
+local function result_of(run)
+  local value = run.verdict.value
+  if run.token then
+    return errors.without(value, run.secrets)
+  end
+  for _, name in ipairs(run.operation.returns_secret and SECRETS or {}) do
+    table.insert(run.secrets, type(value[name]) == "string" and value[name] or nil)
+  end
+  return value
+end
+
 local function finish(run)
   emit(run, "end", add_end, run.response.status)
-  return run.verdict.value, {
+  return result_of(run), {
     status = run.response.status,
-    headers = errors.hide_keys(run.response.headers or {}, run.keys),
+    headers = errors.clean_headers(run.response.headers or {}, run.secrets),
     attempts = run.attempts,
     elapsed_ms = now(run) - run.start,
   }
@@ -195,14 +214,15 @@ end
 -- ---------------------------------------------------------------- one attempt
 
 local function make_request(run)
-  local key = run.client.secret_key()
+  local key = run.client.settings[run.key_name]()
   if type(key) ~= "string" then
-    refuse(run, "secret_key must return a string")
+    refuse(run, run.key_name .. " must return a string")
   end
-  if run.keys[#run.keys] ~= key then
-    table.insert(run.keys, key)
+  if run.key ~= key then -- a function may return a different one each time
+    table.insert(run.secrets, key)
+    run.key = key
   end
-  local request, problem = run.call:request(key)
+  local request, problem = run.call:request(run.key_name, key)
   if not request then
     refuse(run, problem)
   end
@@ -312,25 +332,33 @@ local function repeat_until_end(run)
   return finish(run)
 end
 
+---@class clerk.machines.PreparedCall
+---@field settings table of the call
+---@field call userdata core's call: checked, and its request built
+---@field key_name string the option of the client that has the key
+---@field token string? that the caller gave
+
 --- Runs a call to its end. Most calls end with their first attempt.
 ---@param client clerk.machines.CallingClient
 ---@param operation table of core.operations
----@param settings table of the call
----@param prepared userdata core's call: checked, and its request built
+---@param prepared clerk.machines.PreparedCall
 ---@param start integer ms, when the call began
 ---@return table result
 ---@return table meta
-function call.run(client, operation, settings, prepared, start)
+function call.run(client, operation, prepared, start)
   local run = {
     client = client,
     operation = operation,
-    settings = settings,
-    call = prepared,
+    settings = prepared.settings,
+    call = prepared.call,
+    key_name = prepared.key_name,
+    token = prepared.token,
     attempts = 0,
     start = start,
     earliest = start,
-    keys = {}, -- of all attempts: a key function may return a different one each time
-    verdict = nil, -- these two, so that the table need not grow
+    secrets = { prepared.token },
+    key = nil, -- these three, so that the table need not grow
+    verdict = nil,
     response = nil,
   }
   attempt(run)

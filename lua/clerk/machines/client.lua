@@ -1,8 +1,10 @@
 --- The client: a method for each operation; tasks, pagination and closing.
 
+local arguments = require "clerk.machines.arguments"
 local call = require "clerk.machines.call"
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
+local options = require "clerk.machines.options"
 local pages = require "clerk.machines.pages"
 local runtime = require "clerk.machines.runtime"
 local settings = require "clerk.machines.settings"
@@ -24,34 +26,62 @@ local function check_client(client, operation_name)
   end
 end
 
---- How many path parameters an operation has, whether it has other ones, and its most arguments.
+--- What an operation takes: how many path parameters, whether other ones, the name of a parameter of
+--- each type, and the most arguments.
 local function layout_of(operation)
-  local layout = { path_count = 0, takes_params = false }
+  local layout = { operation = operation, path_count = 0, takes_params = false, of_type = {} }
   for _, parameter in ipairs(operation.parameters) do
     if parameter.place == "path" then
       layout.path_count = layout.path_count + 1
     else
       layout.takes_params = true
     end
+    layout.of_type[parameter.type] = parameter.name
   end
   layout.count = layout.path_count + (layout.takes_params and 2 or 1)
   return layout
 end
 
---- The settings of a call and core's call, both checked.
-local function prepare(client, name, start, call_options, params, ...)
-  local own, problem = settings.for_call(call_options, client.settings)
-  if not own then
-    errors.refuse(problem, name)
+--- The option that has the key of an operation.
+local function key_name_of(client, operation)
+  for _, name in ipairs(operation.keys) do
+    if client.settings[name] then
+      return name
+    end
   end
-  local prepared, unfit = core.call(name, own.prepared, start, params, ...)
-  if not prepared then
-    errors.refuse(unfit, name)
-  end
-  return own, prepared
+  local name = operation.keys[1]
+  local variable = options[name].variable
+  errors.refuse(("%s is missing: give it to machines.new or set %s%s"):format(name, variable,
+    runtime.environment_hint(variable)), operation.name)
 end
 
-local function invoke(client, operation, layout, ...)
+local function accept(operation_name, value, problem)
+  return value or errors.refuse(problem, operation_name)
+end
+
+local function has_param(params, name)
+  return name and type(params) == "table" and rawget(params, name) ~= nil
+end
+
+--- Everything that a call needs, checked.
+---@return clerk.machines.PreparedCall
+local function prepare(client, layout, start, call_options, params, ...)
+  local name = layout.operation.name
+  local own = accept(name, settings.for_call(call_options, client.settings))
+  local key_name = key_name_of(client, layout.operation)
+  if has_param(params, layout.of_type.json) then
+    params = accept(name, arguments.with_json(params, layout.of_type.json))
+  end
+  return {
+    settings = own,
+    call = accept(name, core.call(name, own.prepared, start, params, ...)),
+    key_name = key_name,
+    token = has_param(params, layout.of_type.secret) and rawget(params, layout.of_type.secret) or nil,
+  }
+end
+
+local function invoke(client, layout, ...)
+  local operation = layout.operation
   check_client(client, operation.name)
   if select("#", ...) > layout.count then
     errors.refuse(("takes at most %d arguments, got %d"):format(layout.count, select("#", ...)),
@@ -65,14 +95,17 @@ local function invoke(client, operation, layout, ...)
     params = select(layout.path_count + 1, ...)
   end
   local start = call.now(client)
-  local own, prepared = prepare(client, operation.name, start, call_options, params, ...)
-  return call.run(client, operation, own, prepared, start)
+  local prepared = prepare(client, layout, start, call_options, params, ...)
+  return call.run(client, operation, prepared, start)
 end
+
+local layouts = {}
 
 for _, operation in ipairs(core.operations) do
   local layout = layout_of(operation)
+  layouts[operation.name] = layout
   Client[operation.name] = function(self, ...)
-    return invoke(self, operation, layout, ...)
+    return invoke(self, layout, ...)
   end
 end
 
@@ -142,7 +175,7 @@ local function source_of(self)
       return call.now(self)
     end,
     check = function(params, call_options)
-      return (prepare(self, "list", 0, call_options, params))
+      return prepare(self, layouts.list, 0, call_options, params).settings
     end,
   }
 end
@@ -248,19 +281,14 @@ end
 
 -- ---------------------------------------------------------------- a new client
 
-local function accept(value, problem)
-  return value or errors.refuse(problem)
-end
-
 --- Makes a client; raises an ArgumentError.
 ---@param given? clerk.machines.Options
 ---@return clerk.machines.Client
 function client.new(given)
-  local own = accept(settings.for_client(given))
+  local own = accept(nil, settings.for_client(given))
   local self = {
     settings = own,
-    secret_key = own.secret_key,
-    transport = own.transport or accept(runtime.new_transport(own)),
+    transport = own.transport or accept(nil, runtime.new_transport(own)),
     connection_limit = not own.transport and runtime.new_limit(own.max_connections) or nil,
     paused_until = nil,
     is_closed = false,

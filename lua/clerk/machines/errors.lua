@@ -113,21 +113,25 @@ end
 
 -- ---------------------------------------------------------------- responses and failures
 
---- Shorter keys are found by chance too often; real ones are much longer.
-local SHORTEST_KEY_TO_HIDE = 8
+--- Shorter secrets are found by chance too often; real ones are much longer.
+local SHORTEST_TO_HIDE = 8
 
---- A copy of a value in which no string holds one of the keys: a server may repeat them.
-local function without_keys(value, keys)
+--- A copy of a value in which no string holds one of the secrets: a server may repeat them.
+---@generic T
+---@param value T
+---@param secrets string[] keys and tokens
+---@return T
+function errors.without(value, secrets)
   if type(value) == "table" then
     local copy = {}
     for name, member in pairs(value) do
-      copy[without_keys(name, keys)] = without_keys(member, keys)
+      copy[errors.without(name, secrets)] = errors.without(member, secrets)
     end
-    return copy
+    return setmetatable(copy, getmetatable(value))
   end
-  for _, key in ipairs(type(value) == "string" and keys or {}) do
-    if #key >= SHORTEST_KEY_TO_HIDE then
-      value = value:gsub(key:gsub("%W", "%%%0"), "(secret key)")
+  for _, secret in ipairs(type(value) == "string" and secrets or {}) do
+    if #secret >= SHORTEST_TO_HIDE then
+      value = value:gsub(secret:gsub("%W", "%%%0"), "(secret)")
     end
   end
   return value
@@ -141,29 +145,29 @@ local function hide_credentials(found)
   return (found:match "^%a[%w+.-]*://" or "") .. "(hidden)@"
 end
 
---- A message that libcurl, nginx or a transport wrote, without keys and passwords.
-local function without_secrets(message, keys)
+--- A message that libcurl, nginx or a transport wrote, without secrets and passwords.
+local function clean_message(message, secrets)
   if message:find("@", 1, true) then
     message = message:gsub(CREDENTIALS, hide_credentials)
   end
-  return without_keys(message, keys)
+  return errors.without(message, secrets)
 end
 
-local function holds_one(value, keys)
-  for i = 1, type(value) == "string" and #keys or 0 do
-    if value:find(keys[i], 1, true) then
+local function holds_one(value, secrets)
+  for i = 1, type(value) == "string" and #secrets or 0 do
+    if value:find(secrets[i], 1, true) then
       return true
     end
   end
 end
 
---- Headers without the keys: usually none holds one, and this returns the same table.
+--- Headers without the secrets: usually none holds one, and this returns the same table.
 ---@param headers table<string, string>
----@param keys string[]
-function errors.hide_keys(headers, keys)
+---@param secrets string[]
+function errors.clean_headers(headers, secrets)
   for name, value in pairs(headers) do
-    if holds_one(value, keys) or holds_one(name, keys) then
-      return without_keys(headers, keys)
+    if holds_one(value, secrets) or holds_one(name, secrets) then
+      return errors.without(headers, secrets)
     end
   end
   return headers
@@ -184,17 +188,24 @@ local function add_api_errors(err, value)
   err.code = text_or_nil(first.code) or "unknown"
 end
 
---- Clerk's keys that are not an instance's secret key, by how they begin.
-local OTHER_KEYS = { pk_ = "a publishable key", ak_ = "a machine's secret key" }
+--- Clerk's keys, by how they begin, and what the options should hold.
+local KINDS = {
+  pk_ = "a publishable key", sk_ = "an instance's secret key", ak_ = "a machine's secret key",
+}
+local EXPECTED = {
+  secret_key = { "sk_", "the instance's secret key" },
+  machine_secret_key = { "ak_", "a machine's secret key" },
+}
 
-local function explain_key(err, key)
-  local kind = err.status == 401 and OTHER_KEYS[key:sub(1, 3)]
-  if kind then
-    err.message = ("%s (secret_key is %s, not the instance's secret key)"):format(err.message, kind)
+local function explain_key(err, attempt)
+  local kind, expected = attempt.key:sub(1, 3), EXPECTED[attempt.key_name]
+  if err.status == 401 and KINDS[kind] and kind ~= expected[1] then
+    err.message = ("%s (%s is %s, not %s)"):format(err.message, attempt.key_name, KINDS[kind],
+      expected[2])
   end
 end
 
---- A success that cannot be read may still hold a machine's new key.
+--- A success that cannot be read may still hold a machine's new key, or a token.
 local function add_body(err, body, returns_secret)
   if returns_secret and err.status < 300 then
     err.message = ("%s (%d bytes withheld: they may hold a secret)"):format(err.message, #body)
@@ -204,28 +215,29 @@ local function add_body(err, body, returns_secret)
 end
 
 local function add_response(err, verdict, response, attempt)
-  local value = without_keys(verdict.value, attempt.keys)
+  local value = errors.without(verdict.value, attempt.secrets)
   err.status = response.status
-  err.headers = without_keys(response.headers or {}, attempt.keys)
+  err.headers = errors.without(response.headers or {}, attempt.secrets)
   err.retry_after = verdict.retry_after
   err.clerk_trace_id = trace_id(value, err.headers)
   if err.type == "ClerkErrors" then
     add_api_errors(err, value)
   end
-  explain_key(err, attempt.keys[#attempt.keys])
-  add_body(err, without_keys(response.body or "", attempt.keys), attempt.operation.returns_secret)
+  explain_key(err, attempt)
+  add_body(err, errors.without(response.body or "", attempt.secrets),
+    attempt.operation.returns_secret)
 end
 
 --- Makes the error of a call from the verdict on its last attempt.
 ---@param verdict table of core: type, code, message, value, retry_after, maybe_applied
 ---@param response table|nil
----@param attempt { operation: table, attempts: integer, elapsed_ms: integer, keys: string[] }
+---@param attempt table of call.lua: operation, attempts, elapsed_ms, secrets, key, key_name
 ---@return clerk.machines.Error
 function errors.of_attempt(verdict, response, attempt)
   local err = {
     type = verdict.type,
     code = verdict.code,
-    message = verdict.message and without_secrets(verdict.message, attempt.keys),
+    message = verdict.message and clean_message(verdict.message, attempt.secrets),
     maybe_applied = verdict.maybe_applied,
     operation = attempt.operation.name,
     attempts = attempt.attempts,
@@ -252,7 +264,7 @@ function errors.of_pause(operation, pause_ms, elapsed_ms)
     elapsed_ms = elapsed_ms,
     retry_after = math.ceil(pause_ms / 1000),
   }
-  if operation.method ~= "GET" then
+  if operation.is_change then
     err.maybe_applied = false
   end
   return setmetatable(err, Error)

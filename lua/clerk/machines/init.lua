@@ -1,4 +1,5 @@
---- Clerk machines: nine operations, each a method that returns a plain table or raises an error.
+--- Clerk machines and their tokens: each operation is a method that returns a plain table or
+--- raises an error.
 ---
 ---     local machines = require "clerk.machines"
 ---     local client = machines.new { secret_key = "sk_test_…" }
@@ -14,7 +15,7 @@ local machines = {}
 ---@type string
 machines.version = core.version
 
---- Stands for null in arrays of results: the light userdata NULL.
+--- Stands for null in arrays of results, and in parameters: the light userdata NULL.
 ---@type lightuserdata
 machines.null = core.null
 

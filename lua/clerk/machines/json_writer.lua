@@ -47,7 +47,7 @@ end
 
 local function sorted_names(object)
   local names = {}
-  for name in pairs(object) do
+  for name in next, object do
     names[#names + 1] = name
   end
   table.sort(names)
@@ -64,8 +64,10 @@ end
 
 local function array_text(array, indent)
   local parts = {}
-  for i, value in ipairs(array) do
-    parts[i] = write(value, indent and indent .. "  ")
+  local value = rawget(array, 1)
+  while value ~= nil do
+    parts[#parts + 1] = write(value, indent and indent .. "  ")
+    value = rawget(array, #parts + 1)
   end
   return enclose("[", parts, "]", indent)
 end
@@ -73,7 +75,7 @@ end
 local function object_text(object, indent)
   local parts, colon = {}, indent and ": " or ":"
   for i, name in ipairs(sorted_names(object)) do
-    parts[i] = string_text(name) .. colon .. write(object[name], indent and indent .. "  ")
+    parts[i] = string_text(name) .. colon .. write(rawget(object, name), indent and indent .. "  ")
   end
   return enclose("{", parts, "}", indent)
 end
@@ -96,6 +98,94 @@ local WRITERS = {
 
 function write(value, indent)
   return WRITERS[type(value)](value, indent)
+end
+
+-- ---------------------------------------------------------------- what can be written
+
+local DEEPEST = 100
+
+local problem_of
+
+local function problem_of_text(text, path)
+  return not core.characters(text) and path .. " must be valid UTF-8" or nil
+end
+
+local function problem_of_number(number, path)
+  if number ~= number or number == math.huge or number == -math.huge then
+    return path .. " must be a finite number"
+  end
+end
+
+local function problem_of_object(object, path, depth)
+  for _, name in ipairs(sorted_names(object)) do
+    local problem = problem_of_text(name, "a name in " .. path)
+      or problem_of(rawget(object, name), path .. "." .. name, depth + 1)
+    if problem then
+      return problem
+    end
+  end
+end
+
+local function problem_of_array(array, path, depth)
+  local i, value = 1, rawget(array, 1)
+  while value ~= nil do
+    local problem = problem_of(value, ("%s[%d]"):format(path, i), depth + 1)
+    if problem then
+      return problem
+    end
+    i, value = i + 1, rawget(array, i + 1)
+  end
+end
+
+--- Whether all keys are strings; otherwise whether they are those of an array.
+local function kind_of(value)
+  local names, count = 0, 0
+  for key in next, value do
+    names, count = names + (type(key) == "string" and 1 or 0), count + 1
+  end
+  for i = 1, count - names do
+    if rawget(value, i) == nil then
+      return "neither"
+    end
+  end
+  return names == 0 and "array" or names == count and "object" or "neither"
+end
+
+local function problem_of_table(value, path, depth)
+  if depth > DEEPEST then
+    return ("%s is nested more than %d levels deep"):format(path:match "^[^.%[]*", DEEPEST)
+  end
+  local kind = kind_of(value)
+  if kind == "neither" then
+    return path .. " must be an array without holes, or have only strings as keys"
+  end
+  return (kind == "array" and problem_of_array or problem_of_object)(value, path, depth)
+end
+
+local CHECKS = {
+  string = problem_of_text,
+  number = problem_of_number,
+  boolean = function() end,
+  userdata = function(value, path)
+    return value ~= core.null and path .. " must be a value that JSON has, got userdata" or nil
+  end,
+  table = problem_of_table,
+}
+
+function problem_of(value, path, depth)
+  local check = CHECKS[type(value)]
+  if not check then
+    return ("%s must be a value that JSON has, got %s"):format(path, type(value))
+  end
+  return check(value, path, depth)
+end
+
+--- Why a caller's value cannot be written, or nil. Metamethods are not used.
+---@param value any
+---@param name string of the value, for the message
+---@return string?
+function json.problem(value, name)
+  return problem_of(value, name, 1)
 end
 
 ---@param value string|number|boolean|table|userdata

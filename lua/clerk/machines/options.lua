@@ -58,16 +58,17 @@ local retries = schema.new {
     name = "repeat_unsafe",
     kind = "boolean",
     default = false,
-    summary = "Whether to repeat a POST like any other request, although the change "
-      .. "may then be made twice. Otherwise a POST is repeated only after a 429, or when it "
-      .. "was not sent.",
+    summary = "Whether to repeat a request that adds something, such as `create`, like any other "
+      .. "one, although it may then be added twice. Otherwise it is repeated only after a 429, or "
+      .. "when it was not sent.",
   },
 }
 
-local function refuse_no_key(key)
-  if key == nil then
-    return "secret_key is missing: give it or set CLERK_SECRET_KEY"
-      .. runtime.environment_hint
+--- A client needs one key; its operations say which.
+local function refuse_no_key(machine_key, _, checked)
+  if machine_key == nil and checked.secret_key == nil then
+    return "secret_key is missing: give it or set CLERK_SECRET_KEY, or machine_secret_key and "
+      .. "CLERK_MACHINE_SECRET_KEY" .. runtime.environment_hint "CLERK_SECRET_KEY"
   end
 end
 
@@ -89,16 +90,23 @@ end
 --- Every option: `kind`, `min` and `max` say what is allowed, and `type` is its type for LuaLS if
 --- the kind does not say it. `per_call`: a call may override it. `default` or, where that is not a
 --- value, `default_text`, and `summary` are for the reference. `variable`: the environment variable
---- that `machines.new` falls back to, unless it is empty, after `adapt`. `refuse(value, context)`
---- returns a problem that depends on more than the value.
+--- that `machines.new` falls back to, unless it is empty, after `adapt`. `refuse(value, context,
+--- checked)` returns a problem that depends on more than the value: `checked` has the rows before.
 return schema.new {
   {
     name = "secret_key",
     kind = "secret_key",
     variable = "CLERK_SECRET_KEY",
-    refuse = refuse_no_key,
     summary = "The instance's secret key (`sk_…`), or a function that returns it and is called "
-      .. "for every attempt.",
+      .. "for every attempt. A client needs this one or `machine_secret_key`.",
+  },
+  {
+    name = "machine_secret_key",
+    kind = "secret_key",
+    variable = "CLERK_MACHINE_SECRET_KEY",
+    refuse = refuse_no_key,
+    summary = "A machine's secret key (`ak_…`), or a function as above. `create_token` needs it; "
+      .. "`list_tokens`, `revoke_token` and `verify_token` prefer it to `secret_key`.",
   },
   {
     name = "base_url",

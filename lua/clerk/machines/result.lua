@@ -16,6 +16,9 @@ local shown = {
     end
     return "machine " .. text(self.id) .. " (" .. text(self.name) .. ")"
   end,
+  machine_to_machine_token = function(self)
+    return "machine_to_machine_token " .. text(self.id) .. " (of " .. text(self.subject) .. ")"
+  end,
   machine_secret_key = function()
     return "machine_secret_key (hidden)"
   end,
@@ -28,14 +31,20 @@ local shown = {
 
 Result.__name = "clerk.machines.Result"
 
-local function describe_list(self)
-  local total = type(self.total_count) == "number" and tostring(self.total_count) or "?"
-  return ("machines: %d of %s"):format(#self.data, total)
+local function describe_list(what, list, total_count)
+  local total = type(total_count) == "number" and tostring(total_count) or "?"
+  return ("%s: %d of %s"):format(what, #list, total)
 end
 
 local function describe(self)
-  local show = shown[self.object] or type(self.data) == "table" and describe_list
-  return show and show(self) or Result.__name
+  if shown[self.object] then
+    return shown[self.object](self)
+  elseif type(self.m2m_tokens) == "table" then
+    return describe_list("tokens", self.m2m_tokens, self.total_count)
+  elseif type(self.data) == "table" then
+    return describe_list("machines", self.data, self.total_count)
+  end
+  return Result.__name
 end
 
 function Result:__tostring()

@@ -5,7 +5,7 @@
 ---@field new_transport fun(options: table): clerk.machines.Transport?, string? the default one
 ---@field new_limit fun(count: integer): table at most `count` at a time: see loop/limits.lua
 ---@field refuse_option fun(name: string): string? a problem when the option is not allowed here
----@field environment_hint string for the message about a variable that is not set
+---@field environment_hint fun(variable: string): string for the message that it is not set
 ---@field check_call fun(operation: string) raises an ArgumentError where a call cannot wait
 ---@field can_spawn fun(): boolean whether tasks are possible here and now
 ---

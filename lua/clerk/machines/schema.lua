@@ -106,7 +106,7 @@ function kinds.secret_key(_, value, name)
   if type(value) ~= "string" then
     return unexpected(name, "a string or a function", value)
   end
-  local ok, problem = core.check_secret_key(value)
+  local ok, problem = core.check_secret_key(name, value)
   return ok and function()
     return value
   end, problem
@@ -199,7 +199,7 @@ local function value_of(row, given, context)
   return row.adapt and row.adapt(found) or found, variable
 end
 
-local function check_row(row, given, prefix, context)
+local function check_row(row, given, prefix, context, checked)
   local value, variable = value_of(row, given, context)
   local problem
   if value ~= nil then
@@ -209,7 +209,7 @@ local function check_row(row, given, prefix, context)
   if problem and variable then
     problem = problem:gsub(row.name, "%0 (from " .. variable .. ")", 1)
   end
-  return value, problem or row.refuse and row.refuse(value, context)
+  return value, problem or row.refuse and row.refuse(value, context, checked)
 end
 
 local function check(rows, given, prefix, context)
@@ -220,7 +220,7 @@ local function check(rows, given, prefix, context)
   end
   local checked = {}
   for _, row in ipairs(rows) do
-    local value, problem = check_row(row, given, prefix, context)
+    local value, problem = check_row(row, given, prefix, context, checked)
     if problem then
       return nil, problem
     end

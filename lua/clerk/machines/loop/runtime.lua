@@ -19,7 +19,9 @@ return {
   new_transport = transport.new,
   new_limit = limits.new,
   refuse_option = allow,
-  environment_hint = "",
+  environment_hint = function()
+    return ""
+  end,
   check_call = _VERSION == "Lua 5.2" and check_yield or allow,
   can_spawn = function()
     return true

@@ -20,7 +20,9 @@ return {
   new_transport = transport.new,
   new_limit = limits.new,
   refuse_option = refuse_option,
-  environment_hint = " (and add `env CLERK_SECRET_KEY;` to nginx.conf)",
+  environment_hint = function(variable)
+    return (" (and add `env %s;` to nginx.conf)"):format(variable)
+  end,
   check_call = phases.check_call,
   can_spawn = phases.can_wait,
 
