@@ -99,6 +99,13 @@ static cJSON *new_array(const clerk_value *value) {
   return array;
 }
 
+/* A part of the document as it is; like strings, not copied into a block that nobody wipes. */
+static cJSON *new_raw(const char *json) {
+  cJSON *item = cJSON_CreateStringReference(json);
+  if (item) item->type = cJSON_Raw | cJSON_IsReference;
+  return item;
+}
+
 /* Integers go in as text: cJSON's numbers are doubles. */
 static cJSON *new_member(clerk_type type, const clerk_value *value) {
   char number[24];
@@ -108,7 +115,7 @@ static cJSON *new_member(clerk_type type, const clerk_value *value) {
       snprintf(number, sizeof number, "%" PRId64, value->integer);
       return cJSON_CreateRaw(number);
     case CLERK_NUMBER: return cJSON_CreateNumber(value->number);
-    case CLERK_JSON: return cJSON_CreateRaw(value->text.bytes);
+    case CLERK_JSON: return new_raw(value->text.bytes);
     case CLERK_MACHINE_IDS: return new_array(value);
     default: return cJSON_CreateStringReference(value->text.bytes);
   }

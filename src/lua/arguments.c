@@ -169,7 +169,7 @@ static clerk_status read_params(lua_State *L, const clerk_operation *operation, 
 
 clerk_status clerk_lua_read_arguments(lua_State *L, const clerk_operation *operation, int params,
                                       clerk_value values[], clerk_problem *problem) {
-  luaL_checkstack(L, 2 * CLERK_PARAMETERS_MAX + 8, "arguments");
+  luaL_checkstack(L, 2 * CLERK_PARAMETERS_MAX + 5, "arguments");
   clerk_status status = read_path(L, operation, params + 1, values, problem);
   if (status != CLERK_OK) return status;
   if (lua_istable(L, params)) return read_params(L, operation, params, values, problem);
