@@ -61,7 +61,17 @@ describe("The types of results", function()
     local client = new_client()
     local a, b = client:create { name = "a" }, client:create { name = "b" }
     local scope = client:create_scope(a.id, { to_machine_id = b.id })
+    local minter = machines.new {
+      machine_secret_key = a.secret_key, transport = client.settings.transport,
+    }
+    local minted = minter:create_token { claims = { c = 1 } }
+    minter:verify_token { token = minted.token } -- gives it a last_used_at
+    local revoked = minter:revoke_token(minted.id, { revocation_reason = "d" })
+    minted.revocation_reason, minted.last_used_at = revoked.revocation_reason, 1
     local seen = {
+      CreatedToken = minted,
+      Token = revoked,
+      TokenList = minter:list_tokens { subject = a.id },
       CreatedMachine = a,
       Machine = client:get(a.id),
       ScopedMachine = client:get(a.id).scoped_machines[1],

@@ -266,7 +266,7 @@
 -- ---------------------------------------------------------------- the emulator
 
 ---@class clerk.machines.emulator.Options
----@field secret_key? string The secret key that requests must have. Default: `"sk_test_emulator"`.
+---@field secret_key? string The instance's secret key. Requests about tokens may have a machine's instead. Default: `"sk_test_emulator"`.
 ---@field clock? fun(): number Returns the time: Unix time in milliseconds. Default: the system's clock, which `sleep` moves forward.
 ---@field rate_limit? integer 1 to 1000000000. How many requests are allowed in ten seconds. Default: unlimited.
 

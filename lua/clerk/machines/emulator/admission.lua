@@ -8,7 +8,8 @@ local routes = require "clerk.machines.emulator.routes"
 local WINDOW_MS = 10000
 
 ---@class clerk.machines.emulator.Admission
----@field secret_key string
+---@field secret_key string the instance's
+---@field store clerk.machines.emulator.Store
 ---@field rate_limit integer requests in ten seconds
 ---@field count integer requests in the current ten seconds
 ---@field window_ends number ms
@@ -18,11 +19,13 @@ Admission.__index = Admission
 local admission = {}
 
 ---@param secret_key string
+---@param store clerk.machines.emulator.Store
 ---@param rate_limit integer? requests in ten seconds; unlimited by default
 ---@return clerk.machines.emulator.Admission
-function admission.new(secret_key, rate_limit)
+function admission.new(secret_key, store, rate_limit)
   return setmetatable({
     secret_key = secret_key,
+    store = store,
     rate_limit = rate_limit or math.huge,
     count = 0,
     window_ends = -math.huge,
@@ -36,13 +39,45 @@ local function check_size(request)
   end
 end
 
-local function check_key(request, secret_key)
+local function refuse_format(call)
+  local code = call and call.is_of_tokens and "unauthorized"
+    or "authorization_header_format_invalid"
+  return problems.new(code, "The Authorization header must be `Bearer` and a secret key.")
+end
+
+local function refuse_key(call)
+  if call and call.operation and call.operation.keys[1] == "machine_secret_key"
+    and not call.operation.keys[2] then
+    return problems.new("machine_secret_key_invalid", "The provided Machine Secret Key is invalid.")
+  end
+  return problems.new("clerk_key_invalid", "The secret key is not the key of this instance.")
+end
+
+local function takes(call, kind)
+  for _, each in ipairs(call and call.operation and call.operation.keys or { "secret_key" }) do
+    if each == kind then
+      return true
+    end
+  end
+  return false
+end
+
+--- Notes in a call which machine makes it. The instance's key makes none.
+local function check_key(self, request, call, now)
+  if call and call.is_public then
+    return nil
+  end
   local scheme, key = (request.headers.authorization or ""):match("^(%a+) +(.+)$")
   if not scheme or scheme:lower() ~= "bearer" then
-    local what = "The Authorization header must be `Bearer` and a secret key."
-    return problems.new("authorization_header_format_invalid", what)
-  elseif key ~= secret_key then
-    return problems.new("clerk_key_invalid", "The secret key is not the key of this instance.")
+    return refuse_format(call)
+  end
+  local is_instance, caller = key == self.secret_key, self.store:machine_of(key, now)
+  if not (is_instance and takes(call, "secret_key"))
+    and not (caller and takes(call, "machine_secret_key")) then
+    return refuse_key(call)
+  end
+  if call then
+    call.caller = caller
   end
 end
 
@@ -69,21 +104,16 @@ end
 ---The rate limit counts only requests that ask for an operation.
 ---@param request clerk.machines.emulator.Request
 ---@param now integer ms
----@return clerk.machines.emulator.Call?
+---@return clerk.machines.emulator.Call? call also with most problems
 ---@return clerk.machines.emulator.Problem?
 function Admission:check(request, now)
-  local problem = check_size(request)
-    or check_key(request, self.secret_key)
-    or check_version(request)
-  if problem then
-    return nil, problem
-  end
   local call, no_route = routes.find(request.method, request.url)
-  problem = no_route or call.operation and check_rate(self, now)
-  if problem then
-    return nil, problem
-  end
-  return call
+  return call, check_size(request)
+    or check_key(self, request, call, now)
+    or check_version(request)
+    or no_route
+    or call.operation and check_rate(self, now)
+    or nil
 end
 
 return admission

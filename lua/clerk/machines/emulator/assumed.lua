@@ -9,7 +9,19 @@
 --- * Earlier keys that still overlap keep their own time when a key is rotated again.
 --- * A machine's `scoped_machines` are in the order in which the scopes were created.
 --- * Machines with the same `created_at` are in the order of their creation, or in its reverse.
---- * Deleting a machine deletes every scope that names it, in either direction.
+--- * Deleting a machine deletes every scope that names it, in either direction, and its tokens.
+---
+--- Of tokens:
+--- * A request with the wrong kind of key for its operation is refused like one with a wrong key.
+--- * Scopes and claims of a token are those at its minting; the scopes that count for a JWT are its
+---   machine's current ones.
+--- * With a machine's key, verify answers 404 for a token that is not granted to the machine, and
+---   revoke for one that another machine minted. list answers 403 for another machine's tokens.
+--- * verify answers 200 for revoked and expired tokens, and says so in the answer.
+--- * Revoking a token again changes nothing, its reason neither.
+--- * `min_remaining_ttl_seconds` is checked for JWTs too. A reused token is also answered with 201.
+--- * Problems of parameters are `bad_request`, without `meta`.
+--- * The claims of a JWT must be an object.
 
 local assumed = {}
 
@@ -31,7 +43,29 @@ assumed.code = {
   scope_exists = "conflict",
   scope_absent = "resource_not_found",
   too_many_scopes = "form_param_array_size_exceeded",
+  token_absent = "resource_not_found",
 }
+
+---The longest lifetime of a token in seconds: that of `default_token_ttl`.
+assumed.max_token_lifetime = 315360000
+
+---The `iss` of JWTs.
+assumed.issuer = "https://emulator.clerk.accounts.dev"
+
+---What `seconds_until_expiration: null` means: an opaque token does not expire, a JWT has to.
+---@param machine { default_token_ttl: integer }
+---@param token_format string?
+---@return number? seconds
+function assumed.lifetime_of_null(machine, token_format)
+  return token_format == "jwt" and machine.default_token_ttl or nil
+end
+
+---The claims of a JWT by which its scopes can be seen: none, as Clerk's SDK says (M2MToken.ts). The
+---machine may put `aud` and `scopes` into its own claims.
+---@return table<string, any>
+function assumed.scope_claims()
+  return {}
+end
 
 ---Whether the list's `query` matches a machine: by its ID, or by a part of its name in any case.
 ---@param machine { id: string, name: string }

@@ -8,8 +8,8 @@ local checks = {}
 
 -- ---------------------------------------------------------------- body
 
--- The metatable of decoded objects; arrays have none.
-local Object = {}
+-- The metatable of decoded objects, by which json.lua knows them again; arrays have none.
+local Object = core.result
 
 local function is_json(content_type)
   local media_type = (content_type or ""):match("^%s*([^;]-)%s*;") or content_type or ""
@@ -33,17 +33,8 @@ function checks.read_object(request)
   return object
 end
 
-local function takes_body(operation)
-  for _, row in ipairs(operation.parameters) do
-    if row.place == "body" then
-      return true
-    end
-  end
-  return false
-end
-
 local function read_body(operation, request)
-  if takes_body(operation) then
+  if operation.takes_body then
     return checks.read_object(request)
   elseif (request.body or "") == "" then
     return {}
@@ -118,6 +109,30 @@ function CHECKS.integer(row, value)
   end
 end
 
+CHECKS.secret = CHECKS.string
+
+function CHECKS.number(row, value)
+  if type(value) ~= "number" or value == math.huge then
+    return wrong_type("a number")
+  elseif value <= row.min then
+    return assumed.code.too_small, ("must be more than %d"):format(row.min)
+  end
+end
+
+function CHECKS.boolean(_, value)
+  if type(value) ~= "boolean" then
+    return wrong_type("a boolean")
+  end
+end
+
+function CHECKS.json() end
+
+function CHECKS.token_id(_, value)
+  if type(value) ~= "string" then
+    return wrong_type("a token ID")
+  end
+end
+
 function CHECKS.machine_id(_, value)
   if type(value) ~= "string" then
     return wrong_type("a machine ID")
@@ -136,8 +151,13 @@ function CHECKS.machine_ids(row, value)
   return check_elements(value)
 end
 
--- An integer parameter as a number; other text stays as it is, and fails its check.
+local BOOLEANS = { ["true"] = true, ["false"] = false }
+
+-- An integer or a boolean; other text stays as it is, and fails its check.
 local function query_value(row, value)
+  if row.type == "boolean" and BOOLEANS[value] ~= nil then
+    return BOOLEANS[value]
+  end
   local is_integer = value and row.type == "integer" and value:find("^%-?%d+$")
   return is_integer and tonumber(value) or value
 end
@@ -148,7 +168,9 @@ local function check(row, value)
       return "form_param_missing", "must be given"
     end
   elseif value == core.null then
-    return "form_param_nil", "must not be null"
+    if not row.nullable then
+      return "form_param_nil", "must not be null"
+    end
   else
     return CHECKS[row.type](row, value)
   end
@@ -209,7 +231,7 @@ function checks.read(call, request)
     add(found, assumed.code.query_repeated, name, "is given twice")
   end
   if found[1] then
-    return nil, problems.join(found)
+    return nil, (call.is_of_tokens and problems.bad_request or problems.join)(found)
   end
   return values
 end

@@ -1,4 +1,4 @@
---- A stateful, strict stand-in for the Machines API.
+--- A stateful, strict stand-in for Clerk's API on machines and their tokens.
 ---
 --- In a unit test it is the transport of a client:
 ---
@@ -41,7 +41,7 @@ emulator.options = schema.new {
     name = "secret_key",
     kind = "string",
     default = DEFAULT_SECRET_KEY,
-    summary = "The secret key that requests must have.",
+    summary = "The instance's secret key. Requests about tokens may have a machine's instead.",
   },
   {
     name = "clock",
@@ -72,12 +72,14 @@ function emulator.new(given)
   if not checked then
     error("emulator.new: " .. problem, 2)
   end
+  local own_store = store.new()
   return setmetatable({
     clock = checked.clock or wall_clock(),
     clock_is_ours = not checked.clock,
     slept_ms = 0,
-    admission = admission.new(checked.secret_key or DEFAULT_SECRET_KEY, checked.rate_limit),
-    store = store.new(),
+    admission = admission.new(checked.secret_key or DEFAULT_SECRET_KEY, own_store,
+      checked.rate_limit),
+    store = own_store,
     faults = faults.new(),
   }, Emulator)
 end
@@ -134,6 +136,18 @@ function controls.clear_faults(self)
   return { pending = 0 }
 end
 
+-- ---------------------------------------------------------------- keys
+
+--- The keys by which JWTs can be verified: /v1/jwks and /.well-known/jwks.json.
+function controls.jwks(self)
+  return { keys = { self.store.signer:jwk() } }
+end
+
+---Replaces the key that signs JWTs: tokens from before can no longer be verified.
+function Emulator:rotate_signing_key()
+  self.store.signer:rotate()
+end
+
 -- ---------------------------------------------------------------- requests
 
 local function execute(self, call, request)
@@ -141,16 +155,16 @@ local function execute(self, call, request)
   if not values then
     return nil, problem
   end
-  return operations[call.operation.name](self.store, values, self:now())
+  return operations[call.operation.name](self.store, values, self:now(), call.caller)
 end
 
 local function perform(self, call, request)
   local act = call.operation and execute or controls[call.control]
   local result, problem = act(self, call, request)
   if problem then
-    return responses.refuse(self:now(), problem)
+    return responses.refuse(self:now(), problem, call)
   end
-  return responses.accept(self:now(), result)
+  return responses.accept(self:now(), result, call)
 end
 
 local function strike(self, fault, call, request)
@@ -175,9 +189,9 @@ end
 ---@return fun(): clerk.machines.emulator.Response finish
 function Emulator:receive(request)
   local call, problem = self.admission:check(request, self:now())
-  if not call then
+  if problem then
     return 0, function()
-      return responses.refuse(self:now(), problem)
+      return responses.refuse(self:now(), problem, call)
     end
   end
   local fault = call.operation and self.faults:take(call.operation.name)

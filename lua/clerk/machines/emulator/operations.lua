@@ -1,12 +1,14 @@
 --- What each operation does to the store.
 ---
---- Each is a function(store, values, now) that takes checked parameters and returns a result, or
---- nil and a problem. One that returns a problem has changed nothing.
+--- Each is a function(store, values, now, caller) that takes checked parameters and returns a
+--- result, or nil and a problem. One that returns a problem has changed nothing. The caller, a
+--- machine, matters only for tokens.
 
 local assumed = require "clerk.machines.emulator.assumed"
 local core = require "clerk.machines.core"
 local problems = require "clerk.machines.emulator.problems"
 local scopes = require "clerk.machines.emulator.scopes"
+local token_operations = require "clerk.machines.emulator.token_operations"
 
 local DEFAULT_LIMIT = 10
 local DEFAULT_ORDER = "-created_at"
@@ -168,5 +170,11 @@ operations.delete_scope = on_machine(function(store, from, values)
   shown.deleted = true
   return shown
 end)
+
+-- ---------------------------------------------------------------- tokens
+
+for name, act in pairs(token_operations) do
+  operations[name] = act
+end
 
 return operations

@@ -14,7 +14,11 @@ local ROWS = {
   { 400, "malformed_request_parameters", "Malformed request parameters" },
   { 400, "request_body_invalid", "Invalid request body" },
   { 400, "api_version_invalid", "Invalid API version" },
+  { 400, "bad_request", "Bad Request" },
+  { 400, "machine_token_reserved_claim", "Reserved claim" },
   { 401, "clerk_key_invalid", "Invalid secret key" },
+  { 401, "machine_secret_key_invalid", "The provided Machine Secret Key is invalid." },
+  { 401, "unauthorized", "Unauthorized" },
   { 401, "authorization_header_format_invalid", "Invalid Authorization header" },
   { 403, "authorization_invalid", "Not authorized" },
   { 404, "resource_not_found", "Not found" },
@@ -88,8 +92,19 @@ function problems.join(list)
   return { status = list[1].status, errors = errors }
 end
 
+---The same, as the service of tokens reports problems of parameters.
+---@param list clerk.machines.emulator.Problem[]
+---@return clerk.machines.emulator.Problem
+function problems.bad_request(list)
+  local bad = {}
+  for i, problem in ipairs(list) do
+    bad[i] = problems.new("bad_request", problem.errors[1].long_message)
+  end
+  return problems.join(bad)
+end
+
 ---@param problem clerk.machines.emulator.Problem
----@param trace string
+---@param trace string?
 ---@return string json
 function problems.body(problem, trace)
   return json_writer.write { errors = problem.errors, clerk_trace_id = trace }

@@ -40,18 +40,32 @@ local function new(now, trace, status, body, more_headers)
   return { status = status, headers = headers, body = body }
 end
 
+--- Clerk's service of tokens has only the trace of the network before it.
+local function as_of_tokens(response)
+  response.headers["cf-ray"] = response.headers["clerk-trace-id"]
+  response.headers["clerk-trace-id"] = nil
+  return response
+end
+
 ---@param now integer ms
 ---@param result table
+---@param call clerk.machines.emulator.Call
 ---@return clerk.machines.emulator.Response
-function responses.accept(now, result)
-  return new(now, random.trace(), 200, json_writer.write(result))
+function responses.accept(now, result, call)
+  local status = call.operation and call.operation.name == "create_token" and 201 or 200
+  local response = new(now, random.trace(), status, json_writer.write(result))
+  return call.is_of_tokens and as_of_tokens(response) or response
 end
 
 ---@param now integer ms
 ---@param problem clerk.machines.emulator.Problem
+---@param call clerk.machines.emulator.Call?
 ---@return clerk.machines.emulator.Response
-function responses.refuse(now, problem)
+function responses.refuse(now, problem, call)
   local trace = random.trace()
+  if call and call.is_of_tokens then
+    return as_of_tokens(new(now, trace, problem.status, problems.body(problem), problem.headers))
+  end
   return new(now, trace, problem.status, problems.body(problem, trace), problem.headers)
 end
 

@@ -7,13 +7,19 @@ local problems = require "clerk.machines.emulator.problems"
 local API_PREFIX = "/v1"
 local FAULTS_PATH = "/emulator/faults"
 
+--- The service of tokens is another one than the rest of the API.
+local TOKENS_PATH = "/m2m_tokens"
+
 local routes = {}
 
 ---@class clerk.machines.emulator.Call
 ---@field operation table? a row of core.operations
----@field control "add_fault"|"clear_faults"|nil for requests to the emulator itself
+---@field control "add_fault"|"clear_faults"|"jwks"|nil for what is not an operation
+---@field is_public boolean? whether no key is needed
+---@field is_of_tokens boolean? whether the service of tokens answers
 ---@field path table<string, string>
 ---@field query table<string, string>
+---@field caller clerk.machines.emulator.Machine? that has authenticated itself; see admission.lua
 ---@field repeated string[] names of query parameters that occur more than once
 
 local function split(path)
@@ -27,13 +33,30 @@ end
 local table_of_routes = {
   { method = "POST", segments = split(FAULTS_PATH), control = "add_fault" },
   { method = "DELETE", segments = split(FAULTS_PATH), control = "clear_faults" },
+  { method = "GET", segments = split(API_PREFIX .. "/jwks"), control = "jwks" },
+  {
+    method = "GET",
+    segments = split "/.well-known/jwks.json",
+    control = "jwks",
+    is_public = true,
+  },
 }
-for _, operation in ipairs(core.operations) do
+
+local function add_route(operation, path, is_of_tokens)
   table_of_routes[#table_of_routes + 1] = {
     method = operation.method,
-    segments = split(API_PREFIX .. operation.path),
+    segments = split(path),
     operation = operation,
+    is_of_tokens = is_of_tokens,
   }
+end
+
+for _, operation in ipairs(core.operations) do
+  local is_of_tokens = operation.path:sub(1, #TOKENS_PATH) == TOKENS_PATH
+  add_route(operation, API_PREFIX .. operation.path, is_of_tokens)
+  if is_of_tokens then -- Clerk's SDK for JavaScript leaves out the prefix
+    add_route(operation, operation.path, is_of_tokens)
+  end
 end
 
 local function malformed(what)
@@ -155,6 +178,8 @@ function routes.find(method, url)
   return {
     operation = route.operation,
     control = route.control,
+    is_public = route.is_public,
+    is_of_tokens = route.is_of_tokens,
     path = values,
     query = query,
     repeated = repeated,

@@ -1,8 +1,10 @@
---- What the emulated instance holds: machines and their secret keys.
+--- What the emulated instance holds: machines, their secret keys and tokens, and its own key.
 
 local assumed = require "clerk.machines.emulator.assumed"
 local random = require "clerk.machines.emulator.random"
 local scopes = require "clerk.machines.emulator.scopes"
+local signer = require "clerk.machines.emulator.signer"
+local tokens = require "clerk.machines.emulator.tokens"
 
 ---@class clerk.machines.emulator.Machine
 ---@field id string
@@ -22,6 +24,8 @@ local scopes = require "clerk.machines.emulator.scopes"
 ---@field machines table<string, clerk.machines.emulator.Machine> by ID
 ---@field by_creation clerk.machines.emulator.Machine[] with deleted ones while `has_deleted`
 ---@field by_name clerk.machines.emulator.Machine[]? sorted when it is first needed
+---@field tokens clerk.machines.emulator.Tokens
+---@field signer clerk.machines.emulator.Signer
 ---@field keys table<string, { machine: clerk.machines.emulator.Machine, expires_at: integer? }>
 local Store = {}
 Store.__index = Store
@@ -30,13 +34,16 @@ local store = {}
 
 ---@return clerk.machines.emulator.Store
 function store.new()
+  local instance_id = "ins_" .. random.word(27)
   return setmetatable({
-    instance_id = "ins_" .. random.word(27),
+    instance_id = instance_id,
     machines = {},
     by_creation = {},
     has_deleted = false,
     by_name = nil,
     keys = {},
+    tokens = tokens.new(),
+    signer = signer.new(instance_id),
     created = 0,
   }, Store)
 end
