@@ -61,11 +61,11 @@ describe("The types of results", function()
     local client = new_client()
     local a, b = client:create { name = "a" }, client:create { name = "b" }
     local scope = client:create_scope(a.id, { to_machine_id = b.id })
-    local minter = machines.new {
-      machine_secret_key = a.secret_key, transport = client.settings.transport,
-    }
+    local api = client.settings.transport
+    local minter = machines.new { machine_secret_key = a.secret_key, transport = api }
+    local instance = machines.new { secret_key = "sk_test_emulator", transport = api }
     local minted = minter:create_token { claims = { c = 1 } }
-    minter:verify_token { token = minted.token } -- gives it a last_used_at
+    instance:verify_token { token = minted.token } -- gives it a last_used_at
     local revoked = minter:revoke_token(minted.id, { revocation_reason = "d" })
     minted.revocation_reason, minted.last_used_at = revoked.revocation_reason, 1
     local seen = {
