@@ -27,6 +27,13 @@ describe("The JSON writer", function()
     assert.equal("[1e999,-1e999]", json_writer.write { math.huge, -math.huge })
   end)
 
+  it("keeps numbers as they were in a locale with a decimal comma", function()
+    local before, found = os.setlocale(nil, "numeric"), os.setlocale("de_DE.UTF-8", "numeric")
+    finally(function() os.setlocale(before, "numeric") end)
+    if not found then return pending "the locale de_DE.UTF-8 is not installed" end
+    assert.equal("[0.5,2.5e-07]", json_writer.write { 0.5, 2.5e-7 })
+  end)
+
   it("escapes what a terminal would interpret, and nothing gets lost", function()
     local value = 'ü\240\159\152\128"\\\b\f\n\r\t\0\31\127\226\128\174'
     local text = json_writer.write(value)

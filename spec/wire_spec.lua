@@ -126,6 +126,30 @@ describe("the request", function()
   end)
 end)
 
+describe("a number that may have a fraction", function()
+  local function sent_as(number)
+    return body("create_token", { seconds_until_expiration = number }):match ":(.*)}$"
+  end
+
+  local function assert_exact()
+    for number, text in pairs { [0.5] = "0.5", [3600] = "3600", [0.1] = "0.1", [1e300] = "1e+300",
+      [2 ^ 53 + 2] = "9007199254740994", [1 / 3] = "0.3333333333333333",
+      [501888888888888888888] = "5.018888888888889e+20" } do
+      assert.equal(text, sent_as(number))
+      assert.equal(number, core.decode(text))
+    end
+  end
+
+  it("is sent without loss", assert_exact)
+
+  it("is sent with a point in a locale with a decimal comma", function()
+    local before, found = os.setlocale(nil, "numeric"), os.setlocale("de_DE.UTF-8", "numeric")
+    finally(function() os.setlocale(before, "numeric") end)
+    if not found then return pending "the locale de_DE.UTF-8 is not installed" end
+    assert_exact()
+  end)
+end)
+
 describe("a path", function()
   local unreserved = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static bool is_digit(const char *at, const char *end) {
   return at < end && *at >= '0' && *at <= '9';
@@ -108,4 +109,28 @@ double clerk_number_to_double(const clerk_number *number) {
            value.exponent);
   double magnitude = strtod(value.text, NULL);
   return negative ? -magnitude : magnitude;
+}
+
+/* Everything but the locale's decimal point, which may be several bytes. */
+static bool is_literal(char byte) {
+  return strchr("0123456789+-e", byte) != NULL;
+}
+
+static void replace_point(char *literal) {
+  char *to = literal;
+  for (const char *from = literal; *from; from++) {
+    if (is_literal(*from))
+      *to++ = *from;
+    else if (is_literal(from[1]))
+      *to++ = '.';
+  }
+  *to = '\0';
+}
+
+void clerk_number_write(double number, char literal[CLERK_NUMBER_SIZE]) {
+  for (int digits = 15; digits <= 17; digits++) {
+    snprintf(literal, CLERK_NUMBER_SIZE, "%.*g", digits, number);
+    if (strtod(literal, NULL) == number) break;
+  }
+  replace_point(literal);
 }

@@ -20,4 +20,9 @@ clerk_number clerk_number_scan(const char *start, const char *end);
 /* The nearest double, whatever the locale; infinite when it is too large. */
 double clerk_number_to_double(const clerk_number *number);
 
+enum { CLERK_NUMBER_SIZE = 40 };
+
+/* Writes a finite number as a literal that is read as the same number, whatever the locale. */
+void clerk_number_write(double number, char literal[CLERK_NUMBER_SIZE]);
+
 #endif

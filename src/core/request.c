@@ -8,6 +8,7 @@
 
 #include "clerk.h"
 #include "memory.h"
+#include "number.h"
 
 /* ------------------------------------------------------------------ URL */
 
@@ -106,15 +107,15 @@ static cJSON *new_raw(const char *json) {
   return item;
 }
 
-/* Integers go in as text: cJSON's numbers are doubles. */
+/* Numbers go in as text: cJSON's are doubles, and it does not write all of their digits. */
 static cJSON *new_member(clerk_type type, const clerk_value *value) {
-  char number[24];
+  char number[CLERK_NUMBER_SIZE];
   if (value->is_null) return cJSON_CreateNull();
   switch (type) {
     case CLERK_INTEGER:
       snprintf(number, sizeof number, "%" PRId64, value->integer);
       return cJSON_CreateRaw(number);
-    case CLERK_NUMBER: return cJSON_CreateNumber(value->number);
+    case CLERK_NUMBER: clerk_number_write(value->number, number); return cJSON_CreateRaw(number);
     case CLERK_JSON: return new_raw(value->text.bytes);
     case CLERK_MACHINE_IDS: return new_array(value);
     default: return cJSON_CreateStringReference(value->text.bytes);

@@ -1,6 +1,6 @@
 --- Arguments in the form that the core takes.
 
-local json = require "clerk.machines.json_writer"
+local json_writer = require "clerk.machines.json_writer"
 
 local arguments = {}
 
@@ -10,7 +10,7 @@ local arguments = {}
 ---@return table? params
 ---@return string? problem
 function arguments.with_json(params, name)
-  local problem = json.problem(rawget(params, name), name)
+  local problem = json_writer.problem(rawget(params, name), name)
   if problem then
     return nil, problem
   end
@@ -19,7 +19,7 @@ function arguments.with_json(params, name)
     copy[key] = value
   end
   local is_empty = type(copy[name]) == "table" and next(copy[name]) == nil
-  copy[name] = is_empty and "{}" or json.encode(copy[name]) -- an empty table means no claims
+  copy[name] = is_empty and "{}" or json_writer.write(copy[name]) -- an empty table means no claims
   return copy
 end
 

@@ -28,7 +28,7 @@ local function float_text(value)
   for digits = 15, 17 do
     local written = ("%%.%dg"):format(digits):format(value)
     if tonumber(written) == value then
-      return written
+      return (written:gsub("[^%d+e-]+", ".")) -- the locale may have another decimal point
     end
   end
 end
@@ -184,7 +184,7 @@ end
 ---@param value any
 ---@param name string of the value, for the message
 ---@return string?
-function json.problem(value, name)
+function json_writer.problem(value, name)
   return problem_of(value, name, 1)
 end
 
