@@ -1,4 +1,4 @@
--- All nine operations, an error and a retry, printed as they happen. examples/run starts it against
+-- All operations, an error and a retry, printed as they happen. examples/run starts it against
 -- an emulator, examples/run --live against the real API. It changes only machines that it created.
 
 local machines = require "clerk.machines"
@@ -31,6 +31,29 @@ local function create(params)
   local machine = client:create(params)
   created[#created + 1] = machine.id
   return machine
+end
+
+--- The gateway may call the worker.
+local function show_tokens(gateway, worker_key)
+  local caller = machines.new { machine_secret_key = gateway.secret_key }
+  local receiver = machines.new { machine_secret_key = worker_key }
+
+  step("create_token", "with the gateway's key: what it shows when it calls the worker")
+  local minted = caller:create_token { seconds_until_expiration = 60 }
+  show("minted", minted)
+
+  step("verify_token", "with the worker's key: who calls, and is that granted?")
+  local verified = receiver:verify_token { token = minted.token }
+  show("caller", verified.subject)
+  show("is good", not verified.revoked and not verified.expired)
+
+  step("revoke_token", "by its ID, with the gateway's key")
+  show("revoked", caller:revoke_token(minted.id).revoked)
+
+  step("list_tokens", "of the gateway, revoked ones too")
+  show("total", client:list_tokens({ subject = gateway.id, revoked = true }).total_count)
+  caller:close()
+  receiver:close()
 end
 
 local function show_all()
@@ -72,6 +95,8 @@ local function show_all()
 
   step("delete_scope", "and takes that back")
   show("scope", client:delete_scope(worker.id, gateway.id))
+
+  show_tokens(gateway, rotated.secret)
 
   step("an error", "is a table: read its fields, or print it")
   local _, err = pcall(client.get, client, "mch_missing")

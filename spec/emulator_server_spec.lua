@@ -90,6 +90,22 @@ describe("The emulator's server", function()
       assert.is_true(core.decode(deleted).deleted)
     end)
 
+    it("serves tokens and the keys of JWTs", function()
+      local machine = create("a")
+      local trust = ca_file and "--cacert " .. quote(ca_file) or ""
+      local function plain_curl(...)
+        return select(2, process.run(table.concat({ "curl -sS -m 10", trust, ... }, " ")))
+      end
+      local answer = plain_curl("-w ' %{http_code}'", json_body '{"token_format":"jwt"}',
+        "-H 'Authorization: Bearer " .. machine.secret_key .. "'", url .. "/m2m_tokens")
+      assert.matches("^{.*} 201$", answer)
+      local jwt = core.decode(answer:match "^(.*) 201$").token
+      local _, verified = curl(json_body('{"token":"' .. jwt .. '"}'), url .. "/m2m_tokens/verify")
+      assert.equal(machine.id, core.decode(verified).subject)
+      local keys = plain_curl((url:gsub("/v1$", "/.well-known/jwks.json")))
+      assert.equal(machine.instance_id, core.decode(keys).keys[1].kid)
+    end)
+
     it("keeps the connection open for the next request", function()
       local urls = (" -o /dev/null " .. url .. "/machines"):rep(50)
       local _, connects = curl("-w '%{num_connects}'", urls)

@@ -6,7 +6,7 @@ local terminal = require "clerk.machines.cli.terminal"
 
 local emulate = {
   name = "emulate",
-  summary = "Run an emulator of the Machines API.",
+  summary = "Run an emulator of Clerk's API on machines and tokens.",
   epilog = [[
 Example:
    clerk-machines emulate --port 8080 &
@@ -14,7 +14,7 @@ Example:
    export CLERK_SECRET_KEY=sk_test_emulator
    clerk-machines create "billing worker"
 
-It keeps machines in memory, and ends on SIGINT (^C) or SIGTERM.
+It keeps machines and tokens in memory, and ends on SIGINT (^C) or SIGTERM.
 
 To test failures, POST a fault to /emulator/faults, for example
    {"operation": "create", "times": 2, "status": 503, "retry_after": 1}
@@ -36,7 +36,7 @@ function emulate.declare(parser)
   parser:option("--host", "Address to listen on (default: 127.0.0.1)."):argname("<address>")
     :convert(text("--host"))
   parser:flag("--tls", "Serve HTTPS; print the CA certificate's file.")
-  parser:option("--secret-key", "Key that requests need (default: sk_test_emulator).")
+  parser:option("--secret-key", "The instance's secret key (default: sk_test_emulator).")
     :argname("<key>"):convert(text("--secret-key"))
   parser:option("--rate-limit", "Requests per ten seconds (default: no limit).")
     :argname("<count>"):convert(arguments.integer("--rate-limit", 1, 1000000000))
