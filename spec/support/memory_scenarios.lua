@@ -164,6 +164,23 @@ scenario("operations succeed", over_fake({ fake.ok }, {}, function(client)
   equal("mch_1", client:delete_scope("mch_1", "mch_2").id)
 end))
 
+scenario("operations on tokens succeed", over_fake({
+  fake.answer(200, '{"data":[{"id":"mt_1"}],"token":"mt_1","subject":"mch_1","revoked":true,'
+    .. '"expired":false}', { ["x-echo"] = "mt_secret_0123" }),
+}, { machine_secret_key = "ak_0123456789" }, function(client)
+  local minted = client:create_token {
+    token_format = "opaque", seconds_until_expiration = 0.5, min_remaining_ttl_seconds = 0,
+    claims = { role = "ä", levels = { 1, 2.5, { deep = machines.null } } },
+  }
+  equal("mt_1", minted.token)
+  local list = client:list_tokens { subject = "mch_1", revoked = true, offset = machines.null }
+  equal("mt_1", list.m2m_tokens[1].id)
+  client:revoke_token("mt_1", { revocation_reason = machines.null })
+  local token, info = client:verify_token { token = "mt_secret_0123" }
+  equal("mch_1", token.subject)
+  equal("(secret)", info.headers["x-echo"])
+end))
+
 scenario("the API refuses", over_fake({
   fake.answer(422, '{"errors":[{"message":"no","long_message":"no, really","code":"bad",'
     .. '"meta":{"param_name":"name"}},{"code":"worse"}],"clerk_trace_id":"trace",'
