@@ -26,8 +26,8 @@ local function check_client(client, operation_name)
   end
 end
 
---- What an operation takes: how many path parameters, whether other ones, the name of a parameter of
---- each type, and the most arguments.
+--- What an operation takes: how many path parameters, whether other ones, the name of a parameter
+--- of each type, and the most arguments.
 local function layout_of(operation)
   local layout = { operation = operation, path_count = 0, takes_params = false, of_type = {} }
   for _, parameter in ipairs(operation.parameters) do
@@ -59,8 +59,10 @@ local function accept(operation_name, value, problem)
   return value or errors.refuse(problem, operation_name)
 end
 
-local function has_param(params, name)
-  return name and type(params) == "table" and rawget(params, name) ~= nil
+local function value_of(params, name)
+  if name and type(params) == "table" then
+    return rawget(params, name)
+  end
 end
 
 --- Everything that a call needs, checked.
@@ -69,14 +71,14 @@ local function prepare(client, layout, start, call_options, params, ...)
   local name = layout.operation.name
   local own = accept(name, settings.for_call(call_options, client.settings))
   local key_name = key_name_of(client, layout.operation)
-  if has_param(params, layout.of_type.json) then
+  if value_of(params, layout.of_type.json) ~= nil then
     params = accept(name, arguments.with_json(params, layout.of_type.json))
   end
   return {
     settings = own,
     call = accept(name, core.call(name, own.prepared, start, params, ...)),
     key_name = key_name,
-    token = has_param(params, layout.of_type.secret) and rawget(params, layout.of_type.secret) or nil,
+    token = value_of(params, layout.of_type.secret),
   }
 end
 

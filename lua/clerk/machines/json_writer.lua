@@ -1,5 +1,5 @@
---- Writes JSON, for the command and the emulator: the members of objects in the order of their
---- names. JSON is read in C: core.decode.
+--- Writes JSON, for claims, the command and the emulator: the members of objects in the order of
+--- their names. JSON is read in C: core.decode.
 ---
 ---     json_writer.write { data = {}, total_count = 0 }    --> {"data":[],"total_count":0}
 ---

@@ -45,14 +45,6 @@ local function refuse_format(call)
   return problems.new(code, "The Authorization header must be `Bearer` and a secret key.")
 end
 
-local function refuse_key(call)
-  if call and call.operation and call.operation.keys[1] == "machine_secret_key"
-    and not call.operation.keys[2] then
-    return problems.new("machine_secret_key_invalid", "The provided Machine Secret Key is invalid.")
-  end
-  return problems.new("clerk_key_invalid", "The secret key is not the key of this instance.")
-end
-
 local function takes(call, kind)
   for _, each in ipairs(call and call.operation and call.operation.keys or { "secret_key" }) do
     if each == kind then
@@ -60,6 +52,13 @@ local function takes(call, kind)
     end
   end
   return false
+end
+
+local function refuse_key(call)
+  if not takes(call, "secret_key") then
+    return problems.new("machine_secret_key_invalid", "The provided Machine Secret Key is invalid.")
+  end
+  return problems.new("clerk_key_invalid", "The secret key is not the key of this instance.")
 end
 
 --- Notes in a call which machine makes it. The instance's key makes none.
