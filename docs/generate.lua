@@ -115,7 +115,7 @@ local LUA_TYPES = {
   transport = "clerk.machines.Transport",
 }
 
-local UNITS = { string = " characters", secret = " characters", machine_ids = " elements" }
+local UNITS = { string = " characters", machine_ids = " elements" }
 
 local function lua_type(row)
   local kind = row.type or row.kind
@@ -132,8 +132,7 @@ local function bounds(row)
   if not row.min then
     return ""
   elseif not row.max then
-    local format = row.type == "number" and "more than %.0f" or "from %.0f%s"
-    return format:format(row.min, UNITS[row.type] or "")
+    return (row.type == "number" and "more than %.0f" or "from %.0f"):format(row.min)
   end
   return ("%.0f to %.0f%s"):format(row.min, row.max, UNITS[row.type] or "")
 end
@@ -250,11 +249,11 @@ local KEYS = {
 }
 
 local REPETITIONS = {
-  reads = "It changes nothing and is repeated after every failure that may pass.",
-  changes = "It is repeated after every failure that may pass: twice is like once.",
+  reads = "It changes nothing, and is repeated after a 429, a 5XX and failures that may pass.",
+  changes = "It is repeated after a 429, a 5XX and failures that may pass: twice is like once.",
   adds = "It is repeated only after a 429, or when it was not sent.",
-  adds_or_reuses = "With `min_remaining_ttl_seconds` and the opaque format it is repeated after "
-    .. "every failure that may pass, otherwise only after a 429, or when it was not sent.",
+  adds_or_reuses = "With `min_remaining_ttl_seconds` and the opaque format it is repeated after a "
+    .. "429, a 5XX and failures that may pass; otherwise only after a 429, or if it was not sent.",
 }
 
 local function operation_section(operation)

@@ -164,7 +164,8 @@ local bad_values = {
     { "a numeric string as key", { ["1"] = "mch_1" } },
   },
 }
-bad_values.token_id, bad_values.secret = bad_ids, bad_values.string
+bad_values.token_id, bad_values.secret = bad_ids, copy(bad_values.string)
+table.insert(bad_values.secret, { "an empty string", "" })
 for _, case in ipairs(bad_utf8) do
   table.insert(bad_values.string, case)
   table.insert(bad_values.machine_id, case)

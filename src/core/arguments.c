@@ -98,6 +98,12 @@ static clerk_status check_machine_ids(const clerk_parameter *parameter, const cl
   return check_bounds_of(parameter, (int64_t)value->item_count, " elements", problem);
 }
 
+static clerk_status check_secret(const char *name, clerk_text secret, clerk_problem *problem) {
+  size_t characters;
+  if (secret.length == 0) return refuse(problem, "%s must not be empty", name);
+  return check_text(name, secret, &characters, problem);
+}
+
 static clerk_status check_number(const clerk_parameter *parameter, double number, bool bounds,
                                  clerk_problem *problem) {
   if (!isfinite(number)) return refuse(problem, "%s must be finite", parameter->name);
@@ -129,8 +135,8 @@ static clerk_status check_value(const clerk_parameter *parameter, const clerk_va
       return bounds ? check_bounds_of(parameter, value->integer, "", problem) : CLERK_OK;
     case CLERK_NUMBER: return check_number(parameter, value->number, bounds, problem);
     case CLERK_BOOLEAN: return CLERK_OK;
-    case CLERK_STRING:
-    case CLERK_SECRET: return check_string(parameter, value->text, bounds, problem);
+    case CLERK_STRING: return check_string(parameter, value->text, bounds, problem);
+    case CLERK_SECRET: return check_secret(name, value->text, problem);
     case CLERK_JSON: return check_json(name, value->text, problem);
     case CLERK_TOKEN_ID: return check_id(name, "token", value->text, problem);
     case CLERK_MACHINE_ID: return check_id(name, "machine", value->text, problem);

@@ -201,7 +201,7 @@ const clerk_operation clerk_operations[] = {
      .members = {{"subject", CLERK_MEMBER_STRING},
                  {"revoked", CLERK_MEMBER_BOOLEAN},
                  {"expired", CLERK_MEMBER_BOOLEAN}},
-     .parameters = {{"token", CLERK_BODY, CLERK_SECRET, CLERK_REQUIRED, 1, INT64_MAX, NULL,
+     .parameters = {{"token", CLERK_BODY, CLERK_SECRET, CLERK_REQUIRED, ANY, NULL,
                      "The token. No error, event or `tostring` shows it."}}},
 
     {.name = NULL}};

@@ -117,7 +117,7 @@
 ---@field revocation_reason? string|clerk.machines.null Why the token is revoked.
 
 ---@class clerk.machines.VerifyTokenParams
----@field token string from 1 characters. The token. No error, event or `tostring` shows it.
+---@field token string The token. No error, event or `tostring` shows it.
 
 --- Parameters of each, pages and collect: those of `list`, without `offset`.
 ---@class clerk.machines.PageParams
