@@ -42,8 +42,10 @@ static struct in6_addr ipv6_of(const char *bracketed) {
 
 /* Whether the host at `ours`, in a URL that passed, is that of libcurl, which shortens IPv6. */
 static bool is_same_host(const char *ours, const char *theirs) {
-  size_t length = strcspn(ours, ":/");
-  if (*ours != '[') return strlen(theirs) == length && strncasecmp(ours, theirs, length) == 0;
+  if (*ours != '[') {
+    size_t length = strcspn(ours, ":/");
+    return strlen(theirs) == length && strncasecmp(ours, theirs, length) == 0;
+  }
   struct in6_addr our_address = ipv6_of(ours);
   struct in6_addr their_address = ipv6_of(theirs);
   return memcmp(&our_address, &their_address, sizeof our_address) == 0;

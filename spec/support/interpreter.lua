@@ -1,5 +1,5 @@
--- The Lua of this run: its command, which is also its build directory's name, and the version in the
--- places where it looks for modules.
+-- The Lua of this run: its command, which is also the name of its build directory, and the version
+-- in the places where it looks for modules.
 
 local version = _VERSION:match "%d+%.%d+"
 local is_luajit = rawget(_G, "jit") ~= nil

@@ -42,7 +42,11 @@ static bool refuses(supply *s) {
 
 enum { RANGES = 16 };
 
-static struct { uintptr_t start, end; } watched[RANGES];
+typedef struct range {
+  uintptr_t start, end;
+} range;
+
+static range watched[RANGES];
 static int watched_count;
 
 static bool is_watched(const void *caller) {

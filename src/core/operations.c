@@ -10,6 +10,7 @@ static const char *const order_by_values[] = {"name",        "+name",       "-na
 
 static const char *const token_formats[] = {"opaque", "jwt", NULL};
 
+/* clang-format off */ /* whose versions 14 and 19 disagree about these braces */
 #define MACHINE_ID \
   { "machine_id", CLERK_PATH, CLERK_MACHINE_ID, CLERK_REQUIRED, ANY, NULL, "The machine's ID." }
 #define DEFAULT_TOKEN_TTL                                                                          \
@@ -18,6 +19,7 @@ static const char *const token_formats[] = {"opaque", "jwt", NULL};
         "Seconds that the machine's tokens live, unless a token sets its own lifetime. The API's " \
         "default for a new machine is 3600."                                                       \
   }
+/* clang-format on */
 
 const clerk_operation clerk_operations[] = {
     {.name = "list",

@@ -43,7 +43,7 @@ static bool starts_with(const char *text, const char *prefix) {
 static bool split(const char *url, url_parts *parts) {
   parts->is_https = starts_with(url, "https://");
   if (!parts->is_https && !starts_with(url, "http://")) return false;
-  const char *at = strstr(url, "//") + 2;
+  const char *at = url + strcspn(url, "/") + strlen("//");
   parts->is_bracketed = *at == '[';
   at += parts->is_bracketed;
   parts->host = span(at, parts->is_bracketed ? address_bytes : host_bytes);

@@ -12,7 +12,7 @@ static bool has_hash_links(const char *directory) {
   DIR *entries = directory ? opendir(directory) : NULL;
   bool found = false;
   if (!entries) return false;
-  struct dirent *entry;
+  const struct dirent *entry;
   /* cppcheck-suppress readdirCalled ; a stream of our own, which no other thread reads */
   while (!found && (entry = readdir(entries)) != NULL) { /* NOLINT(concurrency-mt-unsafe): same */
     const char *name = entry->d_name;

@@ -237,10 +237,10 @@ bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, cler
                                 clerk_text *value) {
   while (*position < transfer->head.length) {
     char *line = transfer->head.bytes + *position;
-    char *end = memchr(line, '\n', transfer->head.length - *position);
+    const char *end = memchr(line, '\n', transfer->head.length - *position);
     if (!end) end = transfer->head.bytes + transfer->head.length;
     *position = (size_t)(end - transfer->head.bytes) + 1;
-    char *colon = memchr(line, ':', (size_t)(end - line));
+    const char *colon = memchr(line, ':', (size_t)(end - line));
     if (!colon || colon == line) continue;
     for (char *c = line; c < colon; c++) *c = clerk_ascii_lower(*c);
     *name = (clerk_text){line, (size_t)(colon - line)};
