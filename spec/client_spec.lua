@@ -1,6 +1,7 @@
 -- One call through its attempts: what the caller's functions and transports may do in the middle.
 
 local core = require "clerk.machines.core"
+local emulator = require "clerk.machines.emulator"
 local error_of = require "support.error_of"
 local fake = require "support.fake"
 local files = require "support.files"
@@ -216,6 +217,41 @@ describe("A key that is refused at a later attempt", function()
     assert.equal("end", events[4].type)
     assert.equal("invalid_argument", events[4].code)
     assert.equal(1, events[4].attempt)
+  end)
+end)
+
+describe("The number of a call in its events", function()
+  it("is the same in all events of a call, and another one in other calls", function()
+    local numbers = {}
+    local client = fake.client({ fake.answer(503), fake.ok }, { on_event = function(event)
+      table.insert(numbers, event.call)
+    end })
+    client:get "mch_1"
+    client:get "mch_1"
+    assert.same({ 1, 1, 1, 1, 1, 1, 2, 2, 2 }, numbers)
+  end)
+
+  it("tells paginations apart that run at once, so that each can have its progress", function()
+    local api, pages = emulator.new { secret_key = fake.secret_key }, {}
+    local client = machines.new {
+      secret_key = fake.secret_key,
+      transport = api,
+      on_event = function(event)
+        if event.type == "page" then
+          pages[event.call] = (pages[event.call] or "") .. event.machines .. " "
+        end
+      end,
+    }
+    for i = 1, 5 do client:create { name = "worker " .. i } end
+    local one, two = client:pages { limit = 2 }, client:pages { limit = 3 }
+    for _ = 1, 3 do
+      one()
+      two()
+    end
+    local shown = {}
+    for _, text in pairs(pages) do shown[#shown + 1] = text end
+    table.sort(shown)
+    assert.same({ "2 4 5 ", "3 5 " }, shown)
   end)
 end)
 

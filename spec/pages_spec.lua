@@ -806,7 +806,7 @@ describe("Page events", function()
       event.elapsed_ms = nil
     end
     local function page(number, so_far)
-      return { type = "page", operation = "list", page = number, machines = so_far,
+      return { type = "page", call = 1, operation = "list", page = number, machines = so_far,
         total_count = 25 }
     end
     assert.same({ page(1, 10), page(2, 20), page(3, 25) }, pages)

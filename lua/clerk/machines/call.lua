@@ -49,9 +49,17 @@ end
 
 -- ---------------------------------------------------------------- events
 
---- A run is a call in progress: client, operation, settings, call (core's), start, attempts, the
---- name of the option that has its key, the secrets that it must not show, and the last attempt's
---- key, verdict and response.
+--- The number of the client's next call, or of its next pagination.
+---@param client table
+---@return integer
+function call.next_number(client)
+  client.call_count = client.call_count + 1
+  return client.call_count
+end
+
+--- A run is a call in progress: client, number, operation, settings, call (core's), start,
+--- attempts, the name of the option that has its key, the secrets that it must not show, and the
+--- last attempt's key, verdict and response.
 
 --- Reports an event; `add(event, run, ...)` completes it.
 local function emit(run, event_type, add, ...)
@@ -61,6 +69,7 @@ local function emit(run, event_type, add, ...)
   end
   local event = {
     type = event_type,
+    call = run.number,
     operation = run.operation.name,
     method = run.operation.method,
     url = run.call:url(),
@@ -348,6 +357,7 @@ end
 function call.run(client, operation, prepared, start)
   local run = {
     client = client,
+    number = call.next_number(client),
     operation = operation,
     settings = prepared.settings,
     call = prepared.call,

@@ -176,6 +176,9 @@ local function source_of(self)
     now = function()
       return call.now(self)
     end,
+    next_number = function()
+      return call.next_number(self)
+    end,
     check = function(params, call_options)
       return prepare(self, layouts.list, 0, call_options, params).settings
     end,
@@ -292,6 +295,7 @@ function client.new(given)
     settings = own,
     transport = own.transport or accept(nil, runtime.new_transport(own)),
     connection_limit = not own.transport and runtime.new_limit(own.max_connections) or nil,
+    call_count = 0,
     paused_until = nil,
     is_closed = false,
   }

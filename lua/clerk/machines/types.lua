@@ -173,6 +173,7 @@
 --- your own function raises an error.
 ---@class clerk.machines.Event
 ---@field type "attempt"|"answer"|"wait"|"end"
+---@field call integer which call of the client it is about, from 1
 ---@field operation string name of the method
 ---@field method string
 ---@field url string
@@ -186,6 +187,7 @@
 --- An event of `each`, `pages` or `collect`, one for every page that they return.
 ---@class clerk.machines.PageEvent
 ---@field type "page"
+---@field call integer which pagination of the client it is about; its requests have numbers of their own
 ---@field operation "list"
 ---@field page integer from 1
 ---@field machines integer returned so far

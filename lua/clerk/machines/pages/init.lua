@@ -59,6 +59,7 @@ local function emit(pager, count)
   if pager.on_event then
     pager.on_event {
       type = "page",
+      call = pager.number,
       operation = "list",
       page = pager.page_count + 1,
       machines = pager.machine_count + count,
@@ -179,6 +180,7 @@ local function new(source, given_params, given_options)
   local settings = source.check(given_params, given_options)
   local pager = {
     source = source,
+    number = source.next_number(),
     on_event = settings.on_event,
     params = copy_params(given_params),
     options = copy(given_options or {}),
@@ -199,8 +201,8 @@ local function new(source, given_params, given_options)
 end
 
 -- ---------------------------------------------------------------- the interface
--- A source has the `client` and its time `now()`; `check(params, options)` returns the settings of
--- such a `client:list`, or raises what that would refuse.
+-- A source has the `client`, its time `now()` and its `next_number()`; `check(params, options)`
+-- returns the settings of such a `client:list`, or raises what that would refuse.
 
 function pages.each(source, params, given_options)
   local pager = new(source, params, given_options)
