@@ -139,8 +139,8 @@ describe("clerk-machines", function()
       end
       for option, problem in pairs {
         ["create a --default-token-ttl -5"] = "%-%-default%-token%-ttl must be a time from 1 s to "
-          .. "3650 d, such as 90, 15m or 8h, not '%-5'",
-        ["create a --scope -1"] = "422 form_param_value_invalid",
+          .. "3650 d, such as 90, 15m or 1h30m, not '%-5'",
+        ["create a --scope -1"] = "no machine has the ID or the name '%-1'",
         ["rotate mch_1 --previous-token-ttl -y"] = "%-%-previous%-token%-ttl must be .* not '%-y'",
         ["list --base-url -1"] = "base_url must be an absolute URL",
         ["list --ca-file -1"] = 'ca_file "%-1" cannot be read',
@@ -396,11 +396,12 @@ describe("clerk-machines", function()
       for _, pattern in ipairs {
         "^ID +" .. gateway.id .. "\n", "\nName +gateway\n", "\nInstance +ins_%w+\n",
         "\nCreated +" .. TIME .. " %(%d+ %a+ ago%)\n", "\nToken TTL +90 s\n",
-        "\nMay call +" .. worker.id .. "  worker\n$",
+        "\nMay call +" .. worker.id .. "  worker\n", "\nCalled by +no machines\n$",
       } do
         assert.matches(pattern, output)
       end
-      assert.matches("\nMay call +no machines\n$", succeed("get " .. worker.id))
+      assert.matches("\nMay call +no machines\nCalled by +" .. gateway.id .. "  gateway\n$",
+        succeed("get " .. worker.id))
     end)
 
     it("prints what the API sent as JSON, members in the order of their names", function()
@@ -423,11 +424,13 @@ describe("clerk-machines", function()
     it("passes on members that it does not know", function()
       local odd = server.start [[
         connection:answer_all(200,
-          '{"z":[[],{},null,true,0.1,1e300,-5],"id":"7","name":7,"\\u0001":"\\u00e9"}')
+          '{"z":[[],{},null,true,0.1,1e300,-5],"id":"7","name":7,"\\u0001":"\\u00e9",'
+          .. '"data":[]}')
       ]]
       local base = (" --base-url %s/v1"):format(odd:url())
       local compact = succeed("get mch_1 --json" .. base):gsub("\n *", "")
-      local expected = [[{"\u0001": "é","id": "7","name": 7,"z": [[],{},null,true,0.1,1e+300,-5]}]]
+      local expected = [[{"\u0001": "é","data": [],"id": "7","name": 7,]]
+        .. [["z": [[],{},null,true,0.1,1e+300,-5]}]]
       assert.equal(expected, compact)
       assert.matches("^ID +7\nName +%-\n", succeed("get mch_1" .. base))
       odd:stop()
@@ -453,7 +456,7 @@ describe("clerk-machines", function()
       { "update mch_1 --name a", "Updated mch_1.\n" },
       { "delete mch_1 --yes", "Deleted mch_1.\n" },
       { "scope add mch_1 mch_2", "mch_1 may call mch_2.\n" },
-      { "scope remove mch_1 mch_2", "mch_1 may no longer call mch_2.\n" },
+      { "scope remove mch_1 mch_2 --yes", "mch_1 may no longer call mch_2.\n" },
     }
     local NO_204 = { "list", "get mch_1", "create a", "secret mch_1",
       "rotate mch_1 --previous-token-ttl 0 --yes" }
@@ -557,11 +560,13 @@ describe("clerk-machines", function()
       local rotate = ("rotate %s --yes --previous-token-ttl "):format(machine.id)
       local output = succeed(rotate .. "1h")
       assert.equal(([[
+Machine    %s  a
 Secret key ak_%s (clerk-machines secret %s)
 Old key    valid for another 1 h
-]]):format(("*"):rep(8), machine.id), output)
+]]):format(machine.id, ("*"):rep(8), machine.id), output)
       assert.matches("\nOld key +no longer valid\n$", succeed(rotate .. "0"))
-      assert.equal("ak_********", succeed_with_json(rotate .. "0").secret)
+      local json = succeed_with_json(rotate .. "0")
+      assert.same({ machine.id, "a", "ak_********" }, { json.id, json.name, json.secret })
       local secret = succeed_with_json(rotate .. "0 --reveal").secret
       assert.equal(secret, client:get_secret_key(machine.id).secret)
       assert.not_equal(secret, machine.secret_key)
@@ -573,13 +578,15 @@ Old key    valid for another 1 h
       local from, to = create "from", create "to"
       local pair = (" %s %s"):format(from.id, to.id)
       assert.equal(("%s may call %s.\n"):format(from.id, to.id), succeed("scope add" .. pair))
-      assert.matches(("^%s\t%s\t3600\tto\n$"):format(to.id, TIME),
+      assert.matches(("^%s\t%s\t3600\tmay call\tto\n$"):format(to.id, TIME),
         succeed("scope list " .. from.id))
+      assert.matches(("^%s\t%s\t3600\tcalled by\tfrom\n$"):format(from.id, TIME),
+        succeed("scope list " .. to.id))
       local list = succeed_with_json("scope list " .. from.id)
       assert.equal(1, list.total_count)
       assert.equal(to.id, list.data[1].id)
       assert.equal(("%s may no longer call %s.\n"):format(from.id, to.id),
-        succeed("scope remove" .. pair))
+        succeed("scope remove --yes" .. pair))
       assert.equal(0, #client:get(from.id).scoped_machines)
       assert.equal("", succeed("scope list " .. from.id))
     end)
@@ -588,17 +595,21 @@ Old key    valid for another 1 h
       local from, to = create "from", create "to"
       local pair = (" %s %s"):format(from.id, to.id)
       assert.equal(to.id, succeed_with_json("scope add" .. pair).to_machine_id)
-      assert.is_true(succeed_with_json("scope remove" .. pair).deleted)
-      assert.equal('{\n  "data": [],\n  "total_count": 0\n}\n',
+      local list = succeed_with_json("scope list " .. to.id)
+      assert.same({ {}, 0, from.id }, { list.data, list.total_count, list.callers[1].id })
+      assert.is_nil(list.callers[1].scoped_machines)
+      assert.is_true(succeed_with_json("scope remove --yes" .. pair).deleted)
+      assert.equal('{\n  "callers": [],\n  "data": [],\n  "total_count": 0\n}\n',
         succeed("scope list --json " .. from.id))
     end)
 
     it("is a table on a terminal", function()
       local from = create("from", { scoped_machines = { create("to").id } })
-      local text = pty.visible(on_terminal("scope list " .. from.id))
-      assert.matches("^ID +AGE +TTL  NAME\n" .. ID .. "  %d+ s +1 h  to\n$", text)
-      text = pty.visible(on_terminal("scope list " .. from.scoped_machines[1].id))
-      assert.matches("^" .. ID .. " may not call any machine%.\n$", text)
+      local rows = ":\nID +AGE +TTL  NAME\n" .. ID .. "  %d+ s +1 h  "
+      assert.matches("^from may call" .. rows .. "to\n\nfrom may be called by no machine%.\n$",
+        pty.visible(on_terminal("scope list " .. from.id)))
+      assert.matches("^to may call no machine%.\n\nto may be called by" .. rows .. "from\n$",
+        pty.visible(on_terminal("scope list to")))
     end)
   end)
 
@@ -619,8 +630,12 @@ Old key    valid for another 1 h
       local machine = create "worker"
       local status, text = ask("delete " .. machine.id, "y\n")
       assert.equal(0, status)
-      assert.equal(("Delete machine %s (worker)? [y/N] y\nDeleted %s.\n"):format(machine.id,
-        machine.id), text)
+      assert.equal(([[
+Instance %s (test)
+No machine may call worker.
+Delete machine worker (%s)? [y/N] y
+Deleted %s.
+]]):format(machine.instance_id, machine.id, machine.id), text)
       assert.is_false(exists(machine.id))
     end)
 
@@ -647,13 +662,13 @@ Old key    valid for another 1 h
       local rotate = ("rotate %s --reveal --previous-token-ttl "):format(machine.id)
       local status, text = ask(rotate .. "0", "no\n")
       assert.equal(1, status)
-      assert.matches("^The current key will stop working at once%.\nRotate the key of " .. ID
-        .. " %(worker%)%? %[y/N%] no\n", text)
+      assert.matches("\nThe current key will stop working at once%.\nRotate the key of worker %("
+        .. ID .. "%)%? %[y/N%] no\n", text)
       assert.equal(machine.secret_key, client:get_secret_key(machine.id).secret)
       status, text = ask(rotate .. "8h", "YES\n")
       assert.equal(0, status)
-      assert.matches("^The current key will keep working for 8 h%.\n", text)
-      assert.matches(" %[y/N%] YES\nSecret key ak_%w+\n", text)
+      assert.matches("\nThe current key will keep working for 8 h%.\n", text)
+      assert.matches(" %[y/N%] YES\nMachine +" .. ID .. "  worker\nSecret key ak_%w+\n", text)
       assert.not_equal(machine.secret_key, client:get_secret_key(machine.id).secret)
     end)
 
@@ -671,7 +686,7 @@ Old key    valid for another 1 h
       assert_refused(2, "give %-%-yes", "rotate --previous-token-ttl 0 " .. machine.id)
       local text, status = on_terminal("delete " .. machine.id .. " </dev/null")
       assert.equal(2, status)
-      assert.matches("give %-%-yes", text)
+      assert.matches("give%s%-%-yes", text)
       assert.is_true(exists(machine.id))
     end)
   end)
@@ -690,7 +705,8 @@ Old key    valid for another 1 h
         ["list"] = "list", ["get mch_1"] = "get", ["create a"] = "create",
         ["update mch_1 --name a"] = "update", ["delete mch_1 --yes"] = "delete",
         ["secret mch_1"] = "secret", ["rotate mch_1 --yes --previous-token-ttl 0"] = "rotate",
-        ["scope add mch_1 mch_2"] = "scope add", ["scope remove mch_1 mch_2"] = "scope remove",
+        ["scope add mch_1 mch_2"] = "scope add",
+        ["scope remove mch_1 mch_2 --yes"] = "scope remove",
         ["scope list mch_1"] = "scope list",
       } do
         local pattern = "^clerk%-machines " .. name .. ": %u.*%(401 "
@@ -723,7 +739,7 @@ Old key    valid for another 1 h
       local HINT = "`clerk-machines list` shows the machines that exist.\n"
       local text, status = on_terminal "get mch_1"
       assert.equal(1, status)
-      assert.equal(HINT, pty.visible(text):match "\n(.*)$")
+      assert.equal(HINT, pty.visible(text):match "\n([^\n]*\n)$")
       assert.equal(HINT, assert_refused(1, "machine_not_found", "get mch_1"))
       assert.equal("Is it the secret key of the right instance?\n",
         assert_refused(1, "clerk_key_invalid", "list", "CLERK_SECRET_KEY=sk_test_no"))
@@ -733,15 +749,18 @@ Old key    valid for another 1 h
 
     it("exits with 1 when there is no response", function()
       local base = url:gsub("http", "https")
-      assert_refused(1, "get: .*%(connect_failed%)", "get mch_1 --base-url " .. base)
+      local _, _, errors = run("get mch_1 --base-url " .. base)
+      assert.matches("^clerk%-machines get: connect_failed; trying again for up to 20 s\n"
+        .. "clerk%-machines get: [^\n]*%(connect_failed%)\n$", errors)
     end)
 
     it("exits with 2 when it is used wrongly, and names the help", function()
       local wrong = {
-        ["get"] = "missing argument 'machine%-id' %(see clerk%-machines get %-%-help%)",
+        ["get"] = "missing argument 'machine' %(see clerk%-machines get %-%-help%)",
         ["get ''"] = "machine_id must not be empty %(see clerk%-machines get %-%-help%)",
-        ["get mch_1 mch_2"] = "too many arguments",
-        ["list --limit 5"] = "unknown option '%-%-limit'",
+        ["secret mch_1 mch_2"] = "too many arguments",
+        ["list --limit 0"] = "%-%-limit must be an integer from 1 to",
+        ["list --json --tsv"] = "can not be used together",
         ["list --order-by age"] = "order_by must be one of name, ",
         ["create ''"] = "name must be from 1 to 255 characters",
         ["create a --default-token-ttl 0"] = "must be a time from 1 s to 3650 d, .* not '0'",
@@ -750,7 +769,11 @@ Old key    valid for another 1 h
         ["update mch_1"] = "nothing to change: give %-%-name or %-%-default%-token%-ttl",
         ["rotate mch_1 --yes"] = "missing option '%-%-previous%-token%-ttl'",
         ["rotate mch_1 --previous-token-ttl 9h"] = "must be a time from 0 s to 8 h, .* not '9h'",
-        ["scope add mch_1"] = "missing argument 'other%-machine%-id' %(see .* scope add %-%-help%)",
+        ["rotate --previous-token-ttl 0 --yes"] = "missing argument 'machine': give machines, ",
+        ["rotate --all mch_1 --previous-token-ttl 0 --yes"] = "give either machines, %-%-all or",
+        ["rotate --query '' --previous-token-ttl 0 --yes"] = "%-%-query must not be empty",
+        ["rotate --previous-token-ttl 30d mch_1"] = "from 0 s to 8 h, .* or 1h30m, not '30d'",
+        ["scope add mch_1"] = "missing argument 'other%-machine' %(see .* scope add %-%-help%)",
         ["list --base-url http://example.com"] = "base_url must be https",
         ["list --ca-file /nowhere"] = 'ca_file "/nowhere" cannot be read: No such file',
       }
@@ -844,8 +867,9 @@ get attempt 2: 200 in N ms, N bytes
     end)
   end)
 
-  local COMMANDS = { "list", "get", "create", "update", "delete", "secret", "rotate", "scope add",
-    "scope remove", "scope list", "emulate", "scope", "" }
+  local COMMANDS = { "whoami", "list", "get", "create", "update", "delete", "secret", "rotate",
+    "scope add", "scope remove", "scope list", "graph", "plan", "apply", "export", "emulate",
+    "scope", "" }
 
   it("explains every command within 80 columns, with examples", function()
     for _, name in ipairs(COMMANDS) do
@@ -910,8 +934,20 @@ describe("clerk.machines.cli.units", function()
       assert.equal(seconds, units.parse_duration(duration))
     end
     assert.equal(900, units.parse_duration "15m")
-    for _, nonsense in ipairs { "", "m", "1.5h", "-1", "1w", "1 h 5 m", ("9"):rep(30) } do
+    assert.equal(5400, units.parse_duration "1h30m")
+    assert.equal(90061, units.parse_duration "1d1h1min1s")
+    for _, nonsense in ipairs { "", "m", "1.5h", "-1", "1w", "1 h 5 m", "30m1h", "1h1h", "1h5",
+      "0h0m", ("9"):rep(30), ("9"):rep(30) .. "h1m" } do
       assert.is_nil(units.parse_duration(nonsense))
+    end
+  end)
+
+  it("reads the dates of HTTP", function()
+    assert.equal(784111777, units.parse_date "Sun, 06 Nov 1994 08:49:37 GMT")
+    assert.equal(951782400, units.parse_date "Tue, 29 Feb 2000 00:00:00 GMT")
+    assert.equal(0, units.parse_date "Thu, 01 Jan 1970 00:00:00 GMT")
+    for _, nonsense in ipairs { "", "today", "Sun, 06 Foo 1994 08:49:37 GMT", false } do
+      assert.is_nil(units.parse_date(nonsense))
     end
   end)
 

@@ -7,8 +7,15 @@ local arguments = {}
 
 ---@param parser table of argparse
 ---@param description? string
-function arguments.declare_machine_id(parser, description)
-  parser:argument("machine-id", description or "ID of the machine."):target("machine_id")
+function arguments.declare_machine(parser, description)
+  parser:argument("machine", description or "The machine: its ID or its exact name.")
+end
+
+--- For several machines: an array.
+---@param parser table of argparse
+---@param count string "+" for at least one, "*" for any number
+function arguments.declare_machines(parser, count)
+  parser:argument("machine", "The machines: their IDs or exact names."):args(count)
 end
 
 --- Reads an integer.
@@ -39,7 +46,7 @@ function arguments.duration(option, operation, parameter)
     if seconds and seconds >= min and seconds <= max then
       return seconds
     end
-    return nil, ("%s must be a time from %s to %s, such as 90, 15m or 8h, not '%s'")
+    return nil, ("%s must be a time from %s to %s, such as 90, 15m or 1h30m, not '%s'")
       :format(option, units.duration(min), units.duration(max), written)
   end
 end
@@ -47,9 +54,16 @@ end
 ---@param parser table of argparse
 ---@param operation string
 function arguments.declare_token_ttl(parser, operation)
-  parser:option("--default-token-ttl", "How long tokens are valid: 600, 15m, 8h, 30d.")
+  parser:option("--default-token-ttl", "How long tokens are valid: 600, 15m, 1h30m, 30d.")
     :argname("<time>")
     :convert(arguments.duration("--default-token-ttl", operation, "default_token_ttl"))
+end
+
+--- For commands that get to know secret keys.
+---@param parser table of argparse
+function arguments.declare_secrets_dir(parser)
+  parser:option("--secrets-dir", "Keep each machine's secret key in a file in this directory, "
+    .. "named by the machine's ID."):argname("<dir>")
 end
 
 return arguments

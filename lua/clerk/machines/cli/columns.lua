@@ -1,6 +1,6 @@
---- Machines as a table. On a terminal it fits the width: the name comes last and gets the room that
---- is left; where that is too little, other columns are left out. Elsewhere it is for programs: one
---- line per machine, fields separated by tabs, no head, exact times and numbers.
+--- Machines as a table, or for programs: one line per machine, fields separated by tabs, no head,
+--- exact times and numbers. A table fits the width: the name gets the room that is left, where that
+--- is too little, other columns are left out, and where there is much, more is shown after it.
 
 local terminal = require "clerk.machines.cli.terminal"
 local text = require "clerk.machines.cli.text"
@@ -13,6 +13,8 @@ local columns = {}
 
 local GAP = "  "
 local LEAST_NAME = 16
+local LEAST_MORE = 24
+local ENOUGH_NAME = 40 -- of a name that leaves no room for more
 
 local function number_of(value)
   return type(value) == "number" and ("%.0f"):format(value) or "-"
@@ -22,7 +24,15 @@ local function count_of(value)
   return type(value) == "table" and ("%d"):format(#value) or "-"
 end
 
---- Each has a title, the field that it shows, and how: `show` on a terminal, `plain` elsewhere. The
+local function names_of(machines)
+  local names = {}
+  for i, machine in ipairs(type(machines) == "table" and machines or {}) do
+    names[i] = text.of(machine.name)
+  end
+  return table.concat(names, ", ")
+end
+
+--- Each has a title, the field that it shows, and how: `show` in a table, `plain` for programs. The
 --- column of the largest `rank` is left out first.
 local ID = { title = "ID", field = "id", show = text.of, plain = text.of, rank = 0 }
 local AGE = {
@@ -35,13 +45,17 @@ local TTL = {
 local SCOPES = {
   title = "SCOPES", field = "scoped_machines", show = count_of, plain = count_of, rank = 3,
 }
+local DIRECTION = { title = "DIRECTION", field = "direction", plain = text.of }
 local NAME = { title = "NAME", field = "name", show = text.of, plain = text.of }
+local CALLEES = { title = "MAY CALL", field = "scoped_machines", show = names_of }
 local LAST_RANK = 3
 
-columns.OF_MACHINES = { ID, AGE, TTL, SCOPES, NAME }
+--- `more` is the column that a table shows after the name where there is room.
+columns.OF_MACHINES = { ID, AGE, TTL, SCOPES, NAME, more = CALLEES }
 columns.OF_SCOPED_MACHINES = { ID, AGE, TTL, NAME }
+columns.OF_SCOPES = { ID, AGE, TTL, DIRECTION, NAME } -- for programs only
 
--- ---------------------------------------------------------------- elsewhere
+-- ---------------------------------------------------------------- for programs
 
 local function plain(machine, layout)
   local cells = {}
@@ -51,7 +65,7 @@ local function plain(machine, layout)
   return table.concat(cells, "\t") .. "\n"
 end
 
--- ---------------------------------------------------------------- on a terminal
+-- ---------------------------------------------------------------- a table
 
 --- A column's width: that of its title or of its widest cell.
 local function widest(column, machines)
@@ -73,8 +87,25 @@ local function room_for_name(rank, layout, widths)
   return room
 end
 
---- Chooses the columns by the first machines; later ones get the same. Where even the ID leaves too
---- little room, the name gets a line of its own.
+--- Where even the ID leaves too little room, the name gets a line of its own.
+local function place_name(self)
+  self.before_name = GAP
+  if self.room < LEAST_NAME then
+    self.before_name = "\n" .. GAP
+    self.room = math.max(1, terminal.width() - #GAP)
+  end
+end
+
+--- Divides the room where there is much.
+local function place_more(self, name_width)
+  local most = math.max(self.room - #GAP - LEAST_MORE, 0)
+  if self.layout.more and most >= math.min(name_width, ENOUGH_NAME) then
+    name_width = math.min(name_width, most)
+    self.room, self.room_for_more = name_width, self.room - name_width - #GAP
+  end
+end
+
+--- Chooses the columns by the first machines; later ones get the same.
 local function arrange(self, machines)
   local widths = {}
   for i, column in ipairs(self.layout) do
@@ -86,11 +117,17 @@ local function arrange(self, machines)
   end
   self.rank, self.widths = rank, widths
   self.room = room_for_name(rank, self.layout, widths)
-  self.before_name = GAP
-  if self.room < LEAST_NAME then
-    self.before_name = "\n" .. GAP
-    self.room = math.max(1, terminal.width() - #GAP)
+  place_name(self)
+  place_more(self, widths[#widths])
+end
+
+local function name_cells(self, cell_of)
+  local name = text.fit(cell_of(self.layout[#self.layout]), self.room)
+  if self.room_for_more then
+    local more = text.fit(cell_of(self.layout.more), self.room_for_more)
+    name = more == "" and name or text.pad(name, self.room) .. GAP .. more
   end
+  return name
 end
 
 local function line(self, cell_of)
@@ -101,9 +138,8 @@ local function line(self, cell_of)
       cells[#cells + 1] = text.pad(cell_of(column), self.widths[i])
     end
   end
-  local name = text.fit(cell_of(self.layout[#self.layout]), self.room)
   local before = (table.concat(cells, GAP) .. self.before_name):gsub(" +\n", "\n")
-  return before .. name
+  return before .. name_cells(self, cell_of)
 end
 
 local function head(self)
@@ -121,21 +157,21 @@ end
 -- ---------------------------------------------------------------- the interface
 
 ---@param layout table one of columns.OF_…
-function columns.new(layout)
-  return setmetatable({ layout = layout }, Columns)
+---@param is_table boolean
+function columns.new(layout, is_table)
+  return setmetatable({ layout = layout, is_table = is_table }, Columns)
 end
 
 --- Prints more machines; the first call decides on the columns' widths.
 ---@param machines clerk.machines.ScopedMachine[]
 function Columns:add(machines)
-  local is_terminal = terminal.is(terminal.STDOUT)
   local lines = {}
-  if is_terminal and not self.widths then
+  if self.is_table and not self.widths then
     arrange(self, machines)
     lines[1] = head(self)
   end
   for _, machine in ipairs(machines) do
-    lines[#lines + 1] = is_terminal and show(machine, self) or plain(machine, self.layout)
+    lines[#lines + 1] = self.is_table and show(machine, self) or plain(machine, self.layout)
   end
   terminal.print(table.concat(lines))
 end

@@ -11,23 +11,35 @@ function confirmation.declare(parser)
   parser:flag("-y --yes", "Do not ask for confirmation.")
 end
 
---- Raises unless the person at the terminal agrees; looks the machine up to name it.
+--- Whether to ask. Raises where that is needed and there is nobody to answer.
 ---@param parsed table the command's arguments
----@param client clerk.machines.Client
----@param question string with a `%s` for the machine
----@param consequence? string shown before the question
-function confirmation.require(parsed, client, question, consequence)
-  if parsed.yes then
-    return
-  elseif not terminal.can_ask() then
+---@return boolean
+function confirmation.is_needed(parsed)
+  if not parsed.yes and not terminal.can_ask() then
     failure.raise("cannot ask for confirmation without a terminal: give --yes", failure.MISUSED)
   end
-  local machine = client:get(parsed.machine_id)
-  local shown = ("%s (%s)"):format(parsed.machine_id, text.of(machine.name))
-  if consequence then
-    terminal.note(consequence)
+  return not parsed.yes
+end
+
+--- "Instance ins_1 (live)", with what is live in red.
+local function show_instance(parsed, instance_id)
+  local environment = parsed.environment and (" (%s)"):format(parsed.environment) or ""
+  local subject = instance_id and text.of(instance_id) or "unknown, since it has no machines"
+  terminal.note("Instance " .. subject .. environment,
+    parsed.environment == "live" and "(live)" or nil)
+end
+
+--- Raises unless the person at the terminal agrees.
+---@param parsed table the command's arguments
+---@param instance_id string|nil
+---@param consequences string[] shown before the question
+---@param question string
+function confirmation.ask(parsed, instance_id, consequences, question)
+  show_instance(parsed, instance_id)
+  for _, line in ipairs(consequences) do
+    terminal.note(line)
   end
-  if not terminal.ask(question:format(shown)) then
+  if not terminal.ask(question) then
     failure.raise("nothing was changed")
   end
 end

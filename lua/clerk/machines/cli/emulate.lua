@@ -6,6 +6,7 @@ local terminal = require "clerk.machines.cli.terminal"
 
 local emulate = {
   name = "emulate",
+  is_offline = true,
   summary = "Run an emulator of Clerk's API on machines and tokens.",
   epilog = [[
 Example:
@@ -36,7 +37,8 @@ function emulate.declare(parser)
   parser:option("--host", "Address to listen on (default: 127.0.0.1)."):argname("<address>")
     :convert(text("--host"))
   parser:flag("--tls", "Serve HTTPS; print the CA certificate's file.")
-  parser:option("--secret-key", "The instance's secret key (default: sk_test_emulator).")
+  parser:option("--secret-key", "The instance's secret key (default: sk_test_emulator). Make one "
+    .. "up: others on this computer can see it.")
     :argname("<key>"):convert(text("--secret-key"))
   parser:option("--rate-limit", "Requests per ten seconds (default: no limit).")
     :argname("<count>"):convert(arguments.integer("--rate-limit", 1, 1000000000))

@@ -21,6 +21,15 @@ function failure.is_failure(value)
   return getmetatable(value) == Failure
 end
 
+--- An error of the API or of the transport in one line. It begins with its type and operation; the
+--- command's name replaces them.
+---@param err clerk.machines.Error
+---@return string
+function failure.line_of(err)
+  local line = tostring(err):gsub("^%a+: ", ""):gsub("^" .. (err.operation or "") .. ":? ", "")
+  return line .. (err.maybe_applied and " (it may have taken effect)" or "")
+end
+
 --- Loads a module that may be missing.
 ---@param module string
 ---@param remedy string

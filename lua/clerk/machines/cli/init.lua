@@ -19,13 +19,6 @@ local HINTS = {
 }
 HINTS.clerk_key_invalid = HINTS.authentication_invalid
 
---- An error of the API or of the transport in one line. It begins with its type and operation; the
---- command's name replaces them.
-local function line_of(err)
-  local line = tostring(err):gsub("^%a+: ", ""):gsub("^" .. (err.operation or "") .. ":? ", "")
-  return line .. (err.maybe_applied and " (it may have taken effect)" or "")
-end
-
 local function hint_of(err)
   return HINTS[err.code]
     or err.maybe_applied and "Check whether it has before you try again."
@@ -36,10 +29,10 @@ local function refused(err)
   if err.type == "ArgumentError" then
     return misused(err.message)
   end
-  terminal.complain(line_of(err))
+  terminal.complain(failure.line_of(err))
   local hint = hint_of(err)
   if hint then
-    terminal.hint(hint)
+    terminal.note(hint)
   end
   return failure.FAILED
 end

@@ -7,7 +7,24 @@ local output = {}
 
 ---@param parser table of argparse
 function output.declare(parser)
-  parser:flag("--json", "Print the API's response as JSON.")
+  return parser:flag("--json", "Print the API's response as JSON.")
+end
+
+--- For several machines, in a table.
+---@param parser table of argparse
+function output.declare_table(parser)
+  local tsv = parser:flag("--tsv", "Print one line per machine, fields separated by tabs; this is "
+    .. "the default when standard output is not a terminal.")
+  local as_table = parser:flag("--table", "Print a table, also when standard output is not a "
+    .. "terminal.")
+  parser:mutex(output.declare(parser), tsv, as_table)
+end
+
+--- Whether to print a table for people.
+---@param parsed table the command's arguments
+---@return boolean
+function output.is_table(parsed)
+  return parsed.table or not parsed.tsv and terminal.is(terminal.STDOUT)
 end
 
 --- For responses with a secret key.
@@ -47,6 +64,14 @@ end
 ---@return string
 function output.json(result, reveal)
   return json_writer.write(reveal and result or masked(result, false), "")
+end
+
+--- Prints one result as it is, several as a list.
+---@param results table[]
+---@param reveal? boolean secrets are masked otherwise
+function output.print_json(results, reveal)
+  local result = #results == 1 and results[1] or { data = results, total_count = #results }
+  terminal.print(output.json(result, reveal) .. "\n")
 end
 
 ---@param parsed table the command's arguments

@@ -1,6 +1,7 @@
 --- The parser of the command line, made from the commands' tables. Each has a `name`, a `summary`,
 --- an `epilog` (examples) and either `commands` of its own, or `declare` (its arguments) and `run`.
 
+local connection = require "clerk.machines.cli.connection"
 local core = require "clerk.machines.core"
 local failure = require "clerk.machines.cli.failure"
 local terminal = require "clerk.machines.cli.terminal"
@@ -9,8 +10,10 @@ local GROUPS = { "machines", "keys", "scope", "emulate" }
 
 local EPILOG = [[
 Examples:
+   clerk-machines whoami
    clerk-machines create "billing worker"
    clerk-machines list --query billing
+   clerk-machines plan machines.lua
 
 Environment:
    CLERK_SECRET_KEY      The instance's secret key.
@@ -22,13 +25,18 @@ Exit status:
    0                     Done.
    1                     Failed (refused by the API, no connection, no output).
    2                     Used wrongly (an argument or a setting is invalid).
+   3                     `plan --exit-code`: there is something to change.
 
 Run `clerk-machines <command> --help` for a command's options and examples.]]
+
+local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
 
 local WIDTH = 80 -- of help where there is room
 local NARROW = 60 -- below it, descriptions get lines of their own
 
 local parser = {}
+
+local GLOBAL = "Options of all commands that use the API: clerk-machines --help"
 
 --- What each parser's command is called: "clerk-machines scope add".
 local paths = {}
@@ -73,10 +81,11 @@ local function printing(show)
 end
 
 local function add_help(of)
-  of:add_help { description = "Show this help.", action = printing(function()
+  of:add_help(false)
+  return of:flag("-h --help", "Show this help."):action(printing(function()
     terminal.name = paths[of]
     return of:get_help()
-  end) }
+  end))
 end
 
 local function fit_help(of, margin)
@@ -102,7 +111,24 @@ local function add_commands(of, commands, add_command)
   end
 end
 
+local function add_global_options(root)
+  note_options(root)
+  local version = root:flag("--version", "Show the version."):action(show_version)
+  root:group("Options", add_help(root), version)
+  root:group("Global options", unpack(connection.declare(root)))
+end
+
 -- ---------------------------------------------------------------- commands
+
+--- Global options may also come after the command, but not every command uses the API.
+local function refuse_global_options(parsed)
+  for _, name in ipairs { "secret_key_file", "base_url", "ca_file", "verbose" } do
+    if parsed[name] then
+      failure.raise(("--%s has no effect: this command does not use the API")
+        :format((name:gsub("_", "-"))), failure.MISUSED)
+    end
+  end
+end
 
 local function declare_arguments(of, row)
   local usage = row.usage and " " .. row.usage or ""
@@ -110,6 +136,9 @@ local function declare_arguments(of, row)
   of:action(function(parsed)
     parsed.run = row.run
     terminal.name = paths[of]
+    if row.is_offline then
+      refuse_global_options(parsed)
+    end
   end)
   fit_help(of, 32)
   note_options(of)
@@ -119,7 +148,7 @@ end
 local function add_command(of, row)
   local subparser = of:command(row.name):summary(row.summary):description(row.summary)
   paths[subparser] = paths[of] .. " " .. row.name
-  subparser:epilog(row.epilog)
+  subparser:epilog(row.is_offline and row.epilog or row.epilog .. "\n\n" .. GLOBAL)
   add_help(subparser)
   if row.commands then
     add_commands(subparser, row.commands, add_command)
@@ -146,8 +175,7 @@ function parser.new()
   paths[root] = terminal.PROGRAM
   root:epilog(EPILOG)
   fit_help(root, 25)
-  add_help(root)
-  root:flag("--version", "Show the version."):action(show_version)
+  add_global_options(root)
   add_commands(root, all_commands(), add_command)
   function root.error(at, problem)
     terminal.name = paths[at]

@@ -7,7 +7,8 @@ local units = require "clerk.machines.cli.units"
 
 local record = {}
 
-local LABEL_WIDTH = 11
+local LEAST_LABEL = 11
+local INDENT = "  "
 
 local function time_of(value)
   local date = units.date(value)
@@ -23,27 +24,70 @@ local FIELDS = {
   { "Token TTL", "default_token_ttl", units.duration },
 }
 
---- Labels and values, one line each.
----@param rows string[][]
+-- ---------------------------------------------------------------- lines
+
+local function value_of(row)
+  return row[2] .. (row[3] and "  " .. row[3] or "")
+end
+
+--- Whether a value would be broken inside a word.
+local function is_too_long(rows, room)
+  for _, row in ipairs(rows) do
+    for word in value_of(row):gmatch("%S+") do
+      if text.width(word) > room then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+--- Labels above their values, for narrow terminals.
+local function stacked(row)
+  local label = row[1] ~= "" and terminal.faint(row[1]) .. "\n" or ""
+  local room = terminal.width() - #INDENT
+  local second = row[3] and "\n" .. INDENT .. text.wrap(row[3], room, INDENT) or ""
+  return label .. INDENT .. text.wrap(row[2], room, INDENT) .. second .. "\n"
+end
+
+local function side_by_side(row, room, label_width)
+  local label = terminal.faint(text.pad(row[1], label_width))
+  return label .. text.wrap(value_of(row), room, (" "):rep(label_width)) .. "\n"
+end
+
+local function widest_label(rows)
+  local width = LEAST_LABEL
+  for _, row in ipairs(rows) do
+    width = math.max(width, text.width(row[1]) + 1)
+  end
+  return width
+end
+
+--- Labels and values, one line each where they fit.
+---@param rows string[][] a label, a value and, if there is one, a second value
 ---@return string
 function record.lines(rows)
+  local label_width = widest_label(rows)
+  local is_terminal = terminal.is(terminal.STDOUT)
+  local room = is_terminal and terminal.width() - label_width or math.huge
+  local show = is_too_long(rows, room) and stacked or side_by_side
   local lines = {}
   for i, row in ipairs(rows) do
-    lines[i] = terminal.faint(text.pad(row[1], LABEL_WIDTH)) .. row[2] .. "\n"
+    lines[i] = show(row, room, label_width)
   end
   return table.concat(lines)
 end
 
---- The machines that the machine may call.
-local function add_scopes(rows, scoped_machines)
-  if type(scoped_machines) ~= "table" then
+-- ---------------------------------------------------------------- machines
+
+local function add_machines(rows, label, machines)
+  if type(machines) ~= "table" then
     return
-  elseif #scoped_machines == 0 then
-    rows[#rows + 1] = { "May call", "no machines" }
+  elseif #machines == 0 then
+    rows[#rows + 1] = { label, "no machines" }
   end
-  for i, machine in ipairs(scoped_machines) do
-    local shown = text.of(machine.id) .. "  " .. text.of(machine.name)
-    rows[#rows + 1] = { i == 1 and "May call" or "", shown }
+  for i, machine in ipairs(machines) do
+    rows[#rows + 1] = { i == 1 and label or "", text.of(machine.id), text.of(machine.name) }
   end
 end
 
@@ -64,13 +108,15 @@ end
 
 ---@param machine clerk.machines.Machine|clerk.machines.CreatedMachine
 ---@param reveal? boolean the secret key
+---@param callers? clerk.machines.Machine[] the machines that may call it
 ---@return string lines
-function record.text(machine, reveal)
+function record.text(machine, reveal, callers)
   local rows = {}
   for i, field in ipairs(FIELDS) do
     rows[i] = { field[1], field[3](machine[field[2]]) }
   end
-  add_scopes(rows, machine.scoped_machines)
+  add_machines(rows, "May call", machine.scoped_machines)
+  add_machines(rows, "Called by", callers)
   if machine.secret_key then
     rows[#rows + 1] = { "Secret key", record.secret(machine.secret_key, machine.id, reveal) }
   end

@@ -2,95 +2,156 @@
 
 local arguments = require "clerk.machines.cli.arguments"
 local columns = require "clerk.machines.cli.columns"
+local confirmation = require "clerk.machines.cli.confirmation"
 local connection = require "clerk.machines.cli.connection"
-local core = require "clerk.machines.core"
+local names = require "clerk.machines.cli.names"
 local output = require "clerk.machines.cli.output"
+local plan = require "clerk.machines.plan"
 local terminal = require "clerk.machines.cli.terminal"
 local text = require "clerk.machines.cli.text"
 
 local function declare_pair(parser)
-  arguments.declare_machine_id(parser, "ID of the machine that calls.")
-  parser:argument("other-machine-id", "ID of the machine that is called.")
-    :target("other_machine_id")
+  arguments.declare_machine(parser, "The machine that calls: its ID or its exact name.")
+  parser:argument("other-machine", "The machine that is called."):target("other_machine")
   output.declare(parser)
-  connection.declare(parser)
 end
 
-local function sentence(parsed, verb)
+--- The IDs of both.
+local function resolve(client, parsed)
+  return names.id(client, parsed.machine), names.id(client, parsed.other_machine)
+end
+
+local function sentence(from, verb, to)
   return function()
-    local from, to = text.of(parsed.machine_id), text.of(parsed.other_machine_id)
-    return ("%s %s %s.\n"):format(from, verb, to)
+    return ("%s %s %s.\n"):format(text.of(from), verb, text.of(to))
   end
 end
 
--- ---------------------------------------------------------------- add, remove
+-- ---------------------------------------------------------------- add
 
 local add = {
   name = "add",
-  usage = "<machine-id> <other-machine-id>",
+  usage = "<machine> <other-machine>",
   summary = "Allow a machine to call another one.",
   epilog = [[
-Example:
+Examples:
    clerk-machines scope add mch_123 mch_456
+   clerk-machines scope add gateway billing
 
 A scope has one direction. Add two for calls in both directions.]],
   declare = declare_pair,
 }
 
 function add.run(parsed)
-  local scope = connection.open(parsed):create_scope(parsed.machine_id, {
-    to_machine_id = parsed.other_machine_id,
-  })
-  output.print(parsed, scope, sentence(parsed, "may call"))
+  local client = connection.open(parsed)
+  local from, to = resolve(client, parsed)
+  local scope = client:create_scope(from, { to_machine_id = to })
+  output.print(parsed, scope, sentence(from, "may call", to))
 end
+
+-- ---------------------------------------------------------------- remove
 
 local remove = {
   name = "remove",
-  usage = "<machine-id> <other-machine-id>",
+  usage = "<machine> <other-machine>",
   summary = "Stop a machine from calling another one.",
   epilog = [[
-Example:
-   clerk-machines scope remove mch_123 mch_456]],
-  declare = declare_pair,
+Examples:
+   clerk-machines scope remove mch_123 mch_456
+   clerk-machines scope remove gateway billing --yes]],
 }
 
+function remove.declare(parser)
+  declare_pair(parser)
+  confirmation.declare(parser)
+end
+
+local function confirm_remove(client, parsed)
+  local from = names.machines(client, { parsed.machine })[1]
+  local to = names.machines(client, { parsed.other_machine })[1]
+  local line = ("%s can no longer call %s."):format(names.label(from), names.label(to))
+  confirmation.ask(parsed, from.instance_id, { line }, "Remove this scope?")
+  return from.id, to.id
+end
+
 function remove.run(parsed)
-  local scope = connection.open(parsed):delete_scope(parsed.machine_id, parsed.other_machine_id)
-  output.print(parsed, scope, sentence(parsed, "may no longer call"))
+  local is_needed = confirmation.is_needed(parsed)
+  local client = connection.open(parsed)
+  local choose = is_needed and confirm_remove or resolve
+  local from, to = choose(client, parsed)
+  local scope = client:delete_scope(from, to)
+  output.print(parsed, scope, sentence(from, "may no longer call", to))
 end
 
 -- ---------------------------------------------------------------- list
 
 local list = {
   name = "list",
-  usage = "<machine-id>",
-  summary = "List the machines that a machine may call.",
+  usage = "<machine>",
+  summary = "List what a machine may call, and what may call it.",
   epilog = [[
 Examples:
-   clerk-machines scope list mch_123
-   clerk-machines scope list mch_123 --json | jq -r '.data[].id'
+   clerk-machines scope list gateway
+   clerk-machines scope list mch_123 --json | jq -r '.callers[].id'
 
-On a terminal the table fits the width. Piped to another program, ]]
-    .. "each machine is one line: ID, creation time, token lifetime in seconds and name, "
-    .. "separated by tabs.",
+On a terminal the tables fit the width. With --tsv, ]]
+    .. "each machine is one line: ID, creation time, token lifetime in seconds, direction and "
+    .. "name, separated by tabs.",
 }
 
 function list.declare(parser)
-  arguments.declare_machine_id(parser)
-  output.declare(parser)
-  connection.declare(parser)
+  arguments.declare_machine(parser)
+  output.declare_table(parser)
+end
+
+--- As a machine appears in the scopes of another one.
+local function without_scopes(machines)
+  local copies = {}
+  for i, machine in ipairs(machines) do
+    copies[i] = {}
+    for name, value in pairs(machine) do
+      copies[i][name] = name ~= "scoped_machines" and value or nil
+    end
+  end
+  return copies
+end
+
+local function print_lines(machines, direction)
+  for _, machine in ipairs(machines) do
+    machine.direction = direction
+  end
+  columns.new(columns.OF_SCOPES, false):add(machines)
+end
+
+local function print_table(title, machines)
+  if machines[1] then
+    terminal.print(title .. ":\n")
+    columns.new(columns.OF_SCOPED_MACHINES, true):add(machines)
+  else
+    terminal.print(title .. " no machine.\n")
+  end
+end
+
+local function print_tables(machine, callees, callers)
+  print_table(text.of(machine.name) .. " may call", callees)
+  terminal.print("\n")
+  print_table(text.of(machine.name) .. " may be called by", callers)
 end
 
 function list.run(parsed)
-  local machine = connection.open(parsed):get(parsed.machine_id)
-  local scoped = type(machine.scoped_machines) == "table" and machine.scoped_machines or {}
+  local client = connection.open(parsed)
+  local machine = names.machines(client, { parsed.machine })[1]
+  local instance = plan.instance(client)
+  local callees = instance:callees(machine.id)
+  local callers = without_scopes(instance:callers(machine.id))
+  terminal.show_status(nil)
   if parsed.json then
-    local page = setmetatable({ data = scoped, total_count = #scoped }, core.result)
-    terminal.print(output.json(page) .. "\n")
-  elseif #scoped > 0 then
-    columns.new(columns.OF_SCOPED_MACHINES):add(scoped)
+    output.print_json { { data = callees, total_count = #callees, callers = callers } }
+  elseif output.is_table(parsed) then
+    print_tables(machine, callees, callers)
   else
-    terminal.remark(text.of(machine.id) .. " may not call any machine.")
+    print_lines(callees, "may call")
+    print_lines(callers, "called by")
   end
 end
 
@@ -100,6 +161,6 @@ return { {
   epilog = [[
 Examples:
    clerk-machines scope add mch_123 mch_456
-   clerk-machines scope list mch_123]],
+   clerk-machines scope list gateway]],
   commands = { add, remove, list },
 } }

@@ -55,6 +55,9 @@ end
 ---@type fun(value: string, descriptor?: integer): string
 terminal.bold = style(1)
 terminal.faint = style(2)
+terminal.red = style(31)
+terminal.green = style(32)
+terminal.yellow = style(33)
 
 -- ---------------------------------------------------------------- writing
 
@@ -127,20 +130,28 @@ function terminal.print(written)
   above_status(write_output, written)
 end
 
-local function write_line(line)
-  write_error(text.clean(line), "\n")
+--- What comes from elsewhere, made safe and, on a terminal, broken between words.
+local function fit(line)
+  line = text.clean(line)
+  return terminal.is(terminal.STDERR) and text.wrap(line, terminal.width()) or line
 end
 
 --- Prints a line on standard error.
 ---@param line string
-function terminal.note(line)
-  above_status(write_line, line)
+---@param alarming? string a part of it to show in red, unless it is broken
+function terminal.note(line, alarming)
+  line = fit(line)
+  local first, last = line:find(alarming or "", 1, true)
+  if alarming and first then
+    line = line:sub(1, first - 1) .. terminal.red(alarming, terminal.STDERR) .. line:sub(last + 1)
+  end
+  above_status(write_error, line, "\n")
 end
 
 --- Prints a problem on standard error, in one line.
 ---@param problem string
 function terminal.complain(problem)
-  terminal.note(terminal.name .. ": " .. problem)
+  terminal.note(terminal.name .. ": " .. problem, terminal.name .. ":")
 end
 
 --- Prints the command's help on standard error.
@@ -149,17 +160,11 @@ function terminal.show_help(help)
   write_error(help, "\n")
 end
 
---- Prints what may help after a problem.
----@param line string
-function terminal.hint(line)
-  write_error(terminal.faint(text.clean(line), terminal.STDERR), "\n")
-end
-
 --- Explains to a person at the terminal, if there is one, why nothing is printed.
 ---@param line string
 function terminal.remark(line)
   if terminal.is(terminal.STDERR) then
-    terminal.hint(line)
+    terminal.note(line)
   end
 end
 
@@ -179,7 +184,7 @@ local READ_LINE = [[IFS= read -r line || echo >&2; printf %s "$line"]]
 ---@param question string
 ---@return boolean
 function terminal.ask(question)
-  write_error(text.clean(question), " [y/N] ")
+  write_error(fit(question .. " [y/N]"), " ")
   local pipe = io.popen(READ_LINE, "r")
   local answer = pipe:read("*a"):lower()
   pipe:close()

@@ -45,6 +45,40 @@ function text.fit(value, room)
   return table.concat(kept) .. "…"
 end
 
+--- Breaks a line between words, so that each part fits; a longer word gets a line of its own. An ID
+--- has no spaces, and so is not broken.
+---@param value string safe UTF-8
+---@param room integer columns
+---@param indent? string before every line but the first; by default the spaces before that one
+---@return string
+function text.wrap(value, room, indent)
+  if text.width(value) <= room then
+    return value
+  end
+  local margin = value:match("^ *")
+  local lines, line = {}, nil
+  for word in value:gmatch("%S+") do
+    if line and text.width(line) + 1 + text.width(word) <= room - #margin then
+      line = line .. " " .. word
+    else
+      lines[#lines + 1] = line
+      line = word
+    end
+  end
+  lines[#lines + 1] = line
+  return margin .. table.concat(lines, "\n" .. (indent or margin))
+end
+
+--- "a", "a and b", "a, b and c".
+---@param words string[] at least one
+---@return string
+function text.enumerate(words)
+  if #words == 1 then
+    return words[1]
+  end
+  return table.concat(words, ", ", 1, #words - 1) .. " and " .. words[#words]
+end
+
 --- Fills up with spaces.
 ---@param value string
 ---@param width integer

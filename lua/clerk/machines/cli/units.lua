@@ -24,12 +24,28 @@ function units.duration(seconds)
   return ("%.0f s"):format(seconds)
 end
 
---- Reads "90", "90s", "15m", "8h" or "30d".
+local function parse_part(digits, unit)
+  return #digits < 15 and SECONDS[unit] and tonumber(digits) * SECONDS[unit] or nil
+end
+
+--- Reads "90", "90s", "15m", "8h", "30d" or, with units from large to small, "1h30m".
 ---@param written string
 ---@return integer|nil seconds
 function units.parse_duration(written)
   local digits, unit = written:match("^(%d+) ?(%a*)$")
-  return digits and #digits < 15 and SECONDS[unit] and tonumber(digits) * SECONDS[unit] or nil
+  if digits then
+    return parse_part(digits, unit)
+  end
+  local total, last, rest = 0, math.huge, written
+  while rest ~= "" do
+    digits, unit, rest = rest:match("^(%d+)(%a+)(.*)$")
+    local size = unit and SECONDS[unit]
+    if not size or size >= last or #digits >= 15 then
+      return nil
+    end
+    total, last = total + tonumber(digits) * size, size
+  end
+  return total > 0 and total or nil
 end
 
 local function seconds_of(ms)
@@ -61,6 +77,31 @@ end
 function units.date(ms)
   local seconds = seconds_of(ms)
   return seconds and os.date("!%Y-%m-%dT%H:%M:%SZ", seconds) or "-"
+end
+
+local MONTHS = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7, Aug = 8, Sep = 9,
+  Oct = 10, Nov = 11, Dec = 12 }
+
+--- Days since 1970 of a date in the Gregorian calendar; years begin in March, so that leap days are
+--- at their ends.
+local function days_of(year, month, day)
+  local from_march = (month + 9) % 12
+  year = month <= 2 and year - 1 or year
+  return 365 * year + math.floor(year / 4) - math.floor(year / 100) + math.floor(year / 400)
+    + math.floor((153 * from_march + 2) / 5) + day - 1 - 719468
+end
+
+--- The Unix time of an HTTP date (RFC 9110, 5.6.7) as servers write it.
+---@param written any "Sun, 06 Nov 1994 08:49:37 GMT"
+---@return integer|nil seconds
+function units.parse_date(written)
+  local day, month, year, hour, minute, second = tostring(written):match(
+    "^%a%a%a, (%d%d) (%a%a%a) (%d%d%d%d) (%d%d):(%d%d):(%d%d) GMT$")
+  if not MONTHS[month] then
+    return nil
+  end
+  local days = days_of(tonumber(year), MONTHS[month], tonumber(day))
+  return ((days * 24 + tonumber(hour)) * 60 + tonumber(minute)) * 60 + tonumber(second)
 end
 
 return units

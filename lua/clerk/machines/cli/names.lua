@@ -1,0 +1,70 @@
+--- Machines by what people type: an ID, or an exact name that only one machine has.
+
+local failure = require "clerk.machines.cli.failure"
+local text = require "clerk.machines.cli.text"
+
+local names = {}
+
+--- What is certainly not meant as a name. An empty ID is refused where it is used.
+local function is_id(given)
+  return given == "" or given:find("^mch_") ~= nil
+end
+
+local function refuse_several(given, found)
+  local lines = {}
+  for i, machine in ipairs(found) do
+    lines[i] = text.of(machine.id)
+  end
+  failure.raise(("%d machines are named '%s': %s; give an ID"):format(#found, given,
+    table.concat(lines, ", ")))
+end
+
+--- One that has it as its ID comes first: anyone may name a machine like an ID.
+local function search(client, given)
+  local found = {}
+  for machine in client:each { query = given } do
+    if machine.id == given then
+      return machine
+    elseif machine.name == given then
+      found[#found + 1] = machine
+    end
+  end
+  if #found > 1 then
+    refuse_several(given, found)
+  end
+  return found[1] or failure.raise(("no machine has the ID or the name '%s'"):format(given))
+end
+
+--- The ID of a machine. What begins like an ID is one, without a request.
+---@param client clerk.machines.Client
+---@param given string
+---@return string
+function names.id(client, given)
+  return is_id(given) and given or search(client, given).id
+end
+
+--- The machine. A second one that is the same is left out.
+---@param client clerk.machines.Client
+---@param given string[]
+---@return clerk.machines.Machine[]
+function names.machines(client, given)
+  local machines, seen = {}, {}
+  for _, each in ipairs(given) do
+    local machine = is_id(each) and client:get(each) or search(client, each)
+    if not seen[machine.id] then
+      seen[machine.id] = true
+      machines[#machines + 1] = machine
+    end
+  end
+  return machines
+end
+
+--- "worker (mch_1)", or the ID alone.
+---@param machine { id: string, name: string|nil }
+---@return string
+function names.label(machine)
+  return type(machine.name) == "string" and ("%s (%s)"):format(machine.name, text.of(machine.id))
+    or text.of(machine.id)
+end
+
+return names
