@@ -1,0 +1,192 @@
+--- The commands plan, apply and export.
+
+local arguments = require "clerk.machines.cli.arguments"
+local confirmation = require "clerk.machines.cli.confirmation"
+local connection = require "clerk.machines.cli.connection"
+local failure = require "clerk.machines.cli.failure"
+local machines = require "clerk.machines"
+local output = require "clerk.machines.cli.output"
+local plans = require "clerk.machines.plan"
+local progress = require "clerk.machines.cli.progress"
+local terminal = require "clerk.machines.cli.terminal"
+local text = require "clerk.machines.cli.text"
+
+local SOMETHING_TO_CHANGE = 3
+
+local ABOUT_FILES = [[
+
+A plan file is Lua or, if its name ends in .json, JSON:
+   return {
+     machines = {
+       { name = "gateway", scoped_machines = { "billing" } },
+       { name = "billing", default_token_ttl = 900 },
+     },
+   }]]
+
+local function declare_file(parser)
+  parser:argument("file", "The plan file.")
+  parser:option("--prune", "Delete machines that are not in the file and whose names begin with "
+    .. "this."):argname("<prefix>")
+end
+
+-- ---------------------------------------------------------------- showing
+
+local COLOURS = { ["+"] = terminal.green, ["-"] = terminal.red, ["~"] = terminal.yellow }
+
+--- A diff with colours where there are any.
+local function coloured(changes)
+  return (tostring(changes):gsub("[^\n]+", function(line)
+    local colour = COLOURS[line:match("^ *(%p)")]
+    return colour and colour(line) or line
+  end)) .. "\n"
+end
+
+local function as_json(changes)
+  local list = {}
+  for i, change in ipairs(changes) do
+    list[i] = change
+  end
+  return output.json({ data = list, total_count = #list }) .. "\n"
+end
+
+-- ---------------------------------------------------------------- plan
+
+local plan = {
+  name = "plan",
+  usage = "<file>",
+  summary = "Show what must change for the instance to agree with a plan file.",
+  epilog = [[
+Examples:
+   clerk-machines plan machines.lua
+   clerk-machines plan machines.lua --prune "shop " --exit-code
+]] .. ABOUT_FILES,
+}
+
+function plan.declare(parser)
+  declare_file(parser)
+  parser:flag("--exit-code", "Exit with 3 when there is something to change.")
+  output.declare(parser):description("Print the changes as JSON.")
+end
+
+function plan.run(parsed)
+  local wanted = plans.read(parsed.file)
+  local changes = plans.compare(connection.open(parsed), wanted, { prune = parsed.prune })
+  terminal.print(parsed.json and as_json(changes) or coloured(changes))
+  if parsed.exit_code and changes[1] then
+    failure.raise(nil, SOMETHING_TO_CHANGE)
+  end
+end
+
+-- ---------------------------------------------------------------- apply
+
+local apply = {
+  name = "apply",
+  usage = "<file>",
+  summary = "Change the instance until it agrees with a plan file.",
+  epilog = [[
+Examples:
+   clerk-machines apply machines.lua
+   clerk-machines apply machines.lua --secrets-dir /run/keys --yes
+
+It shows the plan and asks. When it fails or is interrupted, run it again: it does nothing twice, ]]
+    .. [[and fetches every key that is missing in the directory. Two must not run at once.
+]] .. ABOUT_FILES,
+}
+
+function apply.declare(parser)
+  declare_file(parser)
+  arguments.declare_secrets_dir(parser)
+  confirmation.declare(parser)
+end
+
+local function confirm(parsed, wanted, changes)
+  local consequences = {}
+  if not wanted.instance then
+    consequences[1] = parsed.file .. " does not say for which instance it is."
+  end
+  confirmation.ask(parsed, changes.instance_id, consequences, "Make these changes?")
+end
+
+--- Remembers how far it is, for a message if it fails.
+local function make(changes, state)
+  return changes:apply(function(change, made, count)
+    state.made = made
+    if change.action == "create" then
+      state.created[#state.created + 1] = change
+    end
+    progress.show(("%d of %d changes: %s"):format(made, count, text.of(change.name)))
+  end)
+end
+
+local function report_failure(problem, changes, state)
+  progress.show(nil)
+  if #changes > 0 then
+    terminal.note(("%d of %d changes are known to be made. Run it again for the others.")
+      :format(state.made, #changes))
+  end
+  if machines.is_error(problem) and problem.type == "ArgumentError" then
+    failure.raise(problem.message) -- it was not used wrongly
+  end
+  error(problem, 0)
+end
+
+local function report(changes, state, written, directory)
+  local lines = {}
+  for i, change in ipairs(state.created) do
+    lines[i] = ("created %s  %s\n"):format(change.id, text.of(change.name))
+  end
+  lines[#lines + 1] = #changes > 0 and ("changes made: %d\n"):format(#changes) or ""
+  if directory then
+    lines[#lines + 1] = ("secret keys written to %s: %d\n"):format(text.of(directory), written)
+  end
+  terminal.print(table.concat(lines))
+  if state.created[1] and not directory then
+    terminal.remark("`clerk-machines secret` shows the secret key of a machine.")
+  end
+end
+
+function apply.run(parsed)
+  local wanted = plans.read(parsed.file)
+  parsed.patience_ms = 60000 -- it may have to wait for a rate limit more than once
+  local changes = plans.compare(connection.open(parsed), wanted, {
+    prune = parsed.prune,
+    secrets_dir = parsed.secrets_dir,
+  })
+  terminal.print(coloured(changes))
+  if changes[1] and confirmation.is_needed(parsed) then
+    confirm(parsed, wanted, changes)
+  end
+  local state = { made = 0, created = {} }
+  local ok, result = pcall(make, changes, state)
+  if not ok then
+    report_failure(result, changes, state)
+  end
+  progress.show(nil)
+  report(changes, state, result, parsed.secrets_dir)
+end
+
+-- ---------------------------------------------------------------- export
+
+local export = {
+  name = "export",
+  summary = "Print the instance as a plan file.",
+  epilog = [[
+Examples:
+   clerk-machines export >machines.lua
+   clerk-machines export --json >machines.json]],
+}
+
+function export.declare(parser)
+  output.declare(parser):description("Print JSON instead of Lua.")
+end
+
+function export.run(parsed)
+  local exported = plans.export(connection.open(parsed))
+  if parsed.json then
+    output.print_json { { instance = exported.instance, machines = exported.machines } }
+  else
+    terminal.print(tostring(exported))
+  end
+end
+
+return { plan, apply, export }
