@@ -32,7 +32,11 @@ function directory.start(options)
   for name in pairs(settings) do
     settings[name] = options[name] or settings[name]
   end
-  dictionary = assert(ngx.shared[options.dictionary], "no such lua_shared_dict")
+  dictionary = ngx.shared[options.dictionary]
+  if not dictionary then
+    error(('nginx has no dictionary "%s": add "lua_shared_dict %s 10m;" to the http block')
+      :format(options.dictionary, options.dictionary), 2)
+  end
   local problem
   client, problem = machines.new {
     deadline_ms = settings.deadline_ms,
