@@ -46,6 +46,45 @@ describe("examples/run", function()
   end)
 end)
 
+describe("The small examples", function()
+  local LUA = rawget(_G, "jit") and "luajit" or "lua5.4"
+  local emulator, url, directory
+
+  before_each(function()
+    emulator = process.start "bin/clerk-machines emulate"
+    url = emulator:read_line():match "^listening on (.*)$"
+    directory = process.output_of("mktemp -d"):match "%S+"
+  end)
+  after_each(function()
+    emulator:stop()
+    os.execute("rm -rf " .. directory)
+    process.none_left()
+  end)
+
+  local function run(arguments)
+    local command = "env CLERK_API_URL=%s CLERK_SECRET_KEY=sk_test_emulator %s examples/%s"
+    return process.output_of(command:format(url, LUA, arguments))
+  end
+
+  it("make machines for a list of services, once", function()
+    assert.truthy(run("services.lua " .. directory):find("7 of 7: ", 1, true))
+    assert.equal("nothing to change\n", run("services.lua " .. directory))
+    assert.equal("4\n", process.output_of("ls " .. directory .. " | wc -l"))
+  end)
+
+  it("show two progress bars at once", function()
+    run("services.lua " .. directory)
+    local bars = select(2, run("progress.lua"):gsub("# 4 of 4", ""))
+    assert.is_true(bars >= 2)
+  end)
+
+  it("explain errors to a person", function()
+    local shown = run "show_error.lua"
+    assert.matches("No machine was found with the ID 'mch_missing'%.\nIt may have been", shown)
+    assert.matches("could not be reached%.\nCheck the network%.\n", shown)
+  end)
+end)
+
 describe("examples/setup", function()
   after_each(process.none_left)
 
