@@ -229,6 +229,12 @@ describe("A plan", function()
     assert.equal(0, #plan.compare(client, wanted))
   end)
 
+  it("needs a client that raises errors", function()
+    local safe = require("clerk.machines.safe").new { secret_key = KEY }
+    refused("^a plan needs a client of clerk.machines.new$", plan.compare, safe, SHOP)
+    refused("^a plan needs a client of clerk.machines.new$", plan.export, nil)
+  end)
+
   it("shows no control characters of names", function()
     client:create { name = "\27[31mred" }
     local changes = plan.compare(client, { machines = { { name = "a" } } }, { prune = "\27" })

@@ -80,7 +80,6 @@ local function check_choice(parsed)
   end
 end
 
---- `query` also finds a machine by its ID, which is not asked for here.
 local function choose(client, parsed)
   if parsed.machine[1] then
     return names.machines(client, parsed.machine)
@@ -139,7 +138,7 @@ end
 
 local function print_keys(keys, parsed)
   if parsed.json and keys[1] then
-    output.print_json(keys, parsed.reveal)
+    output.print_json(keys, #parsed.machine ~= 1, parsed.reveal)
   elseif #keys > 1 then
     terminal.remark("Old keys: " .. state_of_old_key(parsed.previous_token_ttl) .. ".")
   end

@@ -136,7 +136,7 @@ function get.run(parsed)
   local client = connection.open(parsed)
   local machines = names.machines(client, parsed.machine)
   if parsed.json then
-    output.print_json(machines)
+    output.print_json(machines, #parsed.machine > 1)
   else
     print_records(client, machines)
   end
@@ -166,8 +166,8 @@ end
 
 function create.run(parsed)
   local client, scopes = connection.open(parsed), {}
-  for i, given in ipairs(parsed.scope) do
-    scopes[i] = names.id(client, given)
+  for i, callee in ipairs(names.ids(client, parsed.scope)) do
+    scopes[i] = callee.id
   end
   local machine = client:create {
     name = parsed.name,
@@ -255,24 +255,7 @@ local function confirm_delete(parsed, client, machines)
   confirmation.ask(parsed, instance.id, lines, question)
 end
 
---- Without a question, nothing has to be known of machines that are given by their IDs.
-local function to_delete(client, parsed)
-  local machines = {}
-  for i, given in ipairs(parsed.machine) do
-    machines[i] = { id = names.id(client, given) }
-  end
-  return machines
-end
-
-function delete.run(parsed)
-  local client = connection.open(parsed)
-  local machines
-  if confirmation.is_needed(parsed) then
-    machines = names.machines(client, parsed.machine)
-    confirm_delete(parsed, client, machines)
-  else
-    machines = to_delete(client, parsed)
-  end
+local function delete_all(client, parsed, machines)
   local results = {}
   sequence.each(machines, "deleted", function(machine)
     results[#results + 1] = client:delete(machine.id)
@@ -281,8 +264,18 @@ function delete.run(parsed)
     end
   end)
   if parsed.json then
-    output.print_json(results)
+    output.print_json(results, #parsed.machine > 1)
   end
+end
+
+function delete.run(parsed)
+  local is_needed = confirmation.is_needed(parsed)
+  local client = connection.open(parsed)
+  local machines = (is_needed and names.machines or names.ids)(client, parsed.machine)
+  if is_needed then
+    confirm_delete(parsed, client, machines)
+  end
+  delete_all(client, parsed, machines)
 end
 
 return { list, get, create, update, delete }

@@ -43,20 +43,37 @@ function names.id(client, given)
   return is_id(given) and given or search(client, given).id
 end
 
---- The machine. A second one that is the same is left out.
+--- Finds several, each once.
+local function find_all(given, find)
+  local found, seen = {}, {}
+  for _, each in ipairs(given) do
+    local machine = find(each)
+    if not seen[machine.id] then
+      seen[machine.id] = true
+      found[#found + 1] = machine
+    end
+  end
+  return found
+end
+
+--- The machines, each once.
 ---@param client clerk.machines.Client
 ---@param given string[]
 ---@return clerk.machines.Machine[]
 function names.machines(client, given)
-  local machines, seen = {}, {}
-  for _, each in ipairs(given) do
-    local machine = is_id(each) and client:get(each) or search(client, each)
-    if not seen[machine.id] then
-      seen[machine.id] = true
-      machines[#machines + 1] = machine
-    end
-  end
-  return machines
+  return find_all(given, function(each)
+    return is_id(each) and client:get(each) or search(client, each)
+  end)
+end
+
+--- The same with their IDs only, without a request for what begins like an ID.
+---@param client clerk.machines.Client
+---@param given string[]
+---@return { id: string }[]
+function names.ids(client, given)
+  return find_all(given, function(each)
+    return { id = names.id(client, each) }
+  end)
 end
 
 --- "worker (mch_1)", or the ID alone.

@@ -66,11 +66,12 @@ function output.json(result, reveal)
   return json_writer.write(reveal and result or masked(result, false), "")
 end
 
---- Prints one result as it is, several as a list.
+--- Prints results: as a list, or the only one as it is.
 ---@param results table[]
+---@param is_list boolean
 ---@param reveal? boolean secrets are masked otherwise
-function output.print_json(results, reveal)
-  local result = #results == 1 and results[1] or { data = results, total_count = #results }
+function output.print_json(results, is_list, reveal)
+  local result = is_list and { data = results, total_count = #results } or results[1]
   terminal.print(output.json(result, reveal) .. "\n")
 end
 

@@ -41,12 +41,12 @@ local function coloured(changes)
   end)) .. "\n"
 end
 
-local function as_json(changes)
+local function print_json(changes)
   local list = {}
   for i, change in ipairs(changes) do
     list[i] = change
   end
-  return output.json({ data = list, total_count = #list }) .. "\n"
+  output.print_json(list, true)
 end
 
 -- ---------------------------------------------------------------- plan
@@ -71,7 +71,11 @@ end
 function plan.run(parsed)
   local wanted = plans.read(parsed.file)
   local changes = plans.compare(connection.open(parsed), wanted, { prune = parsed.prune })
-  terminal.print(parsed.json and as_json(changes) or coloured(changes))
+  if parsed.json then
+    print_json(changes)
+  else
+    terminal.print(coloured(changes))
+  end
   if parsed.exit_code and changes[1] then
     failure.raise(nil, SOMETHING_TO_CHANGE)
   end
@@ -183,7 +187,8 @@ end
 function export.run(parsed)
   local exported = plans.export(connection.open(parsed))
   if parsed.json then
-    output.print_json { { instance = exported.instance, machines = exported.machines } }
+    local members = { instance = exported.instance, machines = exported.machines }
+    terminal.print(output.json(members) .. "\n")
   else
     terminal.print(tostring(exported))
   end

@@ -146,7 +146,8 @@ function list.run(parsed)
   local callers = without_scopes(instance:callers(machine.id))
   terminal.show_status(nil)
   if parsed.json then
-    output.print_json { { data = callees, total_count = #callees, callers = callers } }
+    local lists = { data = callees, total_count = #callees, callers = callers }
+    terminal.print(output.json(lists) .. "\n")
   elseif output.is_table(parsed) then
     print_tables(machine, callees, callers)
   else

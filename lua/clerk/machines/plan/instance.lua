@@ -1,5 +1,6 @@
 --- The machines of an instance at one moment, by ID and by name, and which may call which.
 
+local Client = require("clerk.machines.client").Client
 local errors = require "clerk.machines.errors"
 
 ---@class clerk.machines.plan.Instance
@@ -47,6 +48,9 @@ end
 ---@param client clerk.machines.Client
 ---@return clerk.machines.plan.Instance
 function Instance.load(client)
+  if getmetatable(client) ~= Client then
+    errors.refuse("a plan needs a client of clerk.machines.new")
+  end
   local machines = client:collect({ order_by = "created_at" }, { concurrency = CONCURRENCY })
   local self = { machines = machines, by_id = {}, names = {}, calling = {} }
   for _, machine in ipairs(machines) do
