@@ -448,15 +448,17 @@ local function roff(text)
   return (text:gsub("\\", "\\e"):gsub("-", "\\-"):gsub("^[.']", "\\&%0"))
 end
 
---- A line of help. A row has a label and a meaning, which goes on in lines that are indented more.
-local function roff_line(line)
+--- A line of help. A row has a label and a meaning, which goes on in lines that are indented more;
+--- so does an example.
+local function roff_line(line, is_in_example)
   local label, meaning = line:match "^   (%S.-)  +(%S.*)$"
+  label = label or line:match "^   (%-.*)$"
   if label then
-    return (".TP\n.B %s\n%s"):format(roff(label), roff(meaning))
-  elseif line:find "^    +%S" then
-    return roff(line:match "%S.*")
-  elseif line:find "^   %S" then
-    return (".RS\n.nf\n%s\n.fi\n.RE"):format(roff(line:match "%S.*"))
+    return (".TP\n.B %s%s"):format(roff(label), meaning and "\n" .. roff(meaning) or ""), false
+  elseif line:find "^    +%S" and not is_in_example then
+    return roff(line:match "%S.*"), false
+  elseif line:find "^   +%S" then
+    return (".RS\n.nf\n%s\n.fi\n.RE"):format(roff(line:match "^   (.*)$")), true
   elseif line:find "^%u[%a ]+:$" then
     return ".B " .. roff(line)
   end
@@ -464,9 +466,9 @@ local function roff_line(line)
 end
 
 local function roff_lines(text)
-  local lines = {}
+  local lines, is_in_example = {}, false
   for line in text:gmatch "([^\n]*)\n" do
-    lines[#lines + 1] = roff_line(line)
+    lines[#lines + 1], is_in_example = roff_line(line, is_in_example)
   end
   return table.concat(lines, "\n")
 end

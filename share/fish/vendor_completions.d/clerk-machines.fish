@@ -4,6 +4,9 @@ function __fish_clerk-machines_print_command
     set -e cmdline[1]
     for arg in $cmdline
         switch $arg
+            case whoami
+                set cmd $cmd whoami
+                break
             case list
                 set cmd $cmd list
                 break
@@ -42,6 +45,18 @@ function __fish_clerk-machines_print_command
                     end
                 end
                 break
+            case graph
+                set cmd $cmd graph
+                break
+            case plan
+                set cmd $cmd plan
+                break
+            case apply
+                set cmd $cmd apply
+                break
+            case export
+                set cmd $cmd export
+                break
             case emulate
                 set cmd $cmd emulate
                 break
@@ -62,103 +77,100 @@ function __fish_clerk-machines_seen_command
     or return 1
 end
 
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'whoami' -d 'Show the instance, the key and the API, and whether it responds'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'list' -d 'List machines'
-complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'get' -d 'Show a machine'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'get' -d 'Show machines, what they may call and what may call them'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'create' -d 'Create a machine'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'update' -d 'Change a machine\'s name or token lifetime'
-complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'delete' -d 'Delete a machine and every scope that names it'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'delete' -d 'Delete machines and every scope that names them'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'secret' -d 'Show a machine\'s secret key'
-complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'rotate' -d 'Replace a machine\'s secret key'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'rotate' -d 'Replace machines\' secret keys'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'scope' -d 'Show and change which machines a machine may call'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'graph' -d 'Show which machine may call which, as a tree'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'plan' -d 'Show what must change for the instance to agree with a plan file'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'apply' -d 'Change the instance until it agrees with a plan file'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'export' -d 'Print the instance as a plan file'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'emulate' -d 'Run an emulator of Clerk\'s API on machines and tokens'
-complete -c clerk-machines -s h -l help -d 'Show this help'
 complete -c clerk-machines -l version -d 'Show the version'
+complete -c clerk-machines -s h -l help -d 'Show this help'
+complete -c clerk-machines -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
+complete -c clerk-machines -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
+complete -c clerk-machines -l ca-file -r -d 'More CA certificates to trust (PEM)'
+complete -c clerk-machines -l verbose -d 'Report every attempt and wait on standard error'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command whoami' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command whoami' -l json -d 'Print JSON'
 
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -s h -l help -d 'Show this help'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l query -r -d 'Only machines with this ID, or with this in their name'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l order-by -r -d 'created_at or name; - before it reverses the order (default: -created_at, newest first)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l limit -r -d 'Only so many machines'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l tsv -d 'Print one line per machine, fields separated by tabs; this is the default when standard output is not a terminal'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l table -d 'Print a table, also when standard output is not a terminal'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l json -d 'Print the API\'s response as JSON'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l ca-file -r -d 'More CA certificates to trust (PEM)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l verbose -d 'Report every attempt and wait on standard error'
 
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command get' -s h -l help -d 'Show this help'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command get' -l json -d 'Print the API\'s response as JSON'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command get' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command get' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command get' -l ca-file -r -d 'More CA certificates to trust (PEM)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command get' -l verbose -d 'Report every attempt and wait on standard error'
 
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -s h -l help -d 'Show this help'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l scope -r -d 'A machine that it may call (repeatable)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l default-token-ttl -r -d 'How long tokens are valid: 600, 15m, 8h, 30d'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l scope -r -d 'A machine that it may call, by its ID or exact name (repeatable)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l default-token-ttl -r -d 'How long tokens are valid: 600, 15m, 1h30m, 30d'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l reveal -d 'Show the secret key instead of ********'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l json -d 'Print the API\'s response as JSON'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l ca-file -r -d 'More CA certificates to trust (PEM)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command create' -l verbose -d 'Report every attempt and wait on standard error'
 
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -s h -l help -d 'Show this help'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -l name -r -d 'New name'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -l default-token-ttl -r -d 'How long tokens are valid: 600, 15m, 8h, 30d'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -l default-token-ttl -r -d 'How long tokens are valid: 600, 15m, 1h30m, 30d'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -l json -d 'Print the API\'s response as JSON'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -l ca-file -r -d 'More CA certificates to trust (PEM)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command update' -l verbose -d 'Report every attempt and wait on standard error'
 
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command delete' -s h -l help -d 'Show this help'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command delete' -s y -l yes -d 'Do not ask for confirmation'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command delete' -l json -d 'Print the API\'s response as JSON'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command delete' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command delete' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command delete' -l ca-file -r -d 'More CA certificates to trust (PEM)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command delete' -l verbose -d 'Report every attempt and wait on standard error'
 
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command secret' -s h -l help -d 'Show this help'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command secret' -l json -d 'Print the API\'s response as JSON'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command secret' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command secret' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command secret' -l ca-file -r -d 'More CA certificates to trust (PEM)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command secret' -l verbose -d 'Report every attempt and wait on standard error'
 
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -s h -l help -d 'Show this help'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l previous-token-ttl -r -d 'How long the old key keeps working: 0 to 8h'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l all -d 'All machines of the instance'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l query -r -d 'All machines with this in their names'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l previous-token-ttl -r -d 'How long the old keys keep working: 0 to 8h'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l secrets-dir -r -d 'Keep each machine\'s secret key in a file in this directory, named by the machine\'s ID'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -s y -l yes -d 'Do not ask for confirmation'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l reveal -d 'Show the secret key instead of ********'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l json -d 'Print the API\'s response as JSON'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l ca-file -r -d 'More CA certificates to trust (PEM)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command rotate' -l verbose -d 'Report every attempt and wait on standard error'
 
 complete -c clerk-machines -n '__fish_clerk-machines_using_command scope' -xa 'add' -d 'Allow a machine to call another one'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command scope' -xa 'remove' -d 'Stop a machine from calling another one'
-complete -c clerk-machines -n '__fish_clerk-machines_using_command scope' -xa 'list' -d 'List the machines that a machine may call'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command scope' -xa 'list' -d 'List what a machine may call, and what may call it'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope' -s h -l help -d 'Show this help'
 
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope add' -s h -l help -d 'Show this help'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope add' -l json -d 'Print the API\'s response as JSON'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope add' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope add' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope add' -l ca-file -r -d 'More CA certificates to trust (PEM)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope add' -l verbose -d 'Report every attempt and wait on standard error'
 
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope remove' -s h -l help -d 'Show this help'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope remove' -l json -d 'Print the API\'s response as JSON'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope remove' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope remove' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope remove' -l ca-file -r -d 'More CA certificates to trust (PEM)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope remove' -l verbose -d 'Report every attempt and wait on standard error'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope remove' -s y -l yes -d 'Do not ask for confirmation'
 
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -l tsv -d 'Print one line per machine, fields separated by tabs; this is the default when standard output is not a terminal'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -l table -d 'Print a table, also when standard output is not a terminal'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -l json -d 'Print the API\'s response as JSON'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -l ca-file -r -d 'More CA certificates to trust (PEM)'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -l verbose -d 'Report every attempt and wait on standard error'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command graph' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command graph' -l dot -d 'Print the graph for Graphviz'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command plan' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command plan' -l prune -r -d 'Delete machines that are not in the file and whose names begin with this'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command plan' -l exit-code -d 'Exit with 3 when there is something to change'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command plan' -l json -d 'Print the changes as JSON'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command apply' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command apply' -l prune -r -d 'Delete machines that are not in the file and whose names begin with this'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command apply' -l secrets-dir -r -d 'Keep each machine\'s secret key in a file in this directory, named by the machine\'s ID'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command apply' -s y -l yes -d 'Do not ask for confirmation'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command export' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command export' -l json -d 'Print JSON instead of Lua'
 
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command emulate' -s h -l help -d 'Show this help'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command emulate' -l port -r -d 'Port to listen on (default: 0, a free port)'
