@@ -74,7 +74,10 @@ local SHOP = {
 
 describe("A plan", function()
   local client, transport
-  before_each(function() client, _, transport = new_instance() end) -- luacheck: ignore
+  before_each(function()
+    local _
+    client, _, transport = new_instance()
+  end)
 
   it("creates what is missing, machines before scopes", function()
     local changes = plan.compare(client, SHOP)
@@ -227,6 +230,17 @@ describe("A plan", function()
       shown(changes))
     changes:apply()
     assert.equal(0, #plan.compare(client, wanted))
+  end)
+
+  it("removes a scope whose machine is not in the list", function()
+    transport.break_at = function()
+      local body = '{"data":[{"id":"mch_1","created_at":1,"name":"a","scoped_machines":'
+        .. '[{"id":"mch_gone"}]}],"total_count":1}'
+      return { status = 200, headers = {}, body = body }
+    end
+    local changes = plan.compare(client, { machines = { { name = "a" } } })
+    assert.same({ "remove_scope a mch_gone" }, shown(changes))
+    assert.matches("\n  %- may call mch_gone\n", tostring(changes))
   end)
 
   it("needs a client that raises errors", function()

@@ -1,9 +1,10 @@
---- Compares what is desired with an instance: which machine is which, and what must change.
+--- Compares what is desired with an instance: what must change, and in which order.
 
 local core = require "clerk.machines.core"
 local desired = require "clerk.machines.plan.desired"
 local errors = require "clerk.machines.errors"
 local Instance = require "clerk.machines.plan.instance"
+local nodes = require "clerk.machines.plan.nodes"
 
 ---@class clerk.machines.plan.Options
 ---@field prune? string delete machines whose names begin with this and that are not in the plan
@@ -21,121 +22,6 @@ local Instance = require "clerk.machines.plan.instance"
 
 local comparison = {}
 
--- ---------------------------------------------------------------- which machine is which
--- A node is a machine that is desired or exists: it has a `name`, `machine` if it exists, and
--- `entry` if it is in the plan.
-
-local function find_by_id(instance, wanted, entry)
-  local machine = instance.by_id[entry.id]
-  if not machine then
-    desired.refuse(wanted, entry.path .. ".id",
-      ("%s is not in the instance"):format(desired.shown(entry.id)))
-  end
-  return machine
-end
-
-local function ids_of(machines)
-  local ids = {}
-  for i, machine in ipairs(machines) do
-    ids[i] = machine.id
-  end
-  return table.concat(ids, ", ")
-end
-
---- Only machines that no entry claims by its ID.
-local function find_by_name(instance, wanted, entry, claimed)
-  local found = {}
-  for _, machine in ipairs(instance:named(entry.name)) do
-    found[#found + 1] = not claimed[machine.id] and machine or nil
-  end
-  if #found > 1 then
-    desired.refuse(wanted, entry.path .. ".name",
-      ("%s is the name of %d machines (%s): give the id")
-        :format(desired.shown(entry.name), #found, ids_of(found)))
-  end
-  return found[1]
-end
-
-local function claimed_ids(entries)
-  local claimed = {}
-  for _, entry in ipairs(entries) do
-    claimed[entry.id or entry] = true
-  end
-  return claimed
-end
-
---- The nodes of the plan in its order, and all nodes by ID.
-local function match(instance, wanted)
-  local nodes, by_id = {}, {}
-  local claimed = claimed_ids(wanted.machines)
-  for i, entry in ipairs(wanted.machines) do
-    local machine = entry.id and find_by_id(instance, wanted, entry)
-      or not entry.id and find_by_name(instance, wanted, entry, claimed) or nil
-    nodes[i] = { name = entry.name, entry = entry, machine = machine }
-    by_id[machine and machine.id or nodes[i]] = nodes[i]
-  end
-  for id, machine in pairs(instance.by_id) do
-    by_id[id] = by_id[id] or { name = machine.name, machine = machine }
-  end
-  return nodes, by_id
-end
-
--- ---------------------------------------------------------------- scopes
-
-local function nodes_by_name(nodes)
-  local by_name = {}
-  for _, node in ipairs(nodes) do
-    by_name[node.name] = by_name[node.name] or {}
-    table.insert(by_name[node.name], node)
-  end
-  return by_name
-end
-
-local function unknown_hint(text, by_name)
-  local names = {}
-  for name in pairs(by_name) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  local nearest = core.nearest(text, names)
-  return nearest and ("; did you mean %s?"):format(desired.shown(nearest)) or ""
-end
-
---- The machine that a scope names, or nil and what is wrong with it. IDs come first: nobody can
---- choose them, but anyone may name a machine like an ID.
-local function resolve(text, by_name, by_id)
-  local named = by_name[text] or {}
-  if by_id[text] then
-    return by_id[text]
-  elseif #named > 1 then
-    return nil, "is the name of several machines: give the ID"
-  elseif not named[1] then
-    return nil, "is neither a name in the plan nor an ID in the instance"
-      .. unknown_hint(text, by_name)
-  end
-  return named[1]
-end
-
---- Sets the `callees` of all nodes of the plan: an array, and a set.
-local function resolve_scopes(wanted, nodes, by_id)
-  local by_name = nodes_by_name(nodes)
-  for _, node in ipairs(nodes) do
-    node.callees = {}
-    for i, text in ipairs(node.entry.scoped_machines) do
-      local callee, problem = resolve(text, by_name, by_id)
-      problem = problem or callee == node and "is the machine itself"
-      if problem then
-        desired.refuse(wanted, ("%s.scoped_machines[%d]"):format(node.entry.path, i),
-          desired.shown(text) .. " " .. problem)
-      end
-      if not node.callees[callee] then
-        node.callees[callee] = true
-        table.insert(node.callees, callee)
-      end
-    end
-  end
-end
-
 -- ---------------------------------------------------------------- changes
 -- A step is a change with the nodes that it is about: `change`, `node`, and for scopes `other`.
 
@@ -146,7 +32,7 @@ local function id_of(node)
 end
 
 local function current_name(node)
-  return node.machine and node.machine.name or node.name
+  return node.machine and (node.machine.name or node.machine.id) or node.name
 end
 
 local function add_step(steps, node, change, other)
@@ -183,8 +69,7 @@ end
 local function current_callees(node, by_id)
   local callees = {}
   for _, scoped in ipairs(node.machine and node.machine.scoped_machines or {}) do
-    local callee = by_id[scoped.id]
-      or { name = tostring(scoped.name or scoped.id), machine = scoped }
+    local callee = by_id[scoped.id] or { machine = scoped } -- deleted since it was listed
     callees[callee] = true
     table.insert(callees, callee)
   end
@@ -214,9 +99,9 @@ local function append(list, more)
 end
 
 --- Scopes are removed last, but earlier where there would be too many meanwhile.
-local function add_scopes(phases, nodes, by_id)
+local function add_scopes(phases, list, by_id)
   local most = core.operations.create.parameters.scoped_machines.max
-  for _, node in ipairs(nodes) do
+  for _, node in ipairs(list) do
     local added, removed, count = scope_steps(node, by_id)
     append(phases.add, added)
     append(count + #added > most and phases.make_room or phases.remove, removed)
@@ -242,13 +127,13 @@ local function add_deletes(steps, instance, by_id, prefix)
 end
 
 --- In the order of application: whatever a step needs comes in an earlier phase.
-local function phases_of(instance, nodes, by_id, prefix)
+local function phases_of(instance, list, by_id, prefix)
   local phases = { update = {}, create = {}, make_room = {}, add = {}, remove = {}, delete = {} }
-  for _, node in ipairs(nodes) do
+  for _, node in ipairs(list) do
     add_update(phases.update, node)
     add_create(phases.create, node)
   end
-  add_scopes(phases, nodes, by_id)
+  add_scopes(phases, list, by_id)
   add_deletes(phases.delete, instance, by_id, prefix)
   return {
     phases.update, phases.create, phases.make_room, phases.add, phases.remove, phases.delete,
@@ -298,14 +183,13 @@ end
 local function compare_checked(client, wanted, options)
   local instance = Instance.load(client)
   check_instance(instance, wanted)
-  local nodes, by_id = match(instance, wanted)
-  resolve_scopes(wanted, nodes, by_id)
-  local phases = phases_of(instance, nodes, by_id, options.prune)
+  local list, by_id = nodes.of(instance, wanted)
+  local phases = phases_of(instance, list, by_id, options.prune)
   return {
     wanted = wanted,
     options = options,
     instance = instance,
-    nodes = nodes,
+    nodes = list,
     phases = phases,
     steps = flatten(phases),
   }

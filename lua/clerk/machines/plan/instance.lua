@@ -83,13 +83,11 @@ function Instance:callees(id)
 end
 
 --- A machine's name, with its ID when others have the same name.
----@param machine { id: string, name: string }
+---@param machine { id: string, name: string? }
 ---@return string
 function Instance:label(machine)
-  if #self:named(machine.name) > 1 then
-    return ("%s (%s)"):format(machine.name, machine.id)
-  end
-  return machine.name
+  local name = type(machine.name) == "string" and machine.name or machine.id
+  return #self:named(name) > 1 and ("%s (%s)"):format(name, machine.id) or name
 end
 
 return Instance
