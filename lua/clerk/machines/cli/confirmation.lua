@@ -35,6 +35,7 @@ end
 ---@param consequences string[] shown before the question
 ---@param question string
 function confirmation.ask(parsed, instance_id, consequences, question)
+  terminal.show_status(nil)
   show_instance(parsed, instance_id)
   for _, line in ipairs(consequences) do
     terminal.note(line)

@@ -141,7 +141,6 @@ end
 
 function graph.run(parsed)
   local instance = plan.instance(connection.open(parsed))
-  terminal.show_status(nil)
   if parsed.dot then
     print_dot(instance)
   elseif instance.machines[1] then

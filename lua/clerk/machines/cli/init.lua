@@ -54,7 +54,6 @@ local function interrupted()
 end
 
 local function settle(problem)
-  terminal.show_status(nil)
   local machines = package.loaded["clerk.machines"]
   if failure.is_failure(problem) then
     return failed(problem)
@@ -78,6 +77,7 @@ function cli.main(arguments)
   core.guard_descriptors()
   os.setlocale("C.UTF-8", "ctype") -- for the widths of characters
   local ok, problem = pcall(run, arguments)
+  terminal.show_status(nil)
   if ok then
     return failure.SUCCEEDED
   end

@@ -109,7 +109,6 @@ local function confirm_rotate(parsed, machines)
   for i, machine in ipairs(#machines > 1 and machines or {}) do
     lines[i + 1] = "  " .. names.label(machine)
   end
-  terminal.show_status(nil)
   confirmation.ask(parsed, machines[1].instance_id, lines, #machines == 1
     and ("Rotate the key of %s?"):format(names.label(machines[1]))
     or ("Rotate the keys of these %d machines?"):format(#machines))
@@ -154,7 +153,6 @@ local function rotate_all(client, parsed, machines)
       show(keys[#keys], parsed)
     end
   end)
-  progress.show(nil)
   print_keys(keys, parsed)
   if not ok then
     error(problem, 0)

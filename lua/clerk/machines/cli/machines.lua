@@ -101,7 +101,6 @@ function list.run(parsed)
   else
     print_lines(pages, parsed)
   end
-  terminal.show_status(nil)
 end
 
 -- ---------------------------------------------------------------- get
@@ -128,7 +127,6 @@ local function print_records(client, machines)
   for i, machine in ipairs(machines) do
     records[i] = record.text(machine, false, instance:callers(machine.id))
   end
-  terminal.show_status(nil)
   terminal.print(table.concat(records, "\n"))
 end
 
@@ -249,7 +247,6 @@ local function confirm_delete(parsed, client, machines)
   for i, machine in ipairs(machines) do
     lines[i] = cut_off(instance, machine)
   end
-  terminal.show_status(nil)
   local question = #machines == 1 and "Delete machine " .. names.label(machines[1]) .. "?"
     or ("Delete these %d machines?"):format(#machines)
   confirmation.ask(parsed, instance.id, lines, question)

@@ -123,7 +123,6 @@ local function make(changes, state)
 end
 
 local function report_failure(problem, changes, state)
-  progress.show(nil)
   if #changes > 0 then
     terminal.note(("%d of %d changes are known to be made. Run it again for the others.")
       :format(state.made, #changes))
@@ -165,7 +164,6 @@ function apply.run(parsed)
   if not ok then
     report_failure(result, changes, state)
   end
-  progress.show(nil)
   report(changes, state, result, parsed.secrets_dir)
 end
 

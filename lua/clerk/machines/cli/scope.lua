@@ -144,7 +144,6 @@ function list.run(parsed)
   local instance = plan.instance(client)
   local callees = instance:callees(machine.id)
   local callers = without_scopes(instance:callers(machine.id))
-  terminal.show_status(nil)
   if parsed.json then
     local lists = { data = callees, total_count = #callees, callers = callers }
     terminal.print(output.json(lists) .. "\n")

@@ -24,7 +24,6 @@ function sequence.each(machines, participle, f)
   for i, machine in ipairs(machines) do
     local ok, problem = pcall(f, machine)
     if not ok then
-      terminal.show_status(nil)
       if #machines > 1 then
         report(machines, i, participle)
       end

@@ -123,7 +123,6 @@ end
 
 function whoami.run(parsed)
   local found = find_out(parsed)
-  terminal.show_status(nil)
   output.print(parsed, found, lines_of)
   if found.problem then
     failure.raise(nil)
