@@ -29,6 +29,7 @@ local function names_of(machines)
   for i, machine in ipairs(type(machines) == "table" and machines or {}) do
     names[i] = text.of(machine.name)
   end
+  table.sort(names)
   return table.concat(names, ", ")
 end
 
