@@ -270,23 +270,48 @@ function errors.of_pause(operation, pause_ms, elapsed_ms)
   return setmetatable(err, Error)
 end
 
---- The error of a task that was cancelled while it waited, but not in a call.
----@return clerk.machines.Error
-function errors.of_cancelled()
-  return setmetatable({
-    type = "TransportError",
-    code = "cancelled",
-    message = "the task was cancelled",
-  }, Error)
-end
-
---- The error of a pagination that cannot go on.
+--- Makes an error that is not about one response.
 ---@param type "TransportError"|"SDKError"
 ---@param code string
 ---@param message string
+---@param operation string?
 ---@return clerk.machines.Error
-function errors.of_pagination(type, code, message)
-  return setmetatable({ type = type, code = code, message = message, operation = "list" }, Error)
+function errors.of(type, code, message, operation)
+  return setmetatable({
+    type = type,
+    code = code,
+    message = clean_message(message, {}),
+    operation = operation,
+  }, Error)
+end
+
+--- The error of a task that was cancelled while it waited, but not in a call.
+---@return clerk.machines.Error
+function errors.of_cancelled()
+  return errors.of("TransportError", "cancelled", "the task was cancelled")
+end
+
+-- ---------------------------------------------------------------- TokenError
+
+--- What the codes mean, without the form of a sentence.
+local meanings = {}
+for _, refusal in ipairs(core.refusals) do
+  meanings[refusal.name] = refusal.summary:gsub("^T", "t"):gsub("%.$", "")
+end
+
+--- Makes a TokenError: a token that must not be accepted.
+---@param code string of core.refusals
+---@param message string? default: what the code means
+---@param problem clerk.machines.Error? by which the API has refused it
+---@return clerk.machines.Error
+function errors.of_token(code, message, problem)
+  return setmetatable({
+    type = "TokenError",
+    code = code,
+    message = message or meanings[code],
+    status = problem and problem.status,
+    clerk_trace_id = problem and problem.clerk_trace_id,
+  }, Error)
 end
 
 return errors

@@ -31,7 +31,7 @@ local function time_left(pager)
 end
 
 local function refuse_late()
-  error(errors.of_pagination("TransportError", "timeout", "the deadline has passed"), 0)
+  error(errors.of("TransportError", "timeout", "the deadline has passed", "list"), 0)
 end
 
 --- The options of the next request, with the time that is left.

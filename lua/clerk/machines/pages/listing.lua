@@ -223,7 +223,7 @@ end
 -- ---------------------------------------------------------------- one page
 
 local function unexpected(message, ...)
-  error(errors.of_pagination("SDKError", "unexpected_shape", message:format(...)), 0)
+  error(errors.of("SDKError", "unexpected_shape", message:format(...), "list"), 0)
 end
 
 local function check_rows(self, rows)
