@@ -354,6 +354,9 @@ bool clerk_find_failure(const char *name, clerk_failure *failure);
 
 /* ------------------------------------------------------------------ retries */
 
+/* Unix seconds of a date in one of HTTP's three forms (RFC 9110, 5.6.7); false if it is malformed. */
+bool clerk_parse_date(const char *text, int64_t *seconds);
+
 /*
 ** Seconds to wait, at least 0, by a Retry-After value (RFC 9110, 10.2.3): a number, or a date
 ** compared with the response's Date header. NULL means that a header is absent. False, with

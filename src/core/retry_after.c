@@ -73,7 +73,7 @@ static bool scan_date(const char *text, http_date *date) {
   return true;
 }
 
-static bool parse_date(const char *text, int64_t *seconds) {
+bool clerk_parse_date(const char *text, int64_t *seconds) {
   http_date date = {0};
   if (!scan_date(text, &date) || !is_plausible(&date)) return false;
   *seconds = ((days_since_epoch(&date) * 24 + date.hour) * 60 + date.minute) * 60 + date.second;
@@ -93,7 +93,8 @@ bool clerk_parse_retry_after(const char *retry_after, const char *date, int64_t 
   int64_t until, now;
   if (!retry_after) return false;
   if (parse_seconds(retry_after, seconds)) return true;
-  if (!date || !parse_date(retry_after, &until) || !parse_date(date, &now)) return false;
+  if (!date || !clerk_parse_date(retry_after, &until) || !clerk_parse_date(date, &now))
+    return false;
   *seconds = until > now ? until - now : 0;
   return true;
 }

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clerk.h"
 #include "descriptors.h"
 #include "parts.h"
 #include "support.h"
@@ -37,6 +38,22 @@ static int64_t now_us(void) {
 /* core.now() -> ms of a clock that only goes forward */
 static int core_now(lua_State *L) {
   clerk_lua_push_integer(L, now_us() / 1000);
+  return 1;
+}
+
+/* core.unix_ms() -> Unix time in ms, by the system's clock, which may be set */
+static int core_unix_ms(lua_State *L) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  clerk_lua_push_integer(L, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+  return 1;
+}
+
+/* core.http_date(text) -> Unix seconds, or nil when it is malformed: see clerk_parse_date */
+static int core_http_date(lua_State *L) {
+  int64_t seconds;
+  if (!clerk_parse_date(luaL_checkstring(L, 1), &seconds)) return 0;
+  clerk_lua_push_integer(L, seconds);
   return 1;
 }
 
@@ -105,6 +122,8 @@ static int core_terminal(lua_State *L) {
 static const luaL_Reg functions[] = {{"is_yieldable", core_is_yieldable},
                                      {"now", core_now},
                                      {"now_us", core_now_us},
+                                     {"unix_ms", core_unix_ms},
+                                     {"http_date", core_http_date},
                                      {"process_id", core_process_id},
                                      {"sleep", core_sleep},
                                      {"random", core_random},
