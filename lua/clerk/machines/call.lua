@@ -303,7 +303,8 @@ end
 
 --- Only our own transports refuse a request.
 local function check_refusal(run, failure)
-  if run.client.connection_limit and failure and failure.code == "invalid_argument" then
+  local is_ours = not run.client.settings.transport
+  if is_ours and failure and failure.code == "invalid_argument" then
     refuse(run, failure.message)
   end
 end

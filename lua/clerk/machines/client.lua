@@ -82,6 +82,12 @@ local function prepare(client, layout, start, call_options, params, ...)
   }
 end
 
+local function run(client, layout, call_options, params, ...)
+  local start = call.now(client)
+  local prepared = prepare(client, layout, start, call_options, params, ...)
+  return call.run(client, layout.operation, prepared, start)
+end
+
 local function invoke(client, layout, ...)
   local operation = layout.operation
   check_client(client, operation.name)
@@ -96,9 +102,7 @@ local function invoke(client, layout, ...)
   if layout.takes_params then
     params = select(layout.path_count + 1, ...)
   end
-  local start = call.now(client)
-  local prepared = prepare(client, layout, start, call_options, params, ...)
-  return call.run(client, operation, prepared, start)
+  return run(client, layout, call_options, params, ...)
 end
 
 local layouts = {}
@@ -302,6 +306,33 @@ function client.new(given)
   add_finalizer(self)
   self.group = runtime.new_group(self.finalizer or self)
   return setmetatable(self, Client)
+end
+
+--- A view of a client for calls that must not hold up its other calls, nor wait for them: it has a
+--- pause after a 429 of its own and, if it is given, a connection limit.
+---@param original clerk.machines.Client
+---@param max_connections integer?
+---@return table for `client.call`
+function client.aside(original, max_connections)
+  return setmetatable({
+    connection_limit = max_connections and runtime.new_limit(max_connections),
+    paused_until = 0,
+  }, { __index = original })
+end
+
+--- Calls an operation that takes a path parameter or a table of others.
+---@param view table of client.aside
+---@param operation_name string
+---@param argument string|table
+---@param call_options table
+---@return table result
+---@return clerk.machines.CallInfo
+function client.call(view, operation_name, argument, call_options)
+  local layout = layouts[operation_name]
+  if layout.takes_params then
+    return run(view, layout, call_options, argument)
+  end
+  return run(view, layout, call_options, nil, argument)
 end
 
 return client

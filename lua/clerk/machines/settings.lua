@@ -62,7 +62,10 @@ local function resolve(allowed, given, base)
   return checked and merge(base, checked, options), problem
 end
 
-local function full_user_agent(own)
+--- The value of User-Agent: ours, after a text of the user's.
+---@param own string?
+---@return string
+function settings.user_agent(own)
   local version = type(jit) == "table" and jit.version or _VERSION
   local ours = ("clerk-machines/%s (%s)"):format(core.version, version)
   return own and own .. " " .. ours or ours
@@ -83,7 +86,7 @@ function settings.for_client(given)
   if not resolved then
     return nil, problem
   end
-  resolved.user_agent = full_user_agent(resolved.user_agent)
+  resolved.user_agent = settings.user_agent(resolved.user_agent)
   return prepare(resolved)
 end
 

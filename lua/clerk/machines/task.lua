@@ -128,6 +128,16 @@ function tasks.spawn(group, f, ...)
   return task
 end
 
+--- Runs f(...) so that the end of what runs now does not end it. f must not raise.
+---@param group table of the runtime
+---@return string|nil problem
+function tasks.detach(group, f, ...)
+  if runtime.detach then
+    return runtime.detach(f, ...)
+  end
+  tasks.spawn(group, f, ...)
+end
+
 --- Cancels all unfinished tasks of a group.
 function tasks.cancel_all(group)
   local unfinished = {}

@@ -27,6 +27,15 @@ return {
     return true
   end,
 
+  --- Outside tasks, a transport of the caller's own may yield to the caller's own loop.
+  can_detach = function(is_ours)
+    return is_ours or scheduler.current() ~= nil
+  end,
+
+  shared_dict = function()
+    return nil, "shared_dict can only be used in nginx"
+  end,
+
   current = scheduler.current,
   is_cancelled = scheduler.is_cancelled,
   sleep = scheduler.sleep,

@@ -16,6 +16,14 @@ local function refuse_option(name)
   return remedy and ("%s cannot be used in nginx: %s"):format(name, remedy)
 end
 
+local function shared_dict(name)
+  local dictionary = ngx.shared[name]
+  if not dictionary then
+    return nil, ("shared_dict: add `lua_shared_dict %s 10m;` to nginx.conf"):format(name)
+  end
+  return dictionary
+end
+
 return {
   new_transport = transport.new,
   new_limit = limits.new,
@@ -25,6 +33,9 @@ return {
   end,
   check_call = phases.check_call,
   can_spawn = phases.can_wait,
+  can_detach = phases.can_wait,
+  detach = threads.detach,
+  shared_dict = shared_dict,
 
   current = threads.current,
   is_cancelled = threads.is_cancelled,

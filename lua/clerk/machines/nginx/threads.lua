@@ -164,6 +164,15 @@ function threads.check_joinable(task)
   end
 end
 
+--- Runs f(...) in a timer, which goes on when the request ends.
+---@return string|nil problem
+function threads.detach(f, ...)
+  local ok, problem = ngx.timer.at(0, function(_, ...)
+    f(...)
+  end, ...)
+  return not ok and "nginx cannot start a timer: " .. problem or nil
+end
+
 -- ---------------------------------------------------------------- steps
 
 --- How many unfinished tasks of the group this request has.
