@@ -3,6 +3,7 @@
 local client = require "clerk.machines.client"
 local machines = require "clerk.machines"
 local tasks = require "clerk.machines.task"
+local twin = require "clerk.machines.twin"
 
 ---@class clerk.machines.safe
 ---@field version string "MAJOR.MINOR.PATCH"
@@ -13,34 +14,11 @@ for name, value in pairs(machines) do
   safe[name] = value
 end
 
-local function settle(ok, ...)
-  if ok then
-    return ...
-  end
-  return nil, (...)
-end
-
---- A class with the methods of another one, for objects that wrap an `inner` object of that class.
---- The inner object has its own finalizer: tasks and iterators may outlive the wrapper.
-local function wrap(class)
-  local Wrapper = {}
-  for name, method in pairs(class) do
-    if type(method) == "function" and name ~= "__gc" then
-      Wrapper[name] = function(self, ...)
-        return settle(pcall(method, client.unwrap(self), ...))
-      end
-    end
-  end
-  Wrapper.__name = class.__name
-  Wrapper.__index = Wrapper
-  return Wrapper
-end
-
 ---@class clerk.machines.SafeClient
-local Safe = wrap(client.Client)
+local Safe = twin.of_class(client.Client)
 
 ---@class clerk.machines.SafeTask
-local SafeTask = wrap(tasks.Task)
+local SafeTask = twin.of_class(tasks.Task)
 
 function SafeTask:__index(name)
   return name == "status" and self.inner.status or SafeTask[name]
@@ -66,7 +44,7 @@ for _, name in ipairs { "each", "pages" } do
   Safe[name] = function(...)
     local iterate, problem = start(...)
     return iterate and function()
-      return settle(pcall(iterate))
+      return twin.settle(pcall(iterate))
     end, problem
   end
 end
@@ -76,15 +54,7 @@ function Safe:spawn(f, ...)
   return wrap_task(spawn(self, f, ...))
 end
 
----@param options? clerk.machines.Options
----@return clerk.machines.SafeClient?
----@return clerk.machines.Error?
-function safe.new(options)
-  local ok, made = pcall(machines.new, options)
-  if not ok then
-    return nil, made
-  end
-  return setmetatable({ inner = made }, Safe)
-end
+---@type fun(options?: clerk.machines.Options): clerk.machines.SafeClient?, clerk.machines.Error?
+safe.new = twin.of_constructor(machines.new, Safe)
 
 return safe
