@@ -1,0 +1,93 @@
+--- Bounded caches: in this process, or in one of nginx's shared dictionaries. An entry lives until
+--- the time of the cache's clock that it was stored with. What `get` returns is a copy.
+
+local copy = require "clerk.machines.copy"
+local core = require "clerk.machines.core"
+local json_writer = require "clerk.machines.json_writer"
+
+local cache = {}
+
+--- When it is full, the entry that came first makes room: of entries that live equally long it is
+--- the one with the least time left.
+---@class clerk.machines.tokens.Cache
+local Cache = {}
+Cache.__index = Cache
+
+---@param limit integer the most entries
+---@param clock fun(): number ms
+---@return clerk.machines.tokens.Cache
+function cache.new(limit, clock)
+  return setmetatable({
+    limit = limit,
+    clock = clock,
+    values = {},
+    end_times = {},
+    keys = {}, -- by place; the places are filled in turn
+    place = 0,
+  }, Cache)
+end
+
+---@param key string
+---@return any value nil when there is none, or its time is over
+function Cache:get(key)
+  local ends_at = self.end_times[key]
+  if ends_at and self.clock() < ends_at then
+    return copy(self.values[key])
+  end
+end
+
+local function take_place(self, key)
+  self.place = self.place % self.limit + 1
+  local oldest = self.keys[self.place]
+  if oldest then
+    self.values[oldest], self.end_times[oldest] = nil, nil
+  end
+  self.keys[self.place] = key
+end
+
+---@param key string
+---@param value any
+---@param ends_at number a time of the clock
+function Cache:set(key, value, ends_at)
+  if ends_at <= self.clock() then
+    return
+  elseif not self.end_times[key] then
+    take_place(self, key)
+  end
+  self.values[key], self.end_times[key] = copy(value), ends_at
+end
+
+--- The same over a dictionary of nginx, for tables that JSON can hold. The dictionary's size limits
+--- it.
+---@class clerk.machines.tokens.SharedCache
+local Shared = {}
+Shared.__index = Shared
+
+--- A value is stored after the end of its time: all workers have the same monotonic clock, and what
+--- one of them copies does not live longer than the original.
+local FORMAT, PATTERN = "%.0f %s", "^(%d+) (.*)$"
+
+---@param dictionary table of ngx.shared
+---@param clock fun(): number ms
+---@return clerk.machines.tokens.SharedCache
+function cache.shared(dictionary, clock)
+  return setmetatable({ dictionary = dictionary, clock = clock }, Shared)
+end
+
+function Shared:get(key)
+  local ends_at, value = (self.dictionary:get(key) or ""):match(PATTERN)
+  if ends_at and self.clock() < tonumber(ends_at) then
+    return core.decode(value, core.result)
+  end
+end
+
+--- When the dictionary has no memory left, nothing is stored.
+function Shared:set(key, value, ends_at)
+  local left = ends_at - self.clock()
+  if left > 0 then
+    local text = FORMAT:format(ends_at, json_writer.write(value))
+    self.dictionary:set(key, text, math.ceil(left) / 1000)
+  end
+end
+
+return cache

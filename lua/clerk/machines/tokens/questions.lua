@@ -1,0 +1,124 @@
+--- What is asked of the API, and of sources of keys: within limits of its own, and independent of
+--- the client's other calls.
+
+local clients = require "clerk.machines.client"
+local core = require "clerk.machines.core"
+local errors = require "clerk.machines.errors"
+local runtime = require "clerk.machines.runtime"
+local settings = require "clerk.machines.settings"
+
+local questions = {}
+
+---@class clerk.machines.tokens.Questions: clerk.machines.tokens.Host
+local Questions = {}
+Questions.__index = Questions
+
+local SECOND_MS = 1000
+
+--- A kept connection may turn out to be closed: that is tried once more. A status is an answer.
+--- This holds whatever the client does with its other calls.
+local RETRIES = {
+  strategy = "backoff",
+  retry_connection_errors = true,
+  status_codes = {},
+  backoff = { initial_interval = 50, max_elapsed_time = 150 },
+}
+
+--- With a transport of the caller's own, outside tasks, what waits for its turn would hold up the
+--- very loop that moves the others: there is no limit then.
+local function views_of(client, max_in_flight)
+  return { limited = clients.aside(client, max_in_flight),
+    unlimited = clients.aside(client) }
+end
+
+---@param client clerk.machines.Client? without it, only `get` works, over the default transport
+---@param limits { max_in_flight: integer, max_per_second: integer }
+---@param clock fun(): number ms
+---@return clerk.machines.tokens.Questions
+function questions.new(client, limits, clock)
+  local self = setmetatable({
+    operation = "verify",
+    client = client,
+    views = client and views_of(client, limits.max_in_flight),
+    clock = clock,
+    is_ours = not (client and client.settings.transport),
+    transport = client and client.transport,
+    user_agent = client and client.settings.user_agent or settings.user_agent(),
+    max_per_second = limits.max_per_second,
+    times = {}, -- of the last `max_per_second` questions, each in its place
+    count = 0,
+  }, Questions)
+  self.transport = self.transport or assert(runtime.new_transport { max_connections = 1 })
+  self.group = client and client.group or runtime.new_group(self)
+  return self
+end
+
+-- ---------------------------------------------------------------- the API
+
+--- Takes one of the places that there are in any second.
+local function check_rate(self, operation)
+  local now, place = self.clock(), self.count % self.max_per_second + 1
+  local earlier = self.times[place]
+  if earlier and now - earlier < SECOND_MS then
+    local err = errors.of("TransportError", "rate_limited", ("not asked: max_per_second (%d) "
+      .. "questions have been asked within a second"):format(self.max_per_second), operation)
+    err.retry_after = 1
+    error(err, 0)
+  end
+  self.times[place], self.count = now, self.count + 1
+end
+
+--- Calls an operation of the client. The call ends in time, and takes no part in the pause of the
+--- client's other calls after a 429.
+---@param ends_at number core.now's
+---@param operation string
+---@param argument string|table
+---@return table result
+function Questions:ask(ends_at, operation, argument)
+  check_rate(self, operation)
+  local view = runtime.can_detach(self.is_ours) and self.views.limited or self.views.unlimited
+  return clients.call(view, operation, argument, {
+    deadline_ms = math.max(1, math.floor(ends_at - core.now())),
+    retries = RETRIES,
+  })
+end
+
+-- ---------------------------------------------------------------- sources of keys
+
+local function refuse_answer(url, response)
+  local err = errors.of("SDKError", "unexpected_status", ("the source of keys, %s, answered %d")
+    :format(url, response.status))
+  err.status = response.status
+  error(err, 0)
+end
+
+--- Gets what a URL has.
+---@param ends_at number core.now's
+---@param url string
+---@param headers table<string, string> in addition
+---@param max_bytes integer
+---@return string body
+function Questions:get(ends_at, url, headers, max_bytes)
+  local left = math.max(1, math.floor(ends_at - core.now()))
+  local request = {
+    method = "GET",
+    url = url,
+    headers = { accept = "application/json", ["user-agent"] = self.user_agent },
+    timeout_ms = left,
+    connect_timeout_ms = left,
+    max_response_bytes = max_bytes,
+  }
+  for name, value in pairs(headers) do
+    request.headers[name] = value
+  end
+  local response, failure = self.transport:send(request)
+  if not response then
+    error(errors.of("TransportError", failure.code, ("no answer from the source of keys, %s: %s")
+      :format(url, failure.message)), 0)
+  elseif response.status ~= 200 then
+    refuse_answer(url, response)
+  end
+  return response.body
+end
+
+return questions
