@@ -17,9 +17,11 @@ local emulator = require "clerk.machines.emulator"
 local faults = require "clerk.machines.emulator.faults"
 local parser = require "clerk.machines.cli.parser"
 local options = require "clerk.machines.options"
+local token_options = require "clerk.machines.tokens.options"
 
 local PAGES = {
-  "operations", "methods", "options", "results", "errors", "events", "transports", "emulator",
+  "operations", "methods", "options", "results", "errors", "events", "transports", "tokens",
+  "emulator",
 }
 local TYPES = "lua/clerk/machines/types.lua"
 
@@ -306,6 +308,8 @@ end
 local OPTION_TABLES = {
   ["emulator.Options"] = emulator.options,
   ["emulator.Fault"] = faults.fields,
+  ["tokens.VerifierOptions"] = token_options.verifier,
+  ["tokens.SourceOptions"] = token_options.source,
 }
 
 function generators.option_class(name)

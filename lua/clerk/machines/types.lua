@@ -214,9 +214,21 @@
 ---| "unexpected_status" # The status says failure, but the body is not an error of the API: a proxy's HTML page, for example.
 ---| "redirect_refused" # The server answered with a redirect (3XX), which is never followed.
 
+---@alias clerk.machines.TokenErrorCode
+---| "token_malformed" # The token is not well-formed.
+---| "token_type_refused" # The token is not a machine's (a session's, an OAuth token), or its header asks for what is not supported.
+---| "token_algorithm_refused" # The token is not signed with RS256, which is the only algorithm that is accepted.
+---| "token_key_unknown" # The token names a key that the instance does not have.
+---| "token_signature_invalid" # The token's signature is not by the instance's key.
+---| "token_expired" # The token has expired.
+---| "token_not_active" # The token is not valid yet.
+---| "token_revoked" # The token was revoked.
+---| "token_unknown" # The API does not know the token, or does not let the machine that asks know it.
+---| "token_not_granted" # The token is good, but not for this receiver.
+
 ---@class clerk.machines.Error
----@field type "ClerkErrors"|"SDKError"|"TransportError"|"ArgumentError"
----@field code clerk.machines.FailureCode|clerk.machines.SDKErrorCode|string the API's code, or this library's
+---@field type "ClerkErrors"|"SDKError"|"TransportError"|"TokenError"|"ArgumentError"
+---@field code clerk.machines.FailureCode|clerk.machines.SDKErrorCode|clerk.machines.TokenErrorCode|string the API's code, or this library's
 ---@field message string of the first error of the API, or a sentence of this library
 ---@field operation? string name of the method
 ---@field errors? table[] all errors of the API, as sent: message, long_message, code, meta
@@ -264,6 +276,33 @@
 ---@field send clerk.machines.Send returns a Response, or nil and a Failure; may yield
 ---@field sleep? fun(self, ms: number) makes the waits between attempts; may yield
 ---@field now? fun(self): number a clock in ms that never goes back; `sleep` moves it
+
+-- ---------------------------------------------------------------- tokens
+
+---@class clerk.machines.tokens.VerifierOptions
+---@field client? clerk.machines.Client Asks the API about opaque tokens, with a machine's key if it has one. Without a client, only JWTs are accepted.
+---@field scope_check? "machine"|"claims"|"none" `"machine"`: this service is among the `scoped_machines` that the API says the caller has now. `"claims"`: it is among the `scopes` that a JWT claims, which is weak. `"none"`: every machine of the instance is let in.
+---@field callers? string[] The machines that are let in, by their IDs.
+---@field machine_id? string The machine that this service is. Required, unless `scope_check` is `"none"`.
+---@field jwt? boolean Whether JWTs are accepted. They need `callers` or `scope_check`. Default: `true`.
+---@field publishable_key? string The instance's publishable key (`pk_…`), which says where the keys of JWTs are.
+---@field jwks_url? string URL of the keys of JWTs.
+---@field jwt_key? string The key of JWTs itself: the PEM of an RSA public key. At most one of `publishable_key`, `jwks_url` and `jwt_key` is given. Default: the client's `/jwks`.
+---@field clock_skew_ms? integer 0 to 2147483647. How far clocks may differ, in milliseconds. Default: `5000`.
+---@field cache_ms? integer 0 to 2147483647. How long the API's answers and verified JWTs are used again, in milliseconds; 0 asks every time. A revoked token is accepted for as long. Default: `60000`.
+---@field refusal_ms? integer 0 to 2147483647. How long the API's refusals are used again, in milliseconds. Default: `10000`.
+---@field cache_entries? integer 1 to 10000000. The most tokens that are remembered, unless `shared_dict` is set. Default: `10000`.
+---@field max_in_flight? integer 1 to 1000. How many questions to the API run at once, in each process. Others wait. Default: `8`.
+---@field max_per_second? integer 1 to 10000. How many questions to the API begin in any second, in each process. Others fail. Default: `50`.
+---@field shared_dict? string Name of a `lua_shared_dict` of nginx, as one cache for all workers.
+---@field now? fun(): number For tests: the time, as Unix time in milliseconds. Default: the system's clocks.
+
+---@class clerk.machines.tokens.SourceOptions
+---@field client? clerk.machines.Client Mints the tokens; it needs `machine_secret_key`.
+---@field seconds_until_expiration? number 1 to 315360000. How long a token lives, in seconds. Default: `300`.
+---@field claims? any Claims of your own that the tokens carry.
+---@field token_format? "opaque"|"jwt" `"opaque"` tokens can be revoked, and are shared by all processes of the machine; `"jwt"` tokens are verified offline. Default: `"opaque"`.
+---@field refresh_before_ms? integer 0 to 2147483647. How long before its end a token is replaced, in milliseconds. Default: `60000`.
 
 -- ---------------------------------------------------------------- the emulator
 
