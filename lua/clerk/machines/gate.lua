@@ -1,0 +1,324 @@
+--- A gate for nginx: lets requests on that bring a machine's token (RFC 6750), and answers others.
+---
+---     local gate = require("clerk.machines.gate").new { verifier = verifier }
+---     access_by_lua_block { gate:check() }
+---
+--- It is closed when in doubt: a request goes on only where a function of the gate has returned.
+
+local errors = require "clerk.machines.errors"
+local json = require "clerk.machines.json"
+local options = require "clerk.machines.tokens.options"
+local schema = require "clerk.machines.schema"
+local Verifier = require("clerk.machines.tokens.verifier").Verifier
+
+local HEADER, VARIABLE = "X-Clerk-Machine-Id", "clerk_machine_id"
+
+--- Raises a string: nginx logs no other errors.
+local function refuse(problem, operation)
+  local _, err = pcall(errors.refuse, problem, operation)
+  error(tostring(err), 0)
+end
+
+-- ---------------------------------------------------------------- options
+
+local function verifier(_, value, name)
+  local inner = type(value) == "table" and rawget(value, "inner") or value
+  if getmetatable(inner) ~= Verifier then
+    return nil, ("%s must be made by tokens.verifier, got %s"):format(name, type(value))
+  end
+  return inner
+end
+
+local function header(_, value, name)
+  if type(value) ~= "string" or not value:find "^[xX]%-[%w-]+$" then
+    return nil, ("%s must be the name of a header of your own: X-, letters, digits and -")
+      :format(name)
+  end
+  return value
+end
+
+local function realm(_, value, name)
+  if type(value) ~= "string" or not value:find "^[ -~]+$" or value:find '["\\]' then
+    return nil, ('%s must be a string of printable ASCII characters, without " and \\'):format(name)
+  end
+  return value
+end
+
+local NEW = schema.new {
+  {
+    name = "verifier",
+    kind = verifier, type = "clerk.machines.tokens.Verifier",
+    refuse = function(value)
+      return value == nil and "verifier is missing: make one with tokens.verifier" or nil
+    end,
+    summary = "Decides about tokens.",
+  },
+  {
+    name = "header",
+    kind = header, type = "string",
+    default = HEADER,
+    summary = "The header in which the upstream gets the caller's machine ID.",
+  },
+  {
+    name = "realm",
+    kind = realm, type = "string",
+    default = "machines",
+    summary = "What is protected, for `WWW-Authenticate`.",
+  },
+  {
+    name = "forward_token",
+    kind = "boolean",
+    default = false,
+    summary = "Whether the upstream gets the `Authorization` header too.",
+  },
+}
+
+local ROUTE = schema.new {
+  options.verification.callers,
+  {
+    name = "optional",
+    kind = "boolean",
+    summary = "Whether requests without any credentials are let on.",
+  },
+  {
+    name = "authorize",
+    kind = "function", type = "fun(token: clerk.machines.Token): boolean",
+    summary = "Lets on only requests for whose token it returns true. Called last.",
+  },
+}
+
+-- ---------------------------------------------------------------- what is refused
+
+--- A refusal is how a request is answered that is not let on: RFC 6750, 3.1. Without credentials
+--- there is no error to report.
+local MISSING = { status = 401, problem = errors.of_token("token_malformed",
+  "the request has no bearer token") }
+local REPEATED = { status = 400, code = "invalid_request", problem = errors.of_token(
+  "token_malformed", "the request has more than one Authorization header") }
+local UNAUTHORIZED = { status = 403, code = "insufficient_scope", problem = errors.of_token(
+  "token_not_granted", "the token does not permit this request") }
+
+local function refusal_of(problem)
+  if problem.type ~= "TokenError" then
+    return { status = 503, code = "temporarily_unavailable", problem = problem }
+  elseif problem.code == "token_not_granted" then
+    return { status = 403, code = "insufficient_scope", problem = problem }
+  end
+  return { status = 401, code = "invalid_token", problem = problem }
+end
+
+-- ---------------------------------------------------------------- the request
+
+--- Programs behind nginx take X_Clerk_Machine_Id for the same header.
+local function folded(name)
+  return (name:lower():gsub("%W", "-"))
+end
+
+--- Removes what the client says that only the gate may say; returns its Authorization headers.
+local function read_headers(self)
+  local spoofed, authorizations = folded(self.header), {}
+  for name, value in pairs(ngx.req.get_headers(0, true)) do
+    if folded(name) == spoofed then
+      ngx.req.clear_header(name)
+    elseif name:lower() == "authorization" then
+      for _, each in ipairs(type(value) == "table" and value or { value }) do
+        table.insert(authorizations, each)
+      end
+    end
+  end
+  return authorizations
+end
+
+--- The token of an Authorization header, whatever it looks like; nil for other schemes.
+local function token_text(authorization)
+  local scheme, text = authorization:match "^(%S*)%s*(.*)$"
+  return scheme:lower() == "bearer" and text or nil
+end
+
+--- Fails where the location has not declared the variable.
+local function set_variable(id)
+  ngx.var[VARIABLE] = id
+end
+
+local function let_on(self, token)
+  ngx.req.set_header(self.header, token.subject)
+  if not self.forward_token then
+    ngx.req.clear_header "Authorization"
+  end
+  pcall(set_variable, token.subject)
+  ngx.ctx.clerk_token = token
+  return token
+end
+
+--- The token of the request, or nil and the refusal; nil alone when it may come without one.
+local function verify(self, route)
+  local authorizations = read_headers(self)
+  if #authorizations == 0 then
+    return nil, not route.optional and MISSING or nil
+  elseif #authorizations > 1 then
+    return nil, REPEATED
+  end
+  local text = token_text(authorizations[1])
+  if not text then
+    return nil, MISSING
+  end
+  local ok, token = pcall(self.verifier.verify, self.verifier, text, { callers = route.callers })
+  if not ok and not errors.is_error(token) then
+    error(token, 0)
+  elseif not ok then
+    return nil, refusal_of(token)
+  elseif route.authorize and route.authorize(token) ~= true then
+    return nil, UNAUTHORIZED
+  end
+  return token
+end
+
+-- ---------------------------------------------------------------- the answer
+
+local function challenge(self, refusal)
+  local parts = { ('Bearer realm="%s"'):format(self.realm) }
+  if refusal.code then
+    parts[2] = ('error="%s"'):format(refusal.code)
+    parts[3] = ('error_description="%s"'):format(refusal.problem.message:gsub('["\\]', "'"))
+  end
+  return table.concat(parts, ", ")
+end
+
+--- Why nothing could be told is for the operator, and not for the client.
+local function describe(refusal)
+  if refusal.status == 503 then
+    return "the token cannot be verified now"
+  end
+  return refusal.problem.message
+end
+
+--- Ends the request.
+local function answer(self, refusal)
+  local is_unknown = refusal.status == 503
+  ngx.log(is_unknown and ngx.ERR or ngx.INFO, "clerk.machines.gate: ", tostring(refusal.problem))
+  ngx.status = refusal.status
+  ngx.header["Content-Type"] = "application/json"
+  ngx.header["Cache-Control"] = "no-store"
+  if is_unknown then
+    ngx.header["Retry-After"] = math.max(1, refusal.problem.retry_after or 0)
+  else
+    ngx.header["WWW-Authenticate"] = challenge(self, refusal)
+  end
+  ngx.print(json.encode { error = refusal.code, error_description = describe(refusal) }, "\n")
+  return ngx.exit(ngx.HTTP_OK)
+end
+
+-- ---------------------------------------------------------------- the interface
+
+---@class clerk.machines.Gate
+local Gate = { __name = "clerk.machines.Gate" }
+Gate.__index = Gate
+
+---@class clerk.machines.GateRoute
+---@field callers string[]? lets in only these of the verifier's callers
+---@field optional boolean? lets on requests without any credentials, too
+---@field authorize? fun(token: clerk.machines.Token): boolean lets on only where it returns true
+
+local PHASES = {
+  check = { access = true },
+  verify = { access = true, content = true, rewrite = true },
+  answer = { content = true },
+  strip = { rewrite = true, server_rewrite = true, access = true },
+}
+local DIRECTIVES = {
+  check = "access_by_lua",
+  verify = "access_by_lua, rewrite_by_lua or content_by_lua",
+  answer = "content_by_lua, in the location of an auth_request",
+  strip = "rewrite_by_lua",
+}
+
+local function check_use(self, name)
+  if getmetatable(self) ~= Gate then
+    refuse(("call it with a colon: gate:%s(…)"):format(name), name)
+  elseif not PHASES[name][ngx.get_phase()] then
+    refuse(("gate:%s works in %s, and not in nginx's phase %s"):format(name,
+      DIRECTIVES[name], ngx.get_phase()), name)
+  end
+end
+
+local function check_route(given, name)
+  local route, problem = schema.check(ROUTE, given or {})
+  return route or refuse(problem, name)
+end
+
+--- In `access_by_lua`: lets the request on, or answers it and does not return. The caller's machine
+--- ID goes to the gate's header and to `$clerk_machine_id`, where the location declares that; the
+--- token to `ngx.ctx.clerk_token`. `Authorization` is removed, unless `forward_token`.
+---@param route clerk.machines.GateRoute?
+---@return clerk.machines.Token
+function Gate:check(route)
+  check_use(self, "check")
+  local token, refusal = verify(self, check_route(route, "check"))
+  if token then
+    return let_on(self, token)
+  elseif refusal then
+    return answer(self, refusal)
+  end
+  return ngx.exit(ngx.DECLINED) -- so that `satisfy any` does not take it for a permission
+end
+
+--- The same for code that answers itself: returns nil, the error and a status where `check` would
+--- answer, and nil alone for a request without credentials where the route says `optional`.
+---@param route clerk.machines.GateRoute?
+---@return clerk.machines.Token?
+---@return clerk.machines.Error?
+---@return integer? status
+function Gate:verify(route)
+  check_use(self, "verify")
+  local token, refusal = verify(self, check_route(route, "verify"))
+  if token then
+    return let_on(self, token)
+  elseif refusal then
+    return nil, refusal.problem, refusal.status
+  end
+end
+
+--- In `content_by_lua` of the location of an `auth_request`: answers 204 with the caller's machine
+--- ID in the gate's header, or as `check` does. nginx makes a 500 of any answer but 2XX, 401, 403.
+---@param route clerk.machines.GateRoute?
+function Gate:answer(route)
+  check_use(self, "answer")
+  local token, refusal = verify(self, check_route(route, "answer"))
+  if refusal then
+    return answer(self, refusal)
+  elseif token then
+    ngx.header[self.header] = token.subject
+  end
+  ngx.exit(ngx.HTTP_NO_CONTENT)
+end
+
+--- In `rewrite_by_lua`: removes the gate's header from a request that `check` does not see, in all
+--- spellings that programs behind nginx may take for it.
+function Gate:strip()
+  check_use(self, "strip")
+  read_headers(self)
+end
+
+local gate = {}
+
+---@class clerk.machines.GateOptions
+---@field verifier clerk.machines.tokens.Verifier
+---@field header string? in which the upstream gets the caller's machine ID: X-Clerk-Machine-Id
+---@field realm string? what is protected, for WWW-Authenticate
+---@field forward_token boolean? whether the upstream gets `Authorization` too
+
+--- Makes a gate, which can serve all requests of nginx; raises an ArgumentError.
+---@param given clerk.machines.GateOptions
+---@return clerk.machines.Gate
+function gate.new(given)
+  if not rawget(_G, "ngx") then
+    refuse "gates work inside nginx only; elsewhere, use verifier:verify"
+  end
+  local self, problem = options.check(NEW, given)
+  if not self then
+    refuse(problem)
+  end
+  return setmetatable(self, Gate)
+end
+
+return gate
