@@ -1,4 +1,4 @@
--- examples/openresty, started and asked as by its users.
+-- examples/openresty/directory, started and asked as by its users; both examples, shown at work.
 
 -- nginx's Lua is LuaJIT, and cannot run with sanitizers.
 if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
@@ -29,7 +29,7 @@ local API = [[
   end
 ]]
 
-describe("examples/openresty", function()
+describe("examples/openresty/directory", function()
   local directory, api, running, url, errors
 
   local function prepare(options)
@@ -64,7 +64,7 @@ describe("examples/openresty", function()
 
   local function start(environment, edits)
     local quote = process.quote
-    running = process.start(("env %s LUA_PATH=%s LUA_CPATH=%s examples/openresty/serve %s %s")
+    running = process.start(("env %s LUA_PATH=%s LUA_CPATH=%s examples/openresty/serve directory %s %s")
       :format(environment, quote(package.path), quote(package.cpath), directory,
         quote(edits or "")), { errors = errors })
     url = assert(running:read_line(), log()):match "http://%S+"
@@ -269,7 +269,7 @@ describe("examples/openresty", function()
     end)
 
     it("uses the configured resolver and CA file", function()
-      serve(("s/resolver .*;/resolver %s ipv6=off;/; s,/etc/ssl.*;,%s/ca.pem;,")
+      serve(("s/include conf.d.*;/& resolver %s ipv6=off;/; s,/etc/ssl.*;,%s/ca.pem;,")
         :format(dns:read_line():match "[%d.:]+$", directory))
       assert.equal(200, (ask "/machines/mch_1"), log())
     end)
@@ -284,12 +284,41 @@ describe("examples/openresty", function()
   end)
 
   it("is shown by one command", function()
-    local status, output, problem = process.run "examples/openresty/run"
+    local status, output, problem = process.run "examples/openresty/directory/run"
     assert.same({ 0, "" }, { status, problem })
     for _, shown in ipairs { "200, .*: MISS", "200, .*: HIT", "404, .*: MISS", "free_bytes" } do
       assert.truthy(output:find(shown), shown)
     end
     assert.falsy(output:find "[as]k_")
     process.none_left()
+  end)
+end)
+
+describe("examples/openresty/gate", function()
+  it("is shown by one command", function()
+    local status, output, problem = process.run "examples/openresty/gate/run"
+    assert.same({ 0, "" }, { status, problem })
+    local machine = output:match "\nHello, (mch_%w+)\nstatus 200\n"
+    for _, shown in ipairs {
+      "GET / 200 caller=" .. machine, "GET /refunds/1 403 caller=\n", "GET / 403 caller=\n",
+      "GET / 401 caller=\n", "GET /reports/1 200 caller=\n", "insufficient_scope", "invalid_token",
+    } do
+      assert.truthy(output:find(shown, 1, true), shown)
+    end
+    assert.falsy(output:find "mch_me\nstatus")
+    assert.falsy(output:find "[as]k_")
+    process.none_left()
+  end)
+
+  it("does not start without the ID of its own machine, and says so", function()
+    local directory = select(2, process.run "mktemp -d"):match "%S+"
+    local running = process.start(
+      ("env CLERK_SECRET_KEY=%s LUA_PATH=%s LUA_CPATH=%s examples/openresty/serve gate %s %s"):format(
+        KEY, process.quote(package.path), process.quote(package.cpath), directory,
+        process.quote "s/server 127.0.0.1:9000;/server 127.0.0.1:1;/"),
+      { errors = directory .. "/errors" })
+    assert.not_equal(0, (running:wait()))
+    assert.truthy(files.read(directory .. "/errors"):find("machine_id is missing", 1, true))
+    os.execute("rm -r " .. directory)
   end)
 end)
