@@ -9,6 +9,7 @@ local process = require "support.process"
 local server = require "support.server"
 
 local KEY = "sk_test_emulator"
+local SERVE = "env %s LUA_PATH=%s LUA_CPATH=%s examples/openresty/serve %s %s %s"
 local PATIENCE_POLLS = 500
 
 -- An API that does not know mch_gone, refuses mch_refused, and mch_once after the first time, and
@@ -64,9 +65,8 @@ describe("examples/openresty/directory", function()
 
   local function start(environment, edits)
     local quote = process.quote
-    running = process.start(("env %s LUA_PATH=%s LUA_CPATH=%s examples/openresty/serve directory %s %s")
-      :format(environment, quote(package.path), quote(package.cpath), directory,
-        quote(edits or "")), { errors = errors })
+    running = process.start(SERVE:format(environment, quote(package.path), quote(package.cpath),
+      "directory", directory, quote(edits or "")), { errors = errors })
     url = assert(running:read_line(), log()):match "http://%S+"
   end
 
@@ -312,11 +312,9 @@ describe("examples/openresty/gate", function()
 
   it("does not start without the ID of its own machine, and says so", function()
     local directory = select(2, process.run "mktemp -d"):match "%S+"
-    local running = process.start(
-      ("env CLERK_SECRET_KEY=%s LUA_PATH=%s LUA_CPATH=%s examples/openresty/serve gate %s %s"):format(
-        KEY, process.quote(package.path), process.quote(package.cpath), directory,
-        process.quote "s/server 127.0.0.1:9000;/server 127.0.0.1:1;/"),
-      { errors = directory .. "/errors" })
+    local running = process.start(SERVE:format("CLERK_SECRET_KEY=" .. KEY,
+      process.quote(package.path), process.quote(package.cpath), "gate", directory,
+      process.quote "s/access_log .*;/access_log off;/"), { errors = directory .. "/errors" })
     assert.not_equal(0, (running:wait()))
     assert.truthy(files.read(directory .. "/errors"):find("machine_id is missing", 1, true))
     os.execute("rm -r " .. directory)
