@@ -6,7 +6,7 @@
 --- It is closed when in doubt: a request goes on only where a function of the gate has returned.
 
 local errors = require "clerk.machines.errors"
-local json = require "clerk.machines.json"
+local json_writer = require "clerk.machines.json_writer"
 local options = require "clerk.machines.tokens.options"
 local schema = require "clerk.machines.schema"
 local Verifier = require("clerk.machines.tokens.verifier").Verifier
@@ -204,7 +204,7 @@ local function answer(self, refusal)
   else
     ngx.header["WWW-Authenticate"] = challenge(self, refusal)
   end
-  ngx.print(json.encode { error = refusal.code, error_description = describe(refusal) }, "\n")
+  ngx.print(json_writer.write { error = refusal.code, error_description = describe(refusal) }, "\n")
   return ngx.exit(ngx.HTTP_OK)
 end
 
