@@ -183,6 +183,8 @@ describe("A key of a PEM text", function()
     ["one without its end"] = vectors.pem:sub(1, -20),
     ["one whose base64 is broken"] = vectors.pem:gsub("MIIB", "M*IB"),
     ["one that is cut"] = vectors.pem:gsub("\n[^\n]+\n%-%-%-%-%-END", "\n-----END"),
+    ["one with bytes after the key"] = vectors.pem:gsub("AQAB\n", "AQABAAAA\n"),
+    ["a PKCS #1 one with bytes after the key"] = vectors.rsa_pem:gsub("\n%-+END", "AAAA%0"),
     ["one with a NUL in it"] = vectors.pem:gsub("MIIB", "M\0IB"),
     ["one in one line, with \\n for its line ends"] = vectors.pem:gsub("\n", "\\n"),
     ["a private RSA key"] = rsa.key:toPEM "private",
