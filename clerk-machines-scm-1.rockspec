@@ -24,6 +24,7 @@ dependencies = {
 external_dependencies = {
   CURL = { library = "curl" },
   CJSON = { library = "cjson" },
+  CRYPTO = { library = "crypto" },
 }
 build = {
   type = "cmake",
