@@ -1,7 +1,6 @@
 # find_package(clerk-machines): the targets clerk::core, the core without Lua; clerk::curl, the
 # libcurl transport; clerk::crypto, signatures of tokens; and, when built with CLERK_EMBED,
-# clerk::machines, the Lua module for a host
-# that brings its Lua.
+# clerk::machines, the Lua module for a host that brings its Lua.
 
 include(CMakeFindDependencyMacro)
 find_dependency(Threads)

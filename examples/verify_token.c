@@ -1,6 +1,10 @@
 /*
-** Verifies a machine's JWT in C, without Lua and offline: the core reads and judges it, and
-** src/crypto verifies the signature, which any other RS256 may do as well. From the checkout:
+** Verifies a machine's JWT in C, without Lua and offline: the core reads and judges it; the signature
+** is verified by OpenSSL, and any other RS256 would do as well. With an installed library:
+**
+**   cc -o verify_token verify_token.c $(pkg-config --cflags --libs clerk-crypto)
+**
+** From the checkout:
 **
 **   cc -Isrc/core -Isrc/crypto -o verify_token examples/verify_token.c \
 **     src/core/[!v]*.c src/crypto/[a-z]*.c \

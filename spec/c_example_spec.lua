@@ -17,7 +17,8 @@ end
 -- The command in the example's own header, made strict, with the program in a place of ours.
 local function compile(name, program)
   local source = files.read(("examples/%s.c"):format(name))
-  local command = source:match("\n%*%*   (cc %-Isrc.-)\n%*%*   %S"):gsub("\n%*%* ", "\n")
+  local lines = source:match("the checkout:\n%*%*\n%*%*   (cc .-)\n%*%*   %S")
+  local command = lines:gsub("\n%*%* ", "\n")
     :gsub("^cc ", "cc " .. STRICT .. " ")
     :gsub("%-o " .. name, "-o " .. program)
   return run(command)

@@ -131,37 +131,45 @@ describe("What CMake installs", function()
       .. "COMP_CWORD=1; _clerk-machines; echo \"${COMPREPLY[@]}\"'"):format(completions)))
   end)
 
-  --- Runs the C example, which was built from what is installed.
-  local function check_example()
+  --- Runs the C examples, which were built from what is installed.
+  local function check_examples()
     local status, _, errors = process.run("env CLERK_SECRET_KEY=k " .. tree .. "/get_machine ..")
     assert.same({ 2, "get_machine: machine_id must be a machine ID, not a path\n" },
       { status, errors })
+    status, _, errors = process.run(tree .. "/verify_token")
+    assert.equal(2, status)
+    assert.matches("^verify_token: usage: ", errors)
   end
 
   local HEAD = "cmake_minimum_required(VERSION 3.16)\nproject(parent LANGUAGES C)\n"
 
-  it("builds the C example by find_package", function()
+  it("builds the C examples by find_package", function()
     run(("cmake --install build/%s --prefix %s/prefix"):format(lua, tree))
     files.write(tree .. "/CMakeLists.txt", HEAD .. [[
       find_package(clerk-machines REQUIRED)
       add_executable(get_machine get_machine.c)
       target_link_libraries(get_machine PRIVATE clerk::curl PkgConfig::CJSON)
+      add_executable(verify_token verify_token.c)
+      target_link_libraries(verify_token PRIVATE clerk::crypto)
     ]])
-    run(("cp examples/get_machine.c %s && cmake -S %s -B %s -DCMAKE_PREFIX_PATH=%s/prefix "
+    run(("cp examples/*.c %s && cmake -S %s -B %s -DCMAKE_PREFIX_PATH=%s/prefix "
       .. "&& cmake --build %s"):format(tree, tree, tree, tree, tree))
-    check_example()
+    check_examples()
   end)
 
-  it("builds the C example by pkg-config, wherever libraries go", function()
+  it("builds the C examples by pkg-config, wherever libraries go", function()
     run(("cmake -S . -B %s/build -DLUA=%s -DCMAKE_INSTALL_LIBDIR=lib64 && cmake --build %s/build "
       .. "--parallel 2 && cmake --install %s/build --prefix %s/prefix"):format(tree, lua, tree,
       tree, tree))
     assert.equal("clerk-machines " .. machines.version .. "\n",
       run("cd / && " .. CLEAN .. tree .. "/prefix/bin/clerk-machines --version"))
-    local command = files.read "examples/get_machine.c":match "\n%*%*   (cc [^\n]+)\n"
-    run(("PKG_CONFIG_PATH=%s/prefix/lib64/pkgconfig; export PKG_CONFIG_PATH; "
-      .. "cp examples/get_machine.c %s && cd %s && %s"):format(tree, tree, tree, command))
-    check_example()
+    for _, name in ipairs { "get_machine", "verify_token" } do
+      local source = ("examples/%s.c"):format(name)
+      local command = files.read(source):match "\n%*%*   (cc [^\n]+)\n"
+      run(("PKG_CONFIG_PATH=%s/prefix/lib64/pkgconfig; export PKG_CONFIG_PATH; "
+        .. "cp %s %s && cd %s && %s"):format(tree, source, tree, tree, command))
+    end
+    check_examples()
   end)
 
   it("can be a part of another project, whatever its targets are called", function()
