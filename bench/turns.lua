@@ -11,23 +11,14 @@ local turns = {
 local Worker = {}
 Worker.__index = Worker
 
-local function assignments(environment)
-  local words = {}
-  for name, value in pairs(environment) do
-    table.insert(words, ("BENCH_%s='%s'"):format(name, value))
-  end
-  return table.concat(words, " ")
-end
-
 local started = 0
 
 --- Starts a worker. It is executed once both pipes are open, which is when time begins.
-function turns.start(name, command, environment)
+function turns.start(name, command)
   started = started + 1
   local pipe = ("%s/pipe%d"):format(turns.directory, started)
   assert(os.execute(("mkfifo %s.in %s.out"):format(pipe, pipe)))
-  assert(os.execute(("%s %s <%s.in >%s.out &")
-    :format(assignments(environment), command, pipe, pipe)))
+  assert(os.execute(("%s <%s.in >%s.out &"):format(command, pipe, pipe)))
   local worker = setmetatable({ name = name, cpu = 0 }, Worker)
   worker.input = assert(io.open(pipe .. ".in", "w"))
   worker.since = monotime()
