@@ -228,6 +228,7 @@ void clerk_curl_close(clerk_curl *curl) {
   close_multi(curl);
   close_share(curl);
   clerk_wipe_string(curl->proxy);
+  clerk_site_release(curl->site);
   clerk_certificates_free(&curl->certificates);
   leave_loop(curl);
   *curl = (clerk_curl){0};
@@ -313,7 +314,7 @@ void clerk_transfer_end(clerk_transfer *transfer) {
   if (transfer->owner) leave_to_parent(transfer->owner->loop);
   if (transfer->owner) release(transfer->owner, transfer);
   leave_list(transfer);
-  curl_url_cleanup(transfer->url);
+  clerk_site_release(transfer->site);
   clerk_easy_free_header_lines(transfer);
   clerk_buffer_free(&transfer->upload);
   clerk_buffer_free(&transfer->head);

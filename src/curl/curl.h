@@ -18,6 +18,7 @@
 #include "clerk.h"
 #include "memory.h"
 #include "poller.h"
+#include "site.h"
 
 typedef struct clerk_curl clerk_curl;
 typedef struct clerk_transfer clerk_transfer;
@@ -75,6 +76,7 @@ struct clerk_curl {
   long max_connections;
   clerk_certificates certificates;
   char *proxy;
+  clerk_site *site;                /* of the latest request, or NULL */
   clerk_transfers waiting, moving; /* transfers that are not begun, and those that are */
 };
 
@@ -115,7 +117,7 @@ struct clerk_transfer {
   clerk_transfers *list; /* the one that it is in, or NULL */
   clerk_transfer *previous, *next;
   CURL *easy;
-  CURLU *url;
+  clerk_site *site;
   struct curl_slist *header_lines;
   clerk_buffer upload;
   clerk_buffer head;

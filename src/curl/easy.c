@@ -332,12 +332,21 @@ static bool set_body(CURL *easy, const clerk_buffer *body) {
          SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->length);
 }
 
-/* The request target is sent as it was built: without memory libcurl can lose the query of a URL
-** silently. A plain HTTP proxy needs the whole URL. */
-static bool set_target(CURL *easy, const char *url, bool is_proxied) {
-  const char *authority = strstr(url, "://");
-  return SET(easy, CURLOPT_REQUEST_TARGET,
-             authority && !is_proxied ? strchr(authority + 3, '/') : NULL);
+/* The target is sent as it was built: without memory libcurl can lose the query of a URL silently.
+** (CURLINFO_EFFECTIVE_URL is the handle's first URL then.) A URL that does not parse stays a string,
+** so that libcurl reports what is wrong with it. */
+static bool set_target(CURL *easy, clerk_curl *curl, clerk_transfer *transfer, const char *url) {
+  transfer->site = clerk_site_of(&curl->site, url);
+  if (!transfer->site) return false;
+  if (!transfer->site->url) return SET(easy, CURLOPT_URL, url);
+  const char *target = url + strlen(transfer->site->origin);
+  return SET(easy, CURLOPT_CURLU, transfer->site->url) &&
+         SET(easy, CURLOPT_REQUEST_TARGET, *target ? target : NULL);
+}
+
+/* A plain HTTP proxy needs the whole URL as the target. */
+static bool set_whole_url(CURL *easy, const char *url) {
+  return SET(easy, CURLOPT_URL, url) && SET(easy, CURLOPT_REQUEST_TARGET, NULL);
 }
 
 /* A key for loopback must not go to a proxy that is meant for other hosts. Waiting for a connection
@@ -346,34 +355,23 @@ static bool set_target(CURL *easy, const char *url, bool is_proxied) {
 ** libcurl does not say whether a server has refused a stream unprocessed (REFUSED_STREAM, GOAWAY),
 ** except on the first stream of a connection: there it has no other reason to send a request again.
 ** So over TLS, where HTTP/2 may be spoken, a POST gets a new connection. */
-static bool set_route(CURL *easy, const clerk_curl *curl, const clerk_transfer *transfer,
+static bool set_route(CURL *easy, clerk_curl *curl, clerk_transfer *transfer,
                       const clerk_curl_request *request) {
   bool is_direct = !curl->proxy && clerk_is_loopback(request->url);
   bool needs_proof = transfer->is_tls && strcmp(request->method, "POST") == 0;
   return SET(easy, CURLOPT_NOPROXY, is_direct ? "*" : NULL) &&
          SET(easy, CURLOPT_PIPEWAIT, (long)transfer->is_tls) &&
          SET(easy, CURLOPT_FRESH_CONNECT, (long)needs_proof) &&
-         set_target(easy, request->url, !is_direct && !transfer->is_tls);
+         (is_direct || transfer->is_tls ? set_target(easy, curl, transfer, request->url)
+                                        : set_whole_url(easy, request->url));
 }
 
-/* Parsed here: libcurl 7.88 normalises a string first, which takes longer than the rest of its work
-** on a URL. (CURLINFO_EFFECTIVE_URL is the handle's first URL then.) What does not parse stays a
-** string, so that libcurl reports what is wrong with it. */
-static bool set_url(CURL *easy, clerk_transfer *transfer, const char *url) {
-  transfer->url = curl_url();
-  if (!transfer->url) return false;
-  CURLUcode code = curl_url_set(transfer->url, CURLUPART_URL, url, CURLU_PATH_AS_IS);
-  if (code == CURLUE_OK) return SET(easy, CURLOPT_CURLU, transfer->url);
-  return code != CURLUE_OUT_OF_MEMORY && SET(easy, CURLOPT_URL, url);
-}
-
-bool clerk_easy_set(CURL *easy, const clerk_curl *curl, clerk_transfer *transfer,
+bool clerk_easy_set(CURL *easy, clerk_curl *curl, clerk_transfer *transfer,
                     const clerk_curl_request *request) {
   transfer->body_limit = request->max_response_bytes;
   transfer->is_tls = strncmp(request->url, "https:", 6) == 0;
   return set_user(easy, transfer) && set_limits(easy, request) &&
          set_body(easy, &transfer->upload) && set_route(easy, curl, transfer, request) &&
-         set_url(easy, transfer, request->url) &&
          SET(easy, CURLOPT_HTTPHEADER, transfer->header_lines) &&
          SET(easy, CURLOPT_CUSTOMREQUEST, request->method);
 }

@@ -14,7 +14,7 @@ bool clerk_easy_descriptors_are_scarce(void);
 CURL *clerk_easy_new(clerk_curl *curl);
 
 /* Sets the options of one transfer. False without memory: the handle must not be used then. */
-bool clerk_easy_set(CURL *easy, const clerk_curl *curl, clerk_transfer *transfer,
+bool clerk_easy_set(CURL *easy, clerk_curl *curl, clerk_transfer *transfer,
                     const clerk_curl_request *request);
 
 /* Whether the transfer has met a kept connection that is not fit for use, and may start again: it
