@@ -3,6 +3,7 @@
 
 #include "clerk.h"
 #include "number.h"
+#include "reader.h"
 #include "utf8.h"
 
 /* What the grammar allows next. */
@@ -311,4 +312,36 @@ clerk_token clerk_reader_next(clerk_reader *reader) {
     case EXPECTS_MORE: return read_more(reader);
     default: return read_value(reader);
   }
+}
+
+/* ------------------------------------------------------------------ tokens that come again */
+
+/* Whether `seen` is at `at`, between quotes, and followed by another byte. */
+static bool is_quoted(const clerk_reader *reader, const char *at, clerk_text seen) {
+  size_t length = seen.length + 2;
+  return seen.bytes && (size_t)(reader->end - at) > length &&
+         memcmp(at, seen.bytes - 1, length) == 0;
+}
+
+/* The usual way to write it: without spaces. */
+bool clerk_reader_repeat_key(clerk_reader *reader, clerk_text seen) {
+  const char *at = reader->at;
+  bool is_later = reader->expects == EXPECTS_MORE && reader->is_object[reader->depth];
+  if (!is_later && reader->expects != EXPECTS_FIRST_KEY) return false;
+  if (is_later && (at == reader->end || *at++ != ',')) return false;
+  if (!is_quoted(reader, at, seen) || at[seen.length + 2] != ':') return false;
+  reader->at = at + seen.length + 3;
+  reader->string = seen;
+  reader->escaped = false;
+  reader->expects = EXPECTS_VALUE;
+  return true;
+}
+
+bool clerk_reader_repeat_string(clerk_reader *reader, clerk_text seen) {
+  if (reader->expects != EXPECTS_VALUE || !is_quoted(reader, reader->at, seen)) return false;
+  reader->at += seen.length + 2;
+  reader->string = seen;
+  reader->escaped = false;
+  after_value(reader);
+  return true;
 }

@@ -4,18 +4,20 @@
 #include <string.h>
 
 #include "parts.h"
+#include "reader.h"
 #include "support.h"
 
 /* A table is made with room for as many members as the latest of its depth has, so that a hostile
 ** body cannot have much more memory reserved than it fills; the first one, for a machine's. */
 enum { FIRST_MEMBERS = 8, FIRST_ELEMENTS = 4, ROOM_MAX = 512 };
 
-/* A key comes again in every sibling, and often with the same string as its value. So what was read
-** last under a hash of the key is kept, on the Lua stack, and not made anew. */
+/* A key comes again in every sibling, after the same key as there, and often with the same string as
+** its value. So what was read last under a hash of the key is kept, on the Lua stack: it is neither
+** read nor made anew. */
 enum { KEPT_MAX = 16 };
 
 typedef struct kept_string {
-  clerk_text raw; /* in the document */
+  clerk_text raw; /* in the document, without escapes; or absent */
   bool is_on_stack;
 } kept_string;
 
@@ -26,9 +28,10 @@ typedef struct decoder {
   unsigned deepest;               /* depth so far */
   int count[CLERK_DEPTH_MAX + 1]; /* elements or members of the latest container of each depth */
   bool is_object[CLERK_DEPTH_MAX + 1];
-  kept_string kept[2 * KEPT_MAX]; /* keys, then values */
-  int kept_base;                  /* stack index of the first one */
-  int key;                        /* where the latest key is kept */
+  unsigned char key[CLERK_DEPTH_MAX + 1]; /* where the latest key of each depth is kept */
+  unsigned char following[KEPT_MAX + 1];  /* where the key is that came after a key, or first */
+  kept_string kept[2 * KEPT_MAX];         /* keys, then values */
+  int kept_base;                          /* stack index of the first one */
 } decoder;
 
 static void push_new_string(const decoder *d) {
@@ -45,7 +48,8 @@ static void push_new_string(const decoder *d) {
   }
 }
 
-static bool is_same_text(clerk_text a, clerk_text b) {
+static inline bool is_same_text(clerk_text a, clerk_text b) {
+  if (a.bytes == b.bytes) return true;
   return a.bytes && a.length == b.length && memcmp(a.bytes, b.bytes, a.length) == 0;
 }
 
@@ -59,22 +63,30 @@ static void push_kept_string(decoder *d, int place) {
     return;
   }
   push_new_string(d);
+  if (d->reader->escaped) return;
   *kept = (kept_string){raw, is_same || place < KEPT_MAX};
   if (!kept->is_on_stack) return;
   lua_pushvalue(d->L, -1);
   lua_replace(d->L, d->kept_base + place);
 }
 
+static unsigned char place_of(clerk_text key) {
+  size_t first = key.length > 0 ? (unsigned char)*key.bytes : 0;
+  return (unsigned char)((key.length + 5 * first) % KEPT_MAX);
+}
+
 static void push_key(decoder *d) {
-  const clerk_text raw = d->reader->string;
-  size_t first = raw.length > 0 ? (unsigned char)*raw.bytes : 0;
-  d->key = (int)((raw.length + 5 * first) % KEPT_MAX);
-  push_kept_string(d, d->key);
+  unsigned char *latest = &d->key[d->reader->depth];
+  unsigned char place = place_of(d->reader->string);
+  d->following[*latest] = place;
+  *latest = place;
+  push_kept_string(d, place);
 }
 
 static void push_string(decoder *d) {
-  if (d->reader->depth > 0 && d->is_object[d->reader->depth])
-    push_kept_string(d, KEPT_MAX + d->key);
+  unsigned depth = d->reader->depth;
+  if (depth > 0 && d->is_object[depth])
+    push_kept_string(d, KEPT_MAX + d->key[depth]);
   else
     push_new_string(d);
 }
@@ -95,6 +107,7 @@ static void push_container(decoder *d, bool is_object) {
   lua_createtable(d->L, is_object ? 0 : room, is_object ? room : 0);
   d->is_object[d->reader->depth] = is_object;
   d->count[d->reader->depth] = 0;
+  d->key[d->reader->depth] = KEPT_MAX; /* before the first one */
 }
 
 /* The object is complete and on top of the stack. */
@@ -140,6 +153,29 @@ static void store(decoder *d) {
     lua_rawseti(d->L, -2, d->count[depth]);
 }
 
+/* Reads and pushes the key that came here in the latest object, if it comes again. */
+static bool push_repeated_key(decoder *d) {
+  unsigned depth = d->reader->depth;
+  if (!d->is_object[depth]) return false;
+  unsigned char place = d->following[d->key[depth]];
+  if (!clerk_reader_repeat_key(d->reader, d->kept[place].raw)) return false;
+  d->key[depth] = place;
+  lua_pushvalue(d->L, d->kept_base + place);
+  return true;
+}
+
+/* Reads the next token, of which the value may be the same as in the latest object. */
+static clerk_token read_value(decoder *d) {
+  clerk_text latest = d->kept[KEPT_MAX + d->key[d->reader->depth]].raw;
+  return clerk_reader_repeat_string(d->reader, latest) ? CLERK_TOKEN_STRING
+                                                       : clerk_reader_next(d->reader);
+}
+
+/* The shape is that of the outermost members, of which an array has the depth 2 when it begins. */
+static void note(clerk_shape *shape, const clerk_reader *reader, clerk_token token) {
+  if (shape && reader->depth <= 2) clerk_shape_note(shape, reader, token);
+}
+
 bool clerk_lua_decode(lua_State *L, clerk_reader *reader, const clerk_lua_decoding *decoding,
                       clerk_shape *shape) {
   int top = lua_gettop(L);
@@ -147,8 +183,10 @@ bool clerk_lua_decode(lua_State *L, clerk_reader *reader, const clerk_lua_decodi
   luaL_checkstack(L, 2 * KEPT_MAX + 4, "JSON");
   lua_settop(L, top + 2 * KEPT_MAX);
   for (;;) {
-    clerk_token token = clerk_reader_next(reader);
-    if (shape) clerk_shape_note(shape, reader, token);
+    bool is_repeated = push_repeated_key(&d);
+    if (is_repeated) note(shape, reader, CLERK_TOKEN_KEY);
+    clerk_token token = is_repeated ? read_value(&d) : clerk_reader_next(reader);
+    note(shape, reader, token);
     if (token == CLERK_TOKEN_END) {
       lua_replace(L, top + 1);
       lua_settop(L, top + 1);
