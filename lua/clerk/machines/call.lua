@@ -161,7 +161,7 @@ local function finish(run)
   emit(run, "end", add_end, run.response.status)
   return result_of(run), {
     status = run.response.status,
-    headers = errors.clean_headers(run.response.headers or {}, run.secrets),
+    headers = errors.without(run.response.headers or {}, run.secrets),
     attempts = run.attempts,
     elapsed_ms = now(run) - run.start,
   }

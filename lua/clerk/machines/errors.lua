@@ -113,9 +113,6 @@ end
 
 -- ---------------------------------------------------------------- responses and failures
 
---- Shorter secrets are found by chance too often; real ones are much longer.
-local SHORTEST_TO_HIDE = 8
-
 --- A copy of a value in which no string holds one of the secrets: a server may repeat them.
 ---@generic T
 ---@param value T
@@ -129,12 +126,7 @@ function errors.without(value, secrets)
     end
     return setmetatable(copy, getmetatable(value))
   end
-  for _, secret in ipairs(type(value) == "string" and secrets or {}) do
-    if #secret >= SHORTEST_TO_HIDE then
-      value = value:gsub(secret:gsub("%W", "%%%0"), "(secret)")
-    end
-  end
-  return value
+  return type(value) == "string" and core.without(value, secrets) or value
 end
 
 --- What a URL has before its host, even a malformed URL: from what looks like its start to the very
@@ -151,26 +143,6 @@ local function clean_message(message, secrets)
     message = message:gsub(CREDENTIALS, hide_credentials)
   end
   return errors.without(message, secrets)
-end
-
-local function holds_one(value, secrets)
-  for i = 1, type(value) == "string" and #secrets or 0 do
-    if value:find(secrets[i], 1, true) then
-      return true
-    end
-  end
-end
-
---- Headers without the secrets: usually none holds one, and this returns the same table.
----@param headers table<string, string>
----@param secrets string[]
-function errors.clean_headers(headers, secrets)
-  for name, value in pairs(headers) do
-    if holds_one(value, secrets) or holds_one(name, secrets) then
-      return errors.without(headers, secrets)
-    end
-  end
-  return headers
 end
 
 local function trace_id(value, headers)
