@@ -192,7 +192,7 @@ clerk_status clerk_check_secret_key(const char *name, clerk_text key, clerk_prob
 
 typedef struct clerk_header {
   const char *name; /* lower case */
-  char *value;
+  const char *value;
 } clerk_header;
 
 enum { CLERK_REQUEST_HEADERS_MAX = 5 };
@@ -202,10 +202,12 @@ typedef struct clerk_request {
   const char *method;                              /* static */
   char *url;                                       /* owned */
   char *body;                                      /* owned; NULL: none */
-  clerk_header headers[CLERK_REQUEST_HEADERS_MAX]; /* values owned; authorization first */
+  clerk_header headers[CLERK_REQUEST_HEADERS_MAX]; /* authorization first */
   size_t header_count;
+  char *authorization; /* owned, the value of that header; NULL before clerk_request_authorize */
 } clerk_request;
 
+/* What all requests of a client have in common; the texts must outlive the requests. */
 typedef struct clerk_settings {
   const char *base_url;    /* checked by clerk_check_base_url; a final slash does not matter */
   const char *api_version; /* of Clerk-API-Version; checked by clerk_check_header */

@@ -165,28 +165,16 @@ static char *build_body(const clerk_operation *operation, const clerk_value valu
 
 /* ------------------------------------------------------------------ headers */
 
-static char *join(const char *prefix, clerk_text text) {
-  size_t length = strlen(prefix);
-  char *joined = malloc(length + text.length + 1);
-  if (!joined) return NULL;
-  memcpy(joined, prefix, length);
-  memcpy(joined + length, text.bytes, text.length);
-  joined[length + text.length] = '\0';
-  return joined;
+static void add_header(clerk_request *request, const char *name, const char *value) {
+  request->headers[request->header_count++] = (clerk_header){name, value};
 }
 
-static bool add_header(clerk_request *request, const char *name, const char *value) {
-  char *copy = join("", (clerk_text){value, strlen(value)});
-  request->headers[request->header_count++] = (clerk_header){name, copy};
-  return copy != NULL;
-}
-
-static bool add_headers(clerk_request *request, const clerk_settings *settings) {
-  return add_header(request, "authorization", "") &&
-         add_header(request, "accept", "application/json") &&
-         add_header(request, "clerk-api-version", settings->api_version) &&
-         add_header(request, "user-agent", settings->user_agent) &&
-         (!request->body || add_header(request, "content-type", "application/json"));
+static void add_headers(clerk_request *request, const clerk_settings *settings) {
+  add_header(request, "authorization", "");
+  add_header(request, "accept", "application/json");
+  add_header(request, "clerk-api-version", settings->api_version);
+  add_header(request, "user-agent", settings->user_agent);
+  if (request->body) add_header(request, "content-type", "application/json");
 }
 
 /* ------------------------------------------------------------------ request */
@@ -197,16 +185,19 @@ clerk_status clerk_request_build(clerk_request *request, const clerk_operation *
   request->method = operation->method;
   request->url = build_url(settings->base_url, operation, values);
   if (with_body) request->body = build_body(operation, values);
-  if (request->url && (request->body || !with_body) && add_headers(request, settings))
-    return CLERK_OK;
+  add_headers(request, settings);
+  if (request->url && (request->body || !with_body)) return CLERK_OK;
   clerk_request_free(request);
   return CLERK_NO_MEMORY;
 }
 
 clerk_status clerk_request_authorize(clerk_request *request, clerk_text key) {
-  char *value = join("Bearer ", key);
+  static const char scheme[] = "Bearer ";
+  char *value = malloc(sizeof scheme + key.length);
   if (!value) return CLERK_NO_MEMORY;
-  clerk_wipe_string(request->headers[0].value);
+  memcpy(stpcpy(value, scheme), key.bytes, key.length + 1);
+  clerk_wipe_string(request->authorization);
+  request->authorization = value;
   request->headers[0].value = value;
   return CLERK_OK;
 }
@@ -214,6 +205,6 @@ clerk_status clerk_request_authorize(clerk_request *request, clerk_text key) {
 void clerk_request_free(clerk_request *request) {
   clerk_wipe_string(request->url);
   clerk_wipe_string(request->body);
-  for (size_t i = 0; i < request->header_count; i++) clerk_wipe_string(request->headers[i].value);
+  clerk_wipe_string(request->authorization);
   *request = (clerk_request){0};
 }

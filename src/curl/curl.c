@@ -310,15 +310,20 @@ clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
   return CLERK_OK;
 }
 
+void clerk_transfer_trim(clerk_transfer *transfer) {
+  leave_list(transfer);
+  clerk_site_release(transfer->site);
+  transfer->site = NULL;
+  clerk_easy_free_header_lines(transfer);
+  clerk_buffer_free(&transfer->upload);
+  clerk_buffer_free(&transfer->body);
+}
+
 void clerk_transfer_end(clerk_transfer *transfer) {
   if (transfer->owner) leave_to_parent(transfer->owner->loop);
   if (transfer->owner) release(transfer->owner, transfer);
-  leave_list(transfer);
-  clerk_site_release(transfer->site);
-  clerk_easy_free_header_lines(transfer);
-  clerk_buffer_free(&transfer->upload);
+  clerk_transfer_trim(transfer);
   clerk_buffer_free(&transfer->head);
-  clerk_buffer_free(&transfer->body);
   *transfer = (clerk_transfer){0};
 }
 

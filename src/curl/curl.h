@@ -177,6 +177,9 @@ bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, cler
 */
 bool clerk_transfer_has_sent(const clerk_transfer *transfer);
 
+/* Wipes and frees what a finished transfer owns, except for its response's headers. */
+void clerk_transfer_trim(clerk_transfer *transfer);
+
 /* Stops the transfer if it is in progress, wipes and frees what it owns, and zeroes it. */
 void clerk_transfer_end(clerk_transfer *transfer);
 

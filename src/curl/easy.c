@@ -17,7 +17,7 @@
 
 #define SET(easy, option, value) (curl_easy_setopt(easy, option, value) == CURLE_OK)
 
-enum { HEAD_LIMIT = 256 * 1024, RESERVE_LIMIT = 16 * 1024 * 1024 };
+enum { USUAL_HEAD = 1000, HEAD_LIMIT = 256 * 1024, RESERVE_LIMIT = 16 * 1024 * 1024 };
 
 /* ------------------------------------------------------------------ sockets */
 
@@ -132,6 +132,7 @@ static void begin_head(clerk_transfer *transfer, const char *status_line, size_t
   transfer->phase = CLERK_IN_HEAD;
   transfer->has_length = transfer->has_coding = transfer->is_in_length = false;
   clerk_buffer_clear(&transfer->head);
+  clerk_buffer_reserve(&transfer->head, USUAL_HEAD); /* without memory it is made later */
 }
 
 /* A line that begins with a blank continues the one before (RFC 9112, 5.2). */
@@ -165,8 +166,8 @@ static bool read_lengths(clerk_transfer *transfer, const char *at) {
 }
 
 static bool is_named(const char *line, size_t length, const char *name) {
-  return length > strlen(name) && strncasecmp(line, name, strlen(name)) == 0 &&
-         strchr(": \t", line[strlen(name)]) != NULL;
+  return (*line | 0x20) == *name && length > strlen(name) &&
+         strncasecmp(line, name, strlen(name)) == 0 && strchr(": \t", line[strlen(name)]) != NULL;
 }
 
 /* Whether the line at `start` of the head leaves no doubt where the body ends (RFC 9112, 6.3). */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "call.h"
 #include "json.h"
 #include "parts.h"
 #include "support.h"
@@ -20,12 +21,6 @@ typedef struct settings {
   int64_t deadline_ms;
   bool check_bounds;
 } settings;
-
-typedef struct call {
-  const clerk_operation *operation;
-  clerk_request request;
-  clerk_retry retry;
-} call;
 
 /* ------------------------------------------------------------------ settings */
 
@@ -107,7 +102,7 @@ static int core_call(lua_State *L) {
   const settings *s = luaL_checkudata(L, 2, SETTINGS);
   int64_t now_ms = (int64_t)luaL_checknumber(L, 3);
   lua_settop(L, 4 + CLERK_PARAMETERS_MAX);
-  call *c = clerk_lua_new(L, sizeof *c, CALL);
+  clerk_lua_call *c = clerk_lua_new(L, sizeof *c, CALL);
   int index = lua_gettop(L);
   c->operation = operation;
   clerk_status status = clerk_lua_read_arguments(L, operation, 4, values, &problem);
@@ -118,14 +113,17 @@ static int core_call(lua_State *L) {
   clerk_retry_start(&c->retry, operation, clerk_is_repeatable(operation, values), &s->policy,
                     s->deadline_ms, now_ms);
   lua_getuservalue(L, 2);
-  lua_getfield(L, -1, "headers");
   lua_setuservalue(L, index);
   lua_pushvalue(L, index);
   return 1;
 }
 
-static call *check_call(lua_State *L) {
-  return luaL_checkudata(L, 1, CALL);
+clerk_lua_call *clerk_lua_check_call(lua_State *L, int index) {
+  return luaL_checkudata(L, index, CALL);
+}
+
+static clerk_lua_call *check_call(lua_State *L) {
+  return clerk_lua_check_call(L, 1);
 }
 
 static int64_t check_ms(lua_State *L, int index) {
@@ -140,12 +138,13 @@ static void push_headers(lua_State *L, const clerk_request *request) {
     lua_setfield(L, -2, request->headers[i].name);
   }
   lua_getuservalue(L, 1);
+  lua_getfield(L, -1, "headers");
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
     lua_pushvalue(L, -2);
     lua_pushvalue(L, -2);
-    lua_rawset(L, -6);
+    lua_rawset(L, -7);
   }
-  lua_pop(L, 1);
+  lua_pop(L, 2);
 }
 
 /* call:url() */
@@ -156,7 +155,7 @@ static int call_url(lua_State *L) {
 
 /* call:request(name, secret_key) -> { method, url, headers, body } | nil, problem with that name */
 static int call_request(lua_State *L) {
-  call *c = check_call(L);
+  clerk_lua_call *c = check_call(L);
   clerk_problem problem;
   const char *name = luaL_checkstring(L, 2);
   clerk_text key = clerk_lua_text(L, 3);
@@ -255,44 +254,38 @@ static void push_unusable_message(lua_State *L, const clerk_attempt *attempt,
   }
 }
 
-/* Leaves the body's value, when there is one, in the verdict on top of the stack. A 204 has no
-** body, whatever a transport says; its value is an empty result. */
-static void read_body(lua_State *L, clerk_reader *reader, const clerk_attempt *attempt,
-                      clerk_text body, clerk_shape *shape) {
-  int verdict = lua_gettop(L);
-  clerk_lua_decoding decoding = {0};
-  if (attempt->status < 300) {
-    luaL_getmetatable(L, RESULT);
-    decoding.object_metatable = verdict + 1;
-  }
-  clerk_reader_init(reader, attempt->status == 204 ? (clerk_text){"{}", 2} : body);
-  if (clerk_lua_decode(L, reader, &decoding, shape)) lua_setfield(L, verdict, "value");
-  lua_settop(L, verdict);
-}
-
 /* Gives the first member its own name too when it came under its alias. */
 static void use_name(lua_State *L, const clerk_operation *operation) {
   const char *name = operation->members[0].name;
-  lua_getfield(L, -1, "value");
   lua_getfield(L, -1, name);
   bool has_name = lua_istable(L, -1);
   lua_pop(L, 1);
-  if (!has_name) {
-    lua_getfield(L, -1, operation->alias);
-    lua_setfield(L, -2, name);
-  }
-  lua_pop(L, 1);
+  if (has_name) return;
+  lua_getfield(L, -1, operation->alias);
+  lua_setfield(L, -2, name);
 }
 
-static void judge_response(lua_State *L, const call *c, clerk_attempt *attempt, clerk_text body) {
+/* A 204 has no body, whatever a transport says; its value is an empty result. */
+clerk_judgement clerk_lua_judge(lua_State *L, int status, clerk_text body, clerk_reader *reader,
+                                clerk_shape *shape) {
+  int top = lua_gettop(L);
+  clerk_lua_decoding decoding = {.object_metatable = status < 300 ? top + 1 : 0};
+  luaL_getmetatable(L, RESULT);
+  clerk_reader_init(reader, status == 204 ? (clerk_text){"{}", 2} : body);
+  if (!clerk_lua_decode(L, reader, &decoding, shape)) lua_pushnil(L);
+  lua_remove(L, top + 1);
+  clerk_judgement judgement = clerk_judge(shape, status);
+  if (judgement == CLERK_SUCCESS && shape->operation->alias) use_name(L, shape->operation);
+  return judgement;
+}
+
+static void judge_response(lua_State *L, const clerk_lua_call *c, clerk_attempt *attempt,
+                           clerk_text body) {
   clerk_reader reader;
   clerk_shape shape = {.operation = c->operation};
-  read_body(L, &reader, attempt, body, &shape);
-  attempt->judgement = clerk_judge(&shape, attempt->status);
-  if (attempt->judgement == CLERK_SUCCESS) {
-    if (c->operation->alias) use_name(L, c->operation);
-    return;
-  }
+  attempt->judgement = clerk_lua_judge(L, attempt->status, body, &reader, &shape);
+  lua_setfield(L, -2, "value");
+  if (attempt->judgement == CLERK_SUCCESS) return;
   if (attempt->judgement == CLERK_API_ERRORS) {
     clerk_lua_set_string(L, "type", "ClerkErrors");
     return;
@@ -309,7 +302,7 @@ static void judge_failure(lua_State *L, const clerk_attempt *attempt, const char
   clerk_lua_set_string(L, "message", message);
 }
 
-static void set_verdict(lua_State *L, const call *c, const clerk_attempt *attempt,
+static void set_verdict(lua_State *L, const clerk_lua_call *c, const clerk_attempt *attempt,
                         clerk_verdict verdict) {
   static const char *const outcomes[] = {
       [CLERK_DONE] = "done", [CLERK_FAILED] = "failed", [CLERK_AGAIN] = "again"};
@@ -324,7 +317,7 @@ static void set_verdict(lua_State *L, const call *c, const clerk_attempt *attemp
 
 /* call:receive(response, failure, now [, random]) -> verdict: see lua/clerk/machines/call.lua */
 static int call_receive(lua_State *L) {
-  call *c = check_call(L);
+  clerk_lua_call *c = check_call(L);
   clerk_attempt attempt = {0};
   clerk_text body = {"", 0};
   int64_t now_ms = check_ms(L, 4);
@@ -350,14 +343,14 @@ static int call_receive(lua_State *L) {
 
 /* call:may_wait(ms, now) -> whether the budgets allow it */
 static int call_may_wait(lua_State *L) {
-  call *c = check_call(L);
+  clerk_lua_call *c = check_call(L);
   lua_pushboolean(L, clerk_retry_may_wait(&c->retry, check_ms(L, 2), check_ms(L, 3)));
   return 1;
 }
 
 /* call:time_left(now) -> ms until the deadline, or nil without one */
 static int call_time_left(lua_State *L) {
-  call *c = check_call(L);
+  clerk_lua_call *c = check_call(L);
   int64_t left = clerk_retry_time_left(&c->retry, check_ms(L, 2));
   if (left == INT64_MAX) return 0;
   clerk_lua_push_integer(L, left);

@@ -1,7 +1,8 @@
 /* The libcurl transport for Lua: see lua/clerk/machines/loop/transport.lua. */
-#include "curl.h"
 #include "parts.h"
+#include "secrets.h"
 #include "support.h"
+#include "transfers.h"
 
 #define LOOP_TYPE "clerk.machines.loop"
 #define CURL_TYPE "clerk.machines.curl"
@@ -24,15 +25,19 @@ static clerk_loop *check_loop(lua_State *L) {
   return loop_of(L, luaL_checkudata(L, 1, LOOP_TYPE));
 }
 
-static clerk_curl *check_curl(lua_State *L) {
-  return luaL_checkudata(L, 1, CURL_TYPE);
+clerk_curl *clerk_lua_check_curl(lua_State *L, int index) {
+  return luaL_checkudata(L, index, CURL_TYPE);
 }
 
-static clerk_transfer *check_transfer(lua_State *L) {
-  return luaL_checkudata(L, 1, TRANSFER_TYPE);
+clerk_transfer *clerk_lua_check_transfer(lua_State *L, int index) {
+  return luaL_checkudata(L, index, TRANSFER_TYPE);
 }
 
-static void check_status(lua_State *L, clerk_status status) {
+clerk_transfer *clerk_lua_new_transfer(lua_State *L) {
+  return clerk_lua_new(L, sizeof(clerk_transfer), TRANSFER_TYPE);
+}
+
+void clerk_lua_check_status(lua_State *L, clerk_status status) {
   if (status == CLERK_NO_MEMORY) luaL_error(L, "not enough memory");
   if (status == CLERK_REFUSED) luaL_error(L, "the transport is closed");
 }
@@ -103,20 +108,22 @@ static void add_headers(lua_State *L, int index, clerk_transfer *transfer) {
   luaL_checktype(L, headers, LUA_TTABLE);
   for (lua_pushnil(L); lua_next(L, headers); lua_pop(L, 1)) {
     const char *name = clerk_lua_text(L, -2).bytes;
-    check_status(L, clerk_transfer_add_header(transfer, name, clerk_lua_text(L, -1).bytes));
+    clerk_lua_check_status(L,
+                           clerk_transfer_add_header(transfer, name, clerk_lua_text(L, -1).bytes));
   }
   lua_pop(L, 1);
 }
 
 static void add_body(lua_State *L, int index, clerk_transfer *transfer) {
   lua_getfield(L, index, "body");
-  if (!lua_isnil(L, -1)) check_status(L, clerk_transfer_set_body(transfer, clerk_lua_text(L, -1)));
+  if (!lua_isnil(L, -1))
+    clerk_lua_check_status(L, clerk_transfer_set_body(transfer, clerk_lua_text(L, -1)));
   lua_pop(L, 1);
 }
 
 /* curl:start(request) -> transfer */
 static int curl_start(lua_State *L) {
-  clerk_curl *curl = check_curl(L);
+  clerk_curl *curl = clerk_lua_check_curl(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   clerk_curl_request request = {
       .method = clerk_lua_field(L, 2, "method"),
@@ -125,15 +132,15 @@ static int curl_start(lua_State *L) {
       .connect_timeout_ms = (long)integer_field(L, 2, "connect_timeout_ms"),
       .max_response_bytes = (size_t)integer_field(L, 2, "max_response_bytes")};
   luaL_argcheck(L, request.method && request.url, 2, "a method and a url expected");
-  clerk_transfer *transfer = clerk_lua_new(L, sizeof *transfer, TRANSFER_TYPE);
+  clerk_transfer *transfer = clerk_lua_new_transfer(L);
   add_headers(L, 2, transfer);
   add_body(L, 2, transfer);
-  check_status(L, clerk_curl_start(curl, transfer, &request));
+  clerk_lua_check_status(L, clerk_curl_start(curl, transfer, &request));
   return 1;
 }
 
 static int curl_close(lua_State *L) {
-  clerk_curl_close(check_curl(L));
+  clerk_curl_close(clerk_lua_check_curl(L, 1));
   return 0;
 }
 
@@ -141,21 +148,36 @@ static int curl_close(lua_State *L) {
 
 /* transfer:key() -> what loop:next_finished returns for it */
 static int transfer_key(lua_State *L) {
-  lua_pushlightuserdata(L, check_transfer(L));
+  lua_pushlightuserdata(L, clerk_lua_check_transfer(L, 1));
   return 1;
 }
 
 /* transfer:is_finished() */
 static int transfer_is_finished(lua_State *L) {
-  lua_pushboolean(L, check_transfer(L)->is_finished);
+  lua_pushboolean(L, clerk_lua_check_transfer(L, 1)->is_finished);
+  return 1;
+}
+
+/* Signals and debug hooks get their turn between steps. */
+enum { LONGEST_STEP_MS = 1000 };
+
+/* transfer:step(ends_at) -> whether it is finished now; waits at most until that time of core.now, and
+** perhaps less: see clerk_loop_step */
+static int transfer_step(lua_State *L) {
+  clerk_transfer *transfer = clerk_lua_check_transfer(L, 1);
+  luaL_argcheck(L, transfer->is_finished || transfer->owner, 1, "a transfer that is started");
+  double left = luaL_checknumber(L, 2) - (double)(clerk_lua_now_us() / 1000);
+  int wait_ms = left < 0 ? 0 : left > LONGEST_STEP_MS ? LONGEST_STEP_MS : (int)left;
+  if (!transfer->is_finished) clerk_loop_step(transfer->owner->loop, wait_ms);
+  lua_pushboolean(L, transfer->is_finished);
   return 1;
 }
 
 /* Adds a header to the table on top of the stack. Repeated headers are collected in a table and
 ** joined at the end: joining each would copy the first ones again and again. Returns whether it is
 ** a repeated one. */
-static bool add_header(lua_State *L, clerk_text name, clerk_text value) {
-  lua_pushlstring(L, name.bytes, name.length);
+static bool add_header(lua_State *L, clerk_text name, clerk_text value, clerk_text secret) {
+  clerk_lua_push_without(L, name, secret);
   lua_pushvalue(L, -1);
   lua_rawget(L, -3);
   bool is_again = !lua_isnil(L, -1);
@@ -164,7 +186,7 @@ static bool add_header(lua_State *L, clerk_text name, clerk_text value) {
     lua_insert(L, -2);
     lua_rawseti(L, -2, 1);
   }
-  lua_pushlstring(L, value.bytes, value.length);
+  clerk_lua_push_without(L, value, secret);
   if (is_again)
     lua_rawseti(L, -2, (int)lua_rawlen(L, -2) + 1);
   else
@@ -198,13 +220,13 @@ static void join_headers(lua_State *L) {
   }
 }
 
-static void push_headers(lua_State *L, clerk_transfer *transfer) {
+void clerk_lua_push_headers(lua_State *L, clerk_transfer *transfer, clerk_text secret) {
   clerk_text name, value;
   size_t position = 0;
   bool is_any_again = false;
   lua_createtable(L, 0, USUAL_HEADERS);
   while (clerk_transfer_next_header(transfer, &position, &name, &value))
-    is_any_again |= add_header(L, name, value);
+    is_any_again |= add_header(L, name, value, secret);
   if (is_any_again) join_headers(L);
 }
 
@@ -212,7 +234,7 @@ static int push_response(lua_State *L, clerk_transfer *transfer) {
   lua_createtable(L, 0, 3);
   lua_pushinteger(L, transfer->status);
   lua_setfield(L, -2, "status");
-  push_headers(L, transfer);
+  clerk_lua_push_headers(L, transfer, (clerk_text){0});
   lua_setfield(L, -2, "headers");
   lua_pushlstring(L, transfer->body.bytes, transfer->body.length);
   lua_setfield(L, -2, "body");
@@ -235,7 +257,7 @@ static int push_failure(lua_State *L, const clerk_transfer *transfer) {
 
 /* transfer:take() -> response | nil, failure: once, after it is finished */
 static int transfer_take(lua_State *L) {
-  clerk_transfer *transfer = check_transfer(L);
+  clerk_transfer *transfer = clerk_lua_check_transfer(L, 1);
   luaL_argcheck(L, transfer->is_finished, 1, "the transfer is under way");
   int results = transfer->has_response ? push_response(L, transfer) : push_failure(L, transfer);
   clerk_transfer_end(transfer);
@@ -245,7 +267,7 @@ static int transfer_take(lua_State *L) {
 /* transfer:cancel() -> whether a byte of it may have left; stops it if it is under way, and nothing
 ** else can be done with it then */
 static int transfer_cancel(lua_State *L) {
-  clerk_transfer *transfer = check_transfer(L);
+  clerk_transfer *transfer = clerk_lua_check_transfer(L, 1);
   lua_pushboolean(L, clerk_transfer_has_sent(transfer));
   clerk_transfer_end(transfer);
   return 1;
@@ -260,10 +282,13 @@ static const luaL_Reg loop_methods[] = {{"step", loop_step},
 static const luaL_Reg curl_methods[] = {
     {"start", curl_start}, {"close", curl_close}, {"__gc", curl_close}, {NULL, NULL}};
 
-static const luaL_Reg transfer_methods[] = {
-    {"key", transfer_key},       {"is_finished", transfer_is_finished},
-    {"cancel", transfer_cancel}, {"take", transfer_take},
-    {"__gc", transfer_cancel},   {NULL, NULL}};
+static const luaL_Reg transfer_methods[] = {{"key", transfer_key},
+                                            {"is_finished", transfer_is_finished},
+                                            {"step", transfer_step},
+                                            {"cancel", transfer_cancel},
+                                            {"take", transfer_take},
+                                            {"__gc", transfer_cancel},
+                                            {NULL, NULL}};
 
 /* Adds `loop`, the one of this Lua state, and `curl` to the module on top of the stack. */
 void clerk_lua_add_curl(lua_State *L) {

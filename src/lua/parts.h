@@ -15,6 +15,7 @@ void clerk_lua_add_curl(lua_State *L);    /* curl.c: loop, curl */
 void clerk_lua_add_crypto(lua_State *L);  /* crypto.c: rsa_key, rsa_key_pem, sha256 */
 void clerk_lua_add_jwt(lua_State *L);     /* jwt.c: jwt, judge_times */
 void clerk_lua_add_secrets(lua_State *L); /* secrets.c: without */
+void clerk_lua_add_direct(lua_State *L);  /* direct.c: carry, accept */
 void clerk_lua_add_text(lua_State *L);    /* text.c: clean, escape, characters, columns */
 void clerk_lua_add_files(lua_State *L);   /* files.c: write_private, sync_directory */
 void clerk_lua_add_system(lua_State *L);  /* system.c: now, sleep, random, write, terminal, … */

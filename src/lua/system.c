@@ -29,15 +29,9 @@ static int core_is_yieldable(lua_State *L) {
 
 /* ------------------------------------------------------------------ time and random numbers */
 
-static int64_t now_us(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 /* core.now() -> ms of a clock that only goes forward */
 static int core_now(lua_State *L) {
-  clerk_lua_push_integer(L, now_us() / 1000);
+  clerk_lua_push_integer(L, clerk_lua_now_us() / 1000);
   return 1;
 }
 
@@ -65,7 +59,7 @@ static int core_process_id(lua_State *L) {
 
 /* core.now_us() -> the same clock in microseconds */
 static int core_now_us(lua_State *L) {
-  clerk_lua_push_integer(L, now_us());
+  clerk_lua_push_integer(L, clerk_lua_now_us());
   return 1;
 }
 

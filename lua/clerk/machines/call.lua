@@ -6,6 +6,7 @@
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 local runtime = require "clerk.machines.runtime"
+local schema = require "clerk.machines.schema"
 local tasks = require "clerk.machines.task"
 
 local call = {}
@@ -273,8 +274,8 @@ local function send_if_possible(run, request)
   return true, run.client.transport:send(request)
 end
 
-local function give_connection(run, connection, ok, ...)
-  run.client.connection_limit:give(connection)
+local function give_connection(client, connection, ok, ...)
+  client.connection_limit:give(connection)
   if not ok then
     error((...), 0)
   end
@@ -287,7 +288,7 @@ local function send_on_connection(run, request)
     return send_if_possible(run, request)
   end
   local connection = take_connection(run)
-  return give_connection(run, connection, pcall(send_if_possible, run, request))
+  return give_connection(run.client, connection, pcall(send_if_possible, run, request))
 end
 
 local function send(run, request)
@@ -313,11 +314,8 @@ local function pause_others(run, ms)
   run.client.paused_until = math.max(run.client.paused_until or 0, now(run) + ms)
 end
 
-local function attempt(run)
-  await_pause(run)
-  local request = make_request(run)
-  emit(run, "attempt", add_number)
-  local response, failure = send(run, request)
+--- Takes what came of an attempt.
+local function judge(run, response, failure)
   check_refusal(run, failure)
   run.attempts = run.attempts + 1
   run.verdict = run.call:receive(response, failure, now(run))
@@ -328,53 +326,108 @@ local function attempt(run)
   emit(run, "answer", add_outcome)
 end
 
+local function attempt(run)
+  await_pause(run)
+  local request = make_request(run)
+  emit(run, "attempt", add_number)
+  judge(run, send(run, request))
+end
+
+-- ---------------------------------------------------------------- the short way
+-- Most calls are sent at once, succeed, and report nothing but their result. These need no run, no
+-- request and no response as tables.
+
+--- Whether a call can be sent at once, by our own libcurl, with none of the caller's code running,
+--- and without more secrets than its key.
+local function is_short(client, operation, start, settings, key_name, token)
+  return client.connection_limit and client.transport.exchange
+    and not (settings.on_event or settings.deadline_ms or token or operation.returns_secret)
+    and schema.is_fixed_key(client.settings[key_name])
+    and (client.paused_until or start) <= start
+end
+
+--- Returns nothing when there is no connection, except to wait for one.
+local function exchange(client, ...)
+  local transport, connections = client.transport, client.connection_limit
+  if runtime.is_alone() then -- no other call needs a connection
+    return transport:exchange(...)
+  elseif connections.free > 0 and not runtime.is_cancelled() then
+    return give_connection(client, connections:take(), pcall(transport.exchange, transport, ...))
+  end
+end
+
+--- Returns the result and meta; or nil, and the response or failure that the general way goes on
+--- from; or nothing, if it was not sent.
+local function attempt_shortly(client, settings, prepared, key)
+  local transfer, failure = exchange(client, prepared, key, settings)
+  if not transfer then
+    return nil, nil, failure
+  end
+  local value, meta = core.accept(transfer, prepared, key)
+  if meta then
+    return value, meta
+  end
+  return nil, transfer:take()
+end
+
 -- ---------------------------------------------------------------- all attempts
 
---- Goes on after an attempt that was not a success.
+--- Goes on after the first attempt.
 local function repeat_until_end(run)
-  repeat
+  while run.verdict.outcome ~= "done" do
     if run.verdict.outcome == "failed" then
       raise(run)
     end
     wait(run, run.verdict.wait_ms)
     attempt(run)
-  until run.verdict.outcome == "done"
+  end
   return finish(run)
 end
 
----@class clerk.machines.PreparedCall
----@field settings table of the call
----@field call userdata core's call: checked, and its request built
----@field key_name string the option of the client that has the key
----@field token string? that the caller gave
-
---- Runs a call to its end. Most calls end with their first attempt.
----@param client clerk.machines.CallingClient
----@param operation table of core.operations
----@param prepared clerk.machines.PreparedCall
----@param start integer ms, when the call began
----@return table result
----@return table meta
-function call.run(client, operation, prepared, start)
-  local run = {
+local function new_run(client, operation, start, settings, prepared, key_name, token)
+  return {
     client = client,
     number = call.next_number(client),
     operation = operation,
-    settings = prepared.settings,
-    call = prepared.call,
-    key_name = prepared.key_name,
-    token = prepared.token,
+    settings = settings,
+    call = prepared,
+    key_name = key_name,
+    token = token,
     attempts = 0,
     start = start,
     earliest = start,
-    secrets = { prepared.token },
+    secrets = { token },
     key = nil, -- these three, so that the table need not grow
     verdict = nil,
     response = nil,
   }
-  attempt(run)
-  if run.verdict.outcome == "done" then
-    return finish(run)
+end
+
+--- Runs a call to its end.
+---@param client clerk.machines.CallingClient
+---@param operation table of core.operations
+---@param start integer ms, when the call began
+---@param settings table of the call
+---@param prepared userdata core's call: checked, and its request built
+---@param key_name string the option of the client that has the key
+---@param token string? that the caller gave
+---@return table result
+---@return table meta
+function call.run(client, operation, start, settings, prepared, key_name, token)
+  local key, value, response, failure
+  if is_short(client, operation, start, settings, key_name, token) then
+    key = client.settings[key_name]()
+    value, response, failure = attempt_shortly(client, settings, prepared, key)
+    if value ~= nil then
+      return value, response -- meta
+    end
+  end
+  local run = new_run(client, operation, start, settings, prepared, key_name, token)
+  if response or failure then
+    run.key, run.secrets[1] = key, key
+    judge(run, response, failure)
+  else
+    attempt(run)
   end
   return repeat_until_end(run)
 end

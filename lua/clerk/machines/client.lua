@@ -44,9 +44,9 @@ end
 
 --- The option that has the key of an operation.
 local function key_name_of(client, operation)
-  for _, name in ipairs(operation.keys) do
-    if client.settings[name] then
-      return name
+  for i = 1, #operation.keys do
+    if client.settings[operation.keys[i]] then
+      return operation.keys[i]
     end
   end
   local name = operation.keys[1]
@@ -60,49 +60,55 @@ local function accept(operation_name, value, problem)
 end
 
 local function value_of(params, name)
-  if name and type(params) == "table" then
+  if type(params) == "table" then
     return rawget(params, name)
   end
 end
 
---- Everything that a call needs, checked.
----@return clerk.machines.PreparedCall
+--- What a call needs, checked: its settings, core's call, the name of the option that has its key,
+--- and the token that the caller gave, if any.
 local function prepare(client, layout, start, call_options, params, ...)
-  local name = layout.operation.name
-  local own = accept(name, settings.for_call(call_options, client.settings))
-  local key_name = key_name_of(client, layout.operation)
-  if value_of(params, layout.of_type.json) ~= nil then
-    params = accept(name, arguments.with_json(params, layout.of_type.json))
+  local name, of_type, own = layout.operation.name, layout.of_type, client.settings
+  if call_options ~= nil then
+    own = accept(name, settings.for_call(call_options, own))
   end
-  return {
-    settings = own,
-    call = accept(name, core.call(name, own.prepared, start, params, ...)),
-    key_name = key_name,
-    token = value_of(params, layout.of_type.secret),
-  }
+  local key_name = key_name_of(client, layout.operation)
+  if of_type.json and value_of(params, of_type.json) ~= nil then
+    params = accept(name, arguments.with_json(params, of_type.json))
+  end
+  local prepared = accept(name, core.call(name, own.prepared, start, params, ...))
+  return own, prepared, key_name, of_type.secret and value_of(params, of_type.secret)
+end
+
+--- The argument at that place: there are at most three.
+local function argument(place, first, second, third)
+  if place == 1 then
+    return first
+  elseif place == 2 then
+    return second
+  end
+  return third
 end
 
 local function run(client, layout, call_options, params, ...)
   local start = call.now(client)
-  local prepared = prepare(client, layout, start, call_options, params, ...)
-  return call.run(client, layout.operation, prepared, start)
+  return call.run(client, layout.operation, start,
+    prepare(client, layout, start, call_options, params, ...))
 end
 
 local function invoke(client, layout, ...)
-  local operation = layout.operation
-  check_client(client, operation.name)
-  if select("#", ...) > layout.count then
-    errors.refuse(("takes at most %d arguments, got %d"):format(layout.count, select("#", ...)),
-      operation.name)
+  local name, count = layout.operation.name, select("#", ...)
+  check_client(client, name)
+  if count > layout.count then
+    errors.refuse(("takes at most %d arguments, got %d"):format(layout.count, count), name)
+  elseif not client.transport.sleep then
+    runtime.check_call(name)
   end
-  if not client.transport.sleep then
-    runtime.check_call(operation.name)
-  end
-  local call_options, params = (select(layout.count, ...)), nil
+  local params
   if layout.takes_params then
-    params = select(layout.path_count + 1, ...)
+    params = argument(layout.path_count + 1, ...)
   end
-  return run(client, layout, call_options, params, ...)
+  return run(client, layout, argument(layout.count, ...), params, ...)
 end
 
 local layouts = {}
@@ -184,7 +190,7 @@ local function source_of(self)
       return call.next_number(self)
     end,
     check = function(params, call_options)
-      return prepare(self, layouts.list, 0, call_options, params).settings
+      return (prepare(self, layouts.list, 0, call_options, params))
     end,
   }
 end

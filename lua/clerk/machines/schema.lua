@@ -99,6 +99,22 @@ function kinds.url(_, value, name, context)
   return ok and value, problem
 end
 
+local fixed_keys = setmetatable({}, { __mode = "k" })
+
+--- Whether a secret key was given as a string: then its function runs none of the caller's code.
+function schema.is_fixed_key(f)
+  return fixed_keys[f] ~= nil
+end
+
+--- A function that returns the key, so that no table holds it.
+local function fix(key)
+  local function get()
+    return key
+  end
+  fixed_keys[get] = true
+  return get
+end
+
 function kinds.secret_key(_, value, name)
   if type(value) == "function" then
     return value
@@ -107,9 +123,7 @@ function kinds.secret_key(_, value, name)
     return unexpected(name, "a string or a function", value)
   end
   local ok, problem = core.check_secret_key(name, value)
-  return ok and function()
-    return value
-  end, problem
+  return ok and fix(value), problem
 end
 
 --- Any other value raises when it is indexed.

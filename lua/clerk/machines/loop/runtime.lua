@@ -36,6 +36,7 @@ return {
     return nil, "shared_dict can only be used in nginx"
   end,
 
+  is_alone = scheduler.is_alone,
   current = scheduler.current,
   is_cancelled = scheduler.is_cancelled,
   sleep = scheduler.sleep,

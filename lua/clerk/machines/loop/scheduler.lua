@@ -23,6 +23,11 @@ local WAIT = {}
 --- values go before finalizers run, keys only after that, when calls can be used no more.
 local groups = setmetatable({}, { __mode = "kv" })
 
+--- Whether there are no tasks.
+function scheduler.is_alone()
+  return not next(groups)
+end
+
 local by_thread = setmetatable({}, { __mode = "kv" })
 
 --- The waiters for transfers, by the transfers' keys.
@@ -349,13 +354,31 @@ function scheduler.try_yield()
   return not task or pcall(coroutine.yield, WAIT)
 end
 
---- Waits until the transfer has finished. Returns false when before that the time has come or the
---- task is cancelled.
-function scheduler.await(transfer, wakes_at)
+--- Without tasks there is nothing to do but to wait. A finalizer may make calls in the meantime,
+--- and tasks: then this returns false before its time.
+local function await_alone(transfer, wakes_at)
+  repeat
+    if transfer:step(wakes_at) then
+      return true
+    end
+    wake_finished() -- what a call around this one waits for
+  until not scheduler.is_alone() or core.now() >= wakes_at
+  return transfer:is_finished()
+end
+
+local function await_among_tasks(transfer, wakes_at)
   local waiter = scheduler.new_waiter()
   by_transfer[transfer:key()] = waiter
   scheduler.wait(waiter, wakes_at)
   return waiter.is_woken
+end
+
+--- Waits until the transfer has finished. Returns false when before that the time has come or the
+--- task is cancelled.
+function scheduler.await(transfer, wakes_at)
+  local is_finished = scheduler.is_alone() and await_alone(transfer, wakes_at)
+  scheduler.changed()
+  return is_finished or await_among_tasks(transfer, wakes_at)
 end
 
 --- Waits for `ms` milliseconds. Returns false when the task is cancelled meanwhile.

@@ -10,23 +10,49 @@ Libcurl.__index = Libcurl
 --- timeout. This much later the request ends all the same.
 local GRACE_MS = 50
 
----@param request clerk.machines.Request
----@return clerk.machines.Response|nil
----@return clerk.machines.Failure|nil
-function Libcurl:send(request)
-  local transfer = self.curl:start(request)
-  local ends_at = core.now() + request.timeout_ms + GRACE_MS
+--- Waits until a transfer has finished, or ends it. Returns the failure then.
+local function await(transfer, timeout_ms)
+  local ends_at = core.now() + timeout_ms + GRACE_MS
+  if scheduler.is_alone() and transfer:step(ends_at) then -- most responses come at once
+    scheduler.changed()
+    return nil
+  end
   local ok, is_finished = pcall(scheduler.await, transfer, ends_at)
   if ok and (is_finished or transfer:is_finished()) then
-    return transfer:take()
+    return nil
   end
   local sent = transfer:cancel()
   if not ok then -- a signal or a hook
     error(is_finished, 0)
   elseif scheduler.is_cancelled() then
-    return nil, { code = "cancelled", message = "the task was cancelled", sent = sent }
+    return { code = "cancelled", message = "the task was cancelled", sent = sent }
   end
-  return nil, { code = "timeout", message = "no response within the time allowed", sent = sent }
+  return { code = "timeout", message = "no response within the time allowed", sent = sent }
+end
+
+---@param request clerk.machines.Request
+---@return clerk.machines.Response|nil
+---@return clerk.machines.Failure|nil
+function Libcurl:send(request)
+  local transfer = self.curl:start(request)
+  local failure = await(transfer, request.timeout_ms)
+  if failure then
+    return nil, failure
+  end
+  return transfer:take()
+end
+
+--- Sends a call of the core itself.
+---@param call userdata
+---@param key string that was checked
+---@param settings table of the call
+---@return userdata|nil transfer finished: for core.accept or `take`
+---@return clerk.machines.Failure|nil
+function Libcurl:exchange(call, key, settings)
+  local transfer = core.carry(self.curl, call, key, settings.timeout_ms,
+    settings.connect_timeout_ms, settings.max_response_bytes)
+  local failure = await(transfer, settings.timeout_ms)
+  return not failure and transfer or nil, failure
 end
 
 function Libcurl:close()

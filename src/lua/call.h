@@ -1,0 +1,26 @@
+/* A call, for the parts of the binding that send it. Internal to src/lua. */
+#ifndef CLERK_LUA_CALL_H
+#define CLERK_LUA_CALL_H
+
+#include <lua.h>
+
+#include "clerk.h"
+
+/* A userdata of call.c; its user value is the table of settings, which keeps their texts alive. */
+typedef struct clerk_lua_call {
+  const clerk_operation *operation;
+  clerk_request request;
+  clerk_retry retry;
+} clerk_lua_call;
+
+/* Raises unless a call is at `index`. */
+clerk_lua_call *clerk_lua_check_call(lua_State *L, int index);
+
+/*
+** Reads the body of a response and judges it. Pushes the body's value; nil when it is not JSON. The
+** operation of the shape is set, the rest of it and the reader are filled.
+*/
+clerk_judgement clerk_lua_judge(lua_State *L, int status, clerk_text body, clerk_reader *reader,
+                                clerk_shape *shape);
+
+#endif
