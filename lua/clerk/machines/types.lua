@@ -73,7 +73,7 @@
 --- The second result of every operation.
 ---@class clerk.machines.CallInfo
 ---@field status integer of the response
----@field headers table<string, string> of the response, names in lower case
+---@field headers table<string, string> of the response, names in lower case; made when first read
 ---@field attempts integer
 ---@field elapsed_ms integer of the whole call
 
