@@ -21,17 +21,22 @@ typedef struct kept_string {
   bool is_on_stack;
 } kept_string;
 
+/* The latest container of a depth. */
+typedef struct container {
+  int count; /* its elements or members */
+  bool is_object;
+  unsigned char key; /* where its latest key is kept */
+} container;
+
 typedef struct decoder {
   lua_State *L;
   clerk_reader *reader;
   const clerk_lua_decoding *decoding;
-  unsigned deepest;               /* depth so far */
-  int count[CLERK_DEPTH_MAX + 1]; /* elements or members of the latest container of each depth */
-  bool is_object[CLERK_DEPTH_MAX + 1];
-  unsigned char key[CLERK_DEPTH_MAX + 1]; /* where the latest key of each depth is kept */
-  unsigned char following[KEPT_MAX + 1];  /* where the key is that came after a key, or first */
-  kept_string kept[2 * KEPT_MAX];         /* keys, then values */
-  int kept_base;                          /* stack index of the first one */
+  container *levels;                     /* by depth */
+  unsigned deepest;                      /* depth so far; what is deeper is not set yet */
+  unsigned char following[KEPT_MAX + 1]; /* where the key is that came after a key, or first */
+  kept_string kept[2 * KEPT_MAX];        /* keys, then values */
+  int kept_base;                         /* stack index of the first one */
 } decoder;
 
 static void push_new_string(const decoder *d) {
@@ -76,7 +81,7 @@ static unsigned char place_of(clerk_text key) {
 }
 
 static void push_key(decoder *d) {
-  unsigned char *latest = &d->key[d->reader->depth];
+  unsigned char *latest = &d->levels[d->reader->depth].key;
   unsigned char place = place_of(d->reader->string);
   d->following[*latest] = place;
   *latest = place;
@@ -84,9 +89,9 @@ static void push_key(decoder *d) {
 }
 
 static void push_string(decoder *d) {
-  unsigned depth = d->reader->depth;
-  if (depth > 0 && d->is_object[depth])
-    push_kept_string(d, KEPT_MAX + d->key[depth]);
+  const container *level = &d->levels[d->reader->depth];
+  if (level->is_object)
+    push_kept_string(d, KEPT_MAX + level->key);
   else
     push_new_string(d);
 }
@@ -97,17 +102,17 @@ static int room_for(decoder *d, bool is_object) {
     d->deepest = depth;
     return is_object ? FIRST_MEMBERS : FIRST_ELEMENTS;
   }
-  if (d->is_object[depth] != is_object) return 0;
-  return d->count[depth] < ROOM_MAX ? d->count[depth] : ROOM_MAX;
+  const container *level = &d->levels[depth];
+  if (level->is_object != is_object) return 0;
+  return level->count < ROOM_MAX ? level->count : ROOM_MAX;
 }
 
 static void push_container(decoder *d, bool is_object) {
   int room = room_for(d, is_object);
   luaL_checkstack(d->L, 4, "JSON");
   lua_createtable(d->L, is_object ? 0 : room, is_object ? room : 0);
-  d->is_object[d->reader->depth] = is_object;
-  d->count[d->reader->depth] = 0;
-  d->key[d->reader->depth] = KEPT_MAX; /* before the first one */
+  d->levels[d->reader->depth] =
+      (container){.is_object = is_object, .key = KEPT_MAX /* before it */};
 }
 
 /* The object is complete and on top of the stack. */
@@ -118,7 +123,7 @@ static void finish_object(const decoder *d) {
 }
 
 static void push_null(decoder *d) {
-  bool is_member = d->reader->depth > 0 && d->is_object[d->reader->depth];
+  bool is_member = d->levels[d->reader->depth].is_object;
   if (is_member && !d->decoding->keep_null)
     lua_pushnil(d->L);
   else
@@ -146,27 +151,28 @@ static bool push_token(decoder *d, clerk_token token) {
 static void store(decoder *d) {
   unsigned depth = d->reader->depth;
   if (depth == 0) return;
-  d->count[depth]++;
-  if (d->is_object[depth])
+  container *level = &d->levels[depth];
+  level->count++;
+  if (level->is_object)
     lua_rawset(d->L, -3);
   else
-    lua_rawseti(d->L, -2, d->count[depth]);
+    lua_rawseti(d->L, -2, level->count);
 }
 
 /* Reads and pushes the key that came here in the latest object, if it comes again. */
 static bool push_repeated_key(decoder *d) {
-  unsigned depth = d->reader->depth;
-  if (!d->is_object[depth]) return false;
-  unsigned char place = d->following[d->key[depth]];
+  container *level = &d->levels[d->reader->depth];
+  if (!level->is_object) return false;
+  unsigned char place = d->following[level->key];
   if (!clerk_reader_repeat_key(d->reader, d->kept[place].raw)) return false;
-  d->key[depth] = place;
+  level->key = place;
   lua_pushvalue(d->L, d->kept_base + place);
   return true;
 }
 
 /* Reads the next token, of which the value may be the same as in the latest object. */
 static clerk_token read_value(decoder *d) {
-  clerk_text latest = d->kept[KEPT_MAX + d->key[d->reader->depth]].raw;
+  clerk_text latest = d->kept[KEPT_MAX + d->levels[d->reader->depth].key].raw;
   return clerk_reader_repeat_string(d->reader, latest) ? CLERK_TOKEN_STRING
                                                        : clerk_reader_next(d->reader);
 }
@@ -179,7 +185,10 @@ static void note(clerk_shape *shape, const clerk_reader *reader, clerk_token tok
 bool clerk_lua_decode(lua_State *L, clerk_reader *reader, const clerk_lua_decoding *decoding,
                       clerk_shape *shape) {
   int top = lua_gettop(L);
-  decoder d = {.L = L, .reader = reader, .decoding = decoding, .kept_base = top + 1};
+  container levels[CLERK_DEPTH_MAX + 1];
+  levels[0] = (container){0};
+  decoder d = {
+      .levels = levels, .L = L, .reader = reader, .decoding = decoding, .kept_base = top + 1};
   luaL_checkstack(L, 2 * KEPT_MAX + 4, "JSON");
   lua_settop(L, top + 2 * KEPT_MAX);
   for (;;) {
