@@ -16,6 +16,7 @@
 /* The watch of a descriptor; NULL without memory. */
 static clerk_watch *reserve_watch(clerk_poller *poller, int descriptor) {
   size_t index = (size_t)descriptor;
+  if (index < poller->capacity && index >= poller->end) poller->end = index + 1;
   if (index < poller->capacity) return &poller->watches[index];
   size_t capacity = poller->capacity ? poller->capacity : 64;
   while (capacity <= index) capacity *= 2;
@@ -24,6 +25,7 @@ static clerk_watch *reserve_watch(clerk_poller *poller, int descriptor) {
   memset(watches + poller->capacity, 0, (capacity - poller->capacity) * sizeof *watches);
   poller->watches = watches;
   poller->capacity = capacity;
+  poller->end = index + 1;
   return &watches[index];
 }
 
@@ -51,7 +53,7 @@ static int local_port_of(int descriptor) {
 }
 
 clerk_watch *clerk_poller_find(clerk_poller *poller, int local_port, int *next) {
-  while ((size_t)*next < poller->capacity) {
+  while ((size_t)*next < poller->end) {
     int descriptor = (*next)++;
     clerk_watch *watch = &poller->watches[descriptor];
     if (!watch->is_kept) continue;
@@ -69,7 +71,7 @@ bool clerk_poller_wants_to_write(const clerk_poller *poller, int descriptor) {
 void clerk_poller_trim(clerk_poller *poller) {
   free(poller->watches);
   poller->watches = NULL;
-  poller->capacity = 0;
+  poller->capacity = poller->end = 0;
 }
 
 #if CLERK_HAS_EPOLL

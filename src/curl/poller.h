@@ -29,6 +29,7 @@ typedef struct clerk_poller {
   bool is_open;
   clerk_watch *watches;
   size_t capacity;
+  size_t end;       /* no descriptor from here on was ever watched */
   unsigned changes; /* counts descriptors that are kept or dropped */
 } clerk_poller;
 
