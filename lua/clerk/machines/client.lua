@@ -329,16 +329,16 @@ end
 --- Calls an operation that takes a path parameter or a table of others.
 ---@param view table of client.aside
 ---@param operation_name string
----@param argument string|table
+---@param given string|table
 ---@param call_options table
 ---@return table result
 ---@return clerk.machines.CallInfo
-function client.call(view, operation_name, argument, call_options)
+function client.call(view, operation_name, given, call_options)
   local layout = layouts[operation_name]
   if layout.takes_params then
-    return run(view, layout, call_options, argument)
+    return run(view, layout, call_options, given)
   end
-  return run(view, layout, call_options, nil, argument)
+  return run(view, layout, call_options, nil, given)
 end
 
 return client
