@@ -115,9 +115,6 @@ end
 local function make(changes, state)
   return changes:apply(function(change, made, count)
     state.made = made
-    if change.action == "create" then
-      state.created[#state.created + 1] = change
-    end
     progress.show(("%d of %d changes: %s"):format(made, count, text.of(change.name)))
   end)
 end
@@ -133,17 +130,26 @@ local function report_failure(problem, changes, state)
   error(problem, 0)
 end
 
-local function report(changes, state, written, directory)
+--- In the order of the plan; requests overlap, and so end in any order.
+local function created_lines(changes)
   local lines = {}
-  for i, change in ipairs(state.created) do
-    lines[i] = ("created %s  %s\n"):format(change.id, text.of(change.name))
+  for _, change in ipairs(changes) do
+    if change.action == "create" then
+      lines[#lines + 1] = ("created %s  %s\n"):format(text.of(change.id), text.of(change.name))
+    end
   end
+  return lines
+end
+
+local function report(changes, written, directory)
+  local lines = created_lines(changes)
+  local has_new_keys = lines[1] ~= nil
   lines[#lines + 1] = #changes > 0 and ("changes made: %d\n"):format(#changes) or ""
   if directory then
     lines[#lines + 1] = ("secret keys written to %s: %d\n"):format(text.of(directory), written)
   end
   terminal.print(table.concat(lines))
-  if state.created[1] and not directory then
+  if has_new_keys and not directory then
     terminal.remark("`clerk-machines secret` shows the secret key of a machine.")
   end
 end
@@ -159,12 +165,12 @@ function apply.run(parsed)
   if changes[1] and confirmation.is_needed(parsed) then
     confirm(parsed, wanted, changes)
   end
-  local state = { made = 0, created = {} }
+  local state = { made = 0 }
   local ok, result = pcall(make, changes, state)
   if not ok then
     report_failure(result, changes, state)
   end
-  report(changes, state, result, parsed.secrets_dir)
+  report(changes, result, parsed.secrets_dir)
 end
 
 -- ---------------------------------------------------------------- export

@@ -79,29 +79,4 @@ function units.date(ms)
   return seconds and os.date("!%Y-%m-%dT%H:%M:%SZ", seconds) or "-"
 end
 
-local MONTHS = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7, Aug = 8, Sep = 9,
-  Oct = 10, Nov = 11, Dec = 12 }
-
---- Days since 1970 of a date in the Gregorian calendar; years begin in March, so that leap days are
---- at their ends.
-local function days_of(year, month, day)
-  local from_march = (month + 9) % 12
-  year = month <= 2 and year - 1 or year
-  return 365 * year + math.floor(year / 4) - math.floor(year / 100) + math.floor(year / 400)
-    + math.floor((153 * from_march + 2) / 5) + day - 1 - 719468
-end
-
---- The Unix time of an HTTP date (RFC 9110, 5.6.7) as servers write it.
----@param written any "Sun, 06 Nov 1994 08:49:37 GMT"
----@return integer|nil seconds
-function units.parse_date(written)
-  local day, month, year, hour, minute, second = tostring(written):match(
-    "^%a%a%a, (%d%d) (%a%a%a) (%d%d%d%d) (%d%d):(%d%d):(%d%d) GMT$")
-  if not MONTHS[month] then
-    return nil
-  end
-  local days = days_of(tonumber(year), MONTHS[month], tonumber(day))
-  return ((days * 24 + tonumber(hour)) * 60 + tonumber(minute)) * 60 + tonumber(second)
-end
-
 return units

@@ -8,7 +8,6 @@ local output = require "clerk.machines.cli.output"
 local record = require "clerk.machines.cli.record"
 local terminal = require "clerk.machines.cli.terminal"
 local text = require "clerk.machines.cli.text"
-local units = require "clerk.machines.cli.units"
 
 local whoami = {
   name = "whoami",
@@ -40,7 +39,7 @@ end
 --- How many seconds this computer's clock is ahead. A date has no fractions of a second, so that
 --- less than two are none.
 local function clock_skew(headers, sent_at)
-  local date = units.parse_date(headers and headers.date)
+  local date = core.http_date(headers and headers.date or "")
   if not date then
     return nil
   end
