@@ -340,7 +340,7 @@ end
 --- Whether a call can be sent at once, by our own libcurl, with none of the caller's code running,
 --- and without more secrets than its key.
 local function is_short(client, operation, start, settings, key_name, token)
-  return client.connection_limit and client.transport.exchange
+  return not settings.transport and client.transport.exchange
     and not (settings.on_event or settings.deadline_ms or token or operation.returns_secret)
     and schema.is_fixed_key(client.settings[key_name])
     and (client.paused_until or start) <= start
