@@ -157,6 +157,28 @@ describe("In nginx", function()
     end
   end)
 
+  -- Runs code with `other(options)`, which makes another verifier over the same dictionary.
+  local function run_with_other(code, ...)
+    return web:run([[
+      local function other(options)
+        options.client, options.shared_dict = client, "clerk_tokens"
+        options.machine_id = "mch_me"
+        return require("clerk.machines.tokens").verifier(options)
+      end
+    ]] .. code, ...)
+  end
+
+  it("a JWT in the dictionary is refused by a verifier that accepts no JWTs", function()
+    start()
+    local code = run_with_other([[
+      verifier:verify(...)
+      local opaque = other { jwt = false }
+      local ok, problem = pcall(opaque.verify, opaque, ...)
+      return ok or problem.code
+    ]], facts:jwt())
+    assert.equal("token_type_refused", code)
+  end)
+
   it("the API is asked once, however many requests ask at the same time", function()
     start()
     local asking = process.start(("sh -c %s"):format(process.quote(

@@ -230,9 +230,6 @@ end
 
 --- A JWT is remembered no longer than its keys are used without asking for new ones.
 local function verify_jwt(self, check, text)
-  if not self.jwt then
-    refuse("token_type_refused", "JWTs are not accepted here")
-  end
   local jwt, code, message = core.jwt(text)
   if not jwt then
     refuse(code, message)
@@ -332,6 +329,9 @@ end
 --- A check is one verification: identity, name (of the token), is_opaque, callers (in addition to
 --- the verifier's) and ends_at (core.now's).
 local function run(self, check, text)
+  if not check.is_opaque and not self.jwt then -- though another verifier may remember it
+    refuse("token_type_refused", "JWTs are not accepted here")
+  end
   local known = self.cache:get(check.name)
   local token = known and rejudge(self, check, known)
     or (check.is_opaque and verify_opaque or verify_jwt)(self, check, text)
