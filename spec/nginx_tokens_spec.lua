@@ -179,6 +179,18 @@ describe("In nginx", function()
     assert.equal("token_type_refused", code)
   end)
 
+  it("a verifier uses no answer for longer than its own cache_ms", function()
+    start()
+    run_with_other([[
+      local asks = other { cache_ms = 0, jwt = false }
+      for _ = 1, 2 do
+        verifier:verify "mt_good"
+        asks:verify "mt_good"
+      end
+    ]])
+    assert.equal(3, questions_about "mt_good")
+  end)
+
   it("the API is asked once, however many requests ask at the same time", function()
     start()
     local asking = process.start(("sh -c %s"):format(process.quote(

@@ -63,12 +63,13 @@ local function framed(text)
   return ("%d:%s"):format(#text, text)
 end
 
---- The beginning of all names under which this verifier remembers something.
+--- The beginning of all names under which this verifier remembers something. Another one, with the
+--- same dictionary and a different cache_ms, may have asked too long ago for this one.
 local function prefix_of(self, machine_key_digest, secret_key_digest)
   local base_url = self.client and self.client.settings.base_url or ""
   local source = self.jwt_key and self.jwt_key.digest or self.jwks_url or ""
   return framed(base_url) .. framed(machine_key_digest) .. framed(secret_key_digest)
-    .. framed(source)
+    .. framed(source) .. framed(tostring(self.cache_ms))
 end
 
 local function keys_of(self, secret_key_digest)
