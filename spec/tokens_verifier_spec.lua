@@ -589,6 +589,16 @@ describe("A token is a secret:", function()
     assert.falsy(everything_in(events):find(OPAQUE, 1, true))
   end)
 
+  it("nor is the API key shown when keys are asked for, whatever a transport says of that", function()
+    function api.send(_, request)
+      local message = "not sent: " .. request.headers.authorization
+      return nil, { code = "connection_lost", message = message, sent = false }
+    end
+    local problem = error_of(api:verifier(), api:jwt())
+    assert.matches("not sent: Bearer", problem.message, 1, true)
+    assert.falsy((everything_in(problem) .. tostring(problem)):find("sk_test_instance", 1, true))
+  end)
+
   it("a result does not hold it either", function()
     api.tokens[OPAQUE] = api:token { token = OPAQUE }
     local verifier = api:verifier()

@@ -92,6 +92,13 @@ local function refuse_answer(url, response)
   error(err, 0)
 end
 
+--- What a transport says may hold the key that it was given.
+local function refuse_failure(url, failure, headers)
+  local message = ("no answer from the source of keys, %s: %s"):format(url, failure.message)
+  local key = (headers.authorization or ""):match "^Bearer (.*)$"
+  error(errors.of("TransportError", failure.code, errors.without(message, { key })), 0)
+end
+
 --- Gets what a URL has.
 ---@param ends_at number core.now's
 ---@param url string
@@ -113,8 +120,7 @@ function Questions:get(ends_at, url, headers, max_bytes)
   end
   local response, failure = self.transport:send(request)
   if not response then
-    error(errors.of("TransportError", failure.code, ("no answer from the source of keys, %s: %s")
-      :format(url, failure.message)), 0)
+    refuse_failure(url, failure, headers)
   elseif response.status ~= 200 then
     refuse_answer(url, response)
   end
