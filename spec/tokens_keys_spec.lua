@@ -263,6 +263,19 @@ describe("A key set", function()
     end
   end)
 
+  it("is not used if it is no text, and is not asked for more often because of that", function()
+    local count = 0
+    function api.send()
+      count = count + 1
+      return { status = 200, headers = {} }
+    end
+    for i = 1, 5 do
+      local problem = error_of(verifier.verify, verifier, jwt(old, { kid = "ins_" .. i }))
+      assert.equal("unexpected_shape", problem.code)
+    end
+    assert.equal(1, count)
+  end)
+
   it("may have 32 keys, and is not used if it has more", function()
     local list = {}
     for i = 1, 31 do list[i] = token_api.jwk(new, { kid = "ins_" .. i + 1 }) end

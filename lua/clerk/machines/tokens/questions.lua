@@ -124,7 +124,7 @@ function Questions:get(ends_at, url, headers, max_bytes)
   elseif response.status ~= 200 then
     refuse_answer(url, response)
   end
-  return response.body
+  return type(response.body) == "string" and response.body or "" -- calls take it like that, too
 end
 
 return questions
