@@ -42,7 +42,8 @@ function mint:send(request)
       object = "machine_to_machine_token", id = "mt_id_" .. self.count,
       token = "mt_secret_" .. self.count, subject = "mch_1", scopes = { "mch_2" },
       revoked = false, expired = false, created_at = self.time, updated_at = self.time,
-      expiration = self.is_endless and machines.null or self.expiration + (self.skew_ms or 0),
+      expiration = self.is_endless and machines.null or self.odd_expiration
+        or self.expiration + (self.skew_ms or 0),
     },
   }
 end
@@ -189,6 +190,14 @@ describe("What is left of a token", function()
     api.life_ms = -SECOND_MS
     local problem = error_of(source.get, source)
     assert.same({ "SDKError", "unexpected_shape" }, { problem.type, problem.code })
+  end)
+
+  it("must be a number: anything else is an error", function()
+    for _, odd in ipairs { "soon", "1900000000000", true, {} } do
+      api.odd_expiration = odd
+      local problem = error_of(source.get, source)
+      assert.same({ "SDKError", "unexpected_shape" }, { problem.type, problem.code })
+    end
   end)
 end)
 

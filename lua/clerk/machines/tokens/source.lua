@@ -69,10 +69,11 @@ local function life_left(token, info)
     return math.huge
   end
   local date = core.http_date(info.headers.date or "")
-  local left = token.expiration - (date and date * 1000 or core.unix_ms())
+  local left = type(token.expiration) == "number"
+    and token.expiration - (date and date * 1000 or core.unix_ms()) or 0
   if left <= 0 then
-    error(errors.of("SDKError", "unexpected_shape", "the new token has expired already",
-      "create_token"), 0)
+    error(errors.of("SDKError", "unexpected_shape", "the new token has expired already, or does "
+      .. "not say when it does", "create_token"), 0)
   end
   return left
 end
