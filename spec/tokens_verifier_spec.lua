@@ -268,6 +268,22 @@ describe("A verifier cannot tell, and raises another error than a TokenError, wh
     end
   end)
 
+  it("the answer is a success of another kind than 200", function()
+    api.tokens[OPAQUE], api.machines[CALLER] = api:token(), { ME }
+    for path, text in pairs { ["/verify$"] = OPAQUE, ["/machines/"] = api:jwt() } do
+      for _, status in ipairs { 201, 202, 203, 206 } do
+        function api:send(request)
+          local response = token_api.send(self, request)
+          response.status = request.url:find(path) and status or response.status
+          return response
+        end
+        local problem = error_of(api:verifier { scope_check = "machine" }, text)
+        assert.same({ "SDKError", "unexpected_status" }, { problem.type, problem.code })
+        assert.equal(status, problem.status)
+      end
+    end
+  end)
+
   it("a machine comes without its scopes", function()
     function api.send()
       return { status = 200, headers = {}, body = '{"id":"mch_caller"}' }
@@ -589,7 +605,7 @@ describe("A token is a secret:", function()
     assert.falsy(everything_in(events):find(OPAQUE, 1, true))
   end)
 
-  it("nor is the API key shown when keys are asked for, whatever a transport says of that", function()
+  it("nor is the API key shown when keys are asked for, whatever a transport says", function()
     function api.send(_, request)
       local message = "not sent: " .. request.headers.authorization
       return nil, { code = "connection_lost", message = message, sent = false }

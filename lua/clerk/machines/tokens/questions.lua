@@ -68,6 +68,16 @@ local function check_rate(self, operation)
   self.times[place], self.count = now, self.count + 1
 end
 
+--- Only a 200 says that a token is good: a 202, or a proxy's 203, is not the API's whole answer.
+local function check_status(status, who, operation)
+  if status ~= 200 then
+    local err = errors.of("SDKError", "unexpected_status", ("%s answered %d"):format(who, status),
+      operation)
+    err.status = status
+    error(err, 0)
+  end
+end
+
 --- Calls an operation of the client. The call ends in time, and takes no part in the pause of the
 --- client's other calls after a 429.
 ---@param ends_at number core.now's
@@ -77,20 +87,15 @@ end
 function Questions:ask(ends_at, operation, argument)
   check_rate(self, operation)
   local view = runtime.can_detach(self.is_ours) and self.views.limited or self.views.unlimited
-  return clients.call(view, operation, argument, {
+  local result, info = clients.call(view, operation, argument, {
     deadline_ms = math.max(1, math.floor(ends_at - core.now())),
     retries = RETRIES,
   })
+  check_status(info.status, "the API", operation)
+  return result
 end
 
 -- ---------------------------------------------------------------- sources of keys
-
-local function refuse_answer(url, response)
-  local err = errors.of("SDKError", "unexpected_status", ("the source of keys, %s, answered %d")
-    :format(url, response.status))
-  err.status = response.status
-  error(err, 0)
-end
 
 --- What a transport says may hold the key that it was given.
 local function refuse_failure(url, failure, headers)
@@ -121,9 +126,8 @@ function Questions:get(ends_at, url, headers, max_bytes)
   local response, failure = self.transport:send(request)
   if not response then
     refuse_failure(url, failure, headers)
-  elseif response.status ~= 200 then
-    refuse_answer(url, response)
   end
+  check_status(response.status, ("the source of keys, %s,"):format(url))
   return type(response.body) == "string" and response.body or "" -- calls take it like that, too
 end
 
