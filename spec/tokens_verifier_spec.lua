@@ -309,6 +309,14 @@ describe("A verifier cannot tell, and raises another error than a TokenError, wh
     client:close()
     assert.not_equal("TokenError", error_of(verifier, OPAQUE).type)
   end)
+
+  it("the client is closed that would have asked for the keys", function()
+    local client = machines.new { secret_key = "sk_test_1", base_url = token_api.base_url }
+    local verifier = tokens.verifier { client = client, machine_id = ME, callers = { CALLER } }
+    client:close()
+    local problem = error_of(verifier, api:jwt())
+    assert.same({ "TransportError", "cancelled" }, { problem.type, problem.code })
+  end)
 end)
 
 describe("Who is let in:", function()

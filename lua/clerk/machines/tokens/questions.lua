@@ -111,6 +111,9 @@ end
 ---@param max_bytes integer
 ---@return string body
 function Questions:get(ends_at, url, headers, max_bytes)
+  if self.client and self.client.is_closed then
+    error(errors.of("TransportError", "cancelled", "the client was closed"), 0)
+  end
   local left = math.max(1, math.floor(ends_at - core.now()))
   local request = {
     method = "GET",
