@@ -15,19 +15,19 @@ local CONCURRENCY = 4
 --- A plan compares all of these, so none may be missing.
 local TYPES = { name = "string", scoped_machines = "table" }
 
-local function refuse_shape(message, ...)
-  error(errors.of("SDKError", "unexpected_shape", message:format(...), "list"), 0)
+local function refuse(problem, ...)
+  error(errors.of("SDKError", "unexpected_shape", problem:format(...), "list"), 0)
 end
 
 local function check(machine)
   for field, expected in pairs(TYPES) do
     if type(machine[field]) ~= expected then
-      refuse_shape("machine %s has no %s", machine.id, field)
+      refuse("machine %s has no %s", machine.id, field)
     end
   end
   for _, scoped in ipairs(machine.scoped_machines) do
     if type(scoped) ~= "table" or type(scoped.id) ~= "string" then
-      refuse_shape("a scope of machine %s has no id", machine.id)
+      refuse("a scope of machine %s has no id", machine.id)
     end
   end
 end
