@@ -2,6 +2,7 @@
 
 local core = require "clerk.machines.core"
 local failure = require "clerk.machines.cli.failure"
+local machines = require "clerk.machines"
 local parser = require "clerk.machines.cli.parser"
 local terminal = require "clerk.machines.cli.terminal"
 
@@ -54,10 +55,9 @@ local function interrupted()
 end
 
 local function settle(problem)
-  local machines = package.loaded["clerk.machines"]
   if failure.is_failure(problem) then
     return failed(problem)
-  elseif type(machines) == "table" and machines.is_error(problem) then
+  elseif machines.is_error(problem) then
     return refused(problem)
   elseif type(problem) == "string" and problem:find("interrupted!$") then
     return interrupted()
