@@ -125,6 +125,17 @@ describe("clerk-machines plan", function()
     assert.equal("", names())
   end)
 
+  it("fits a narrow terminal without a broken ID", function()
+    local callee = create "ledger"
+    for _ = 1, 2 do create("a caller", { scoped_machines = { callee.id } }) end
+    local path = write("other.lua", "return { machines = { { name = 'other' } } }")
+    local text = on_terminal("plan --prune ledger " .. path, nil, { columns = 40 })
+    for line in text:gmatch "[^\n]+" do assert.is_true(#line <= 40, text) end
+    for _, caller in ipairs(client:collect { query = "a caller" }) do
+      assert.truthy(text:find("\n    (" .. caller.id .. ")\n", 1, true), text)
+    end
+  end)
+
   it("exits with 3 when there is something to change and it is asked to", function()
     local path = write("shop.lua", SHOP)
     assert.equal(3, (run("plan --exit-code " .. path)))

@@ -33,10 +33,12 @@ end
 
 local COLOURS = { ["+"] = terminal.green, ["-"] = terminal.red, ["~"] = terminal.yellow }
 
---- A diff with colours where there are any.
-local function coloured(changes)
+--- The diff; on a terminal with colours, and broken only between words.
+local function diff_of(changes)
+  local room = terminal.is(terminal.STDOUT) and terminal.width() or math.huge
   return (tostring(changes):gsub("[^\n]+", function(line)
     local colour = COLOURS[line:match("^ *(%p)")]
+    line = text.wrap(line, room)
     return colour and colour(line) or line
   end)) .. "\n"
 end
@@ -74,7 +76,7 @@ function plan.run(parsed)
   if parsed.json then
     print_json(changes)
   else
-    terminal.print(coloured(changes))
+    terminal.print(diff_of(changes))
   end
   if parsed.exit_code and changes[1] then
     failure.raise(nil, SOMETHING_TO_CHANGE)
@@ -161,7 +163,7 @@ function apply.run(parsed)
     prune = parsed.prune,
     secrets_dir = parsed.secrets_dir,
   })
-  terminal.print(coloured(changes))
+  terminal.print(diff_of(changes))
   if changes[1] and confirmation.is_needed(parsed) then
     confirm(parsed, wanted, changes)
   end
