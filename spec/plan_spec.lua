@@ -148,7 +148,7 @@ describe("A plan", function()
     local id = client:create({ name = "old" }).id
     local changes = plan.compare(client, { machines = { { name = "new", id = id } } })
     assert.same({ "update old" }, shown(changes))
-    assert.matches("^~ old\n  ~ name old → new\n1 to change$", tostring(changes))
+    assert.matches("^~ old\n  ~ name old → new\n1 machine to change$", tostring(changes))
     changes:apply()
     assert.equal("new", client:get(id).name)
   end)
@@ -301,9 +301,10 @@ describe("Pruning", function()
   it("needs a prefix and a plan with machines", function()
     refused("^prune must be a string that is not empty$", plan.compare, client, SHOP,
       { prune = "" })
-    refused("^machines is empty, and prune would", plan.compare, client, { machines = {} },
-      { prune = "a" })
-    refused('unknown option "purne"', plan.compare, client, SHOP, { purne = "a" })
+    refused("^machines is empty: prune would delete every machine whose name begins with \"a\"$",
+      plan.compare, client, { machines = {} }, { prune = "a" })
+    refused('unknown option "purne"; did you mean "prune"%?', plan.compare, client, SHOP,
+      { purne = "a" })
   end)
 end)
 
@@ -371,9 +372,9 @@ describe("A plan file", function()
     ["{ machines = { { name = 'a', scoped_machines = { 1 } } } }"] =
       "machines%[1%]%.scoped_machines%[1%] must be a string",
     ["{ machines = { { name = 'a' }, { name = 'a' } } }"] =
-      'machines%[2%]%.name "a" is also that of machines%[1%]: give each its id',
+      'machines%[2%]%.name "a" is also the name of machines%[1%]: give each its id',
     ["{ machines = { { name = 'a', id = 'm' }, { name = 'b', id = 'm' } } }"] =
-      "machines%[2%]%.id is also that of machines%[1%]",
+      "machines%[2%]%.id is also the ID of machines%[1%]",
     ["{ machines = { { name = 'a', id = {} } } }"] = "machines%[1%]%.id must be a string",
     ["5"] = "a plan must be a table, got number",
   }

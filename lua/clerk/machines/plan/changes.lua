@@ -35,7 +35,7 @@ function Changes:__tostring()
   return describe.text(inner[self].compared)
 end
 
---- How many there are of each action, in words: "2 to create, 1 scope to add".
+--- How many there are of each action, in words: "2 machines to create, 1 scope to add".
 ---@return string
 function Changes:summary()
   return describe.counts(inner[self].compared)

@@ -5,6 +5,7 @@ local desired = require "clerk.machines.plan.desired"
 local errors = require "clerk.machines.errors"
 local Instance = require "clerk.machines.plan.instance"
 local nodes = require "clerk.machines.plan.nodes"
+local schema = require "clerk.machines.schema"
 
 ---@class clerk.machines.plan.Options
 ---@field prune? string delete machines whose names begin with this and that are not in the plan
@@ -20,12 +21,12 @@ local nodes = require "clerk.machines.plan.nodes"
 ---@field from? table of an update: the old values
 ---@field callers? string[] of a delete: names of the machines that can no longer call it
 
-local comparison = {}
+local comparison = {
+  FIELDS = { "name", "default_token_ttl" }, -- what an update may change
+}
 
 -- ---------------------------------------------------------------- changes
 -- A step is a change with the nodes that it is about: `change`, `node`, and for scopes `other`.
-
-local FIELDS = { "name", "default_token_ttl" }
 
 local function id_of(node)
   return node.machine and node.machine.id
@@ -50,7 +51,7 @@ end
 
 local function add_update(steps, node)
   local from, to = {}, {}
-  for _, field in ipairs(node.machine and FIELDS or {}) do
+  for _, field in ipairs(node.machine and comparison.FIELDS or {}) do
     local value = node.entry[field]
     if value ~= nil and value ~= node.machine[field] then
       from[field], to[field] = node.machine[field], value
@@ -150,16 +151,22 @@ end
 
 -- ---------------------------------------------------------------- the interface
 
-local OPTIONS = { prune = true, secrets_dir = true }
-
-local function check_options(options)
-  for name, value in next, options do
-    if not OPTIONS[name] then
-      errors.refuse(('unknown option "%s" of compare'):format(tostring(name)))
-    elseif type(value) ~= "string" or value == "" then
-      errors.refuse(name .. " must be a string that is not empty")
-    end
+--- Names and paths may have control characters.
+local function check_text(_, value, name)
+  if type(value) ~= "string" or value == "" then
+    return nil, name .. " must be a string that is not empty"
   end
+  return value
+end
+
+local OPTIONS = schema.new {
+  { name = "prune", kind = check_text },
+  { name = "secrets_dir", kind = check_text },
+}
+
+local function check_options(given)
+  local options, problem = schema.check(OPTIONS, given or {})
+  return options or errors.refuse(problem)
 end
 
 local function check_instance(instance, wanted)
@@ -171,7 +178,8 @@ end
 
 local function check_prune(wanted, options)
   if options.prune and #wanted.machines == 0 then
-    desired.refuse(wanted, "machines", "is empty, and prune would delete all of its machines")
+    desired.refuse(wanted, "machines", ("is empty: prune would delete every machine whose name "
+      .. "begins with %s"):format(desired.shown(options.prune)))
   end
 end
 
@@ -200,8 +208,7 @@ end
 ---@param options? clerk.machines.plan.Options
 ---@return table comparison
 function comparison.compare(client, wanted, options)
-  options = options or {}
-  check_options(options)
+  options = check_options(options)
   wanted = desired.check(wanted)
   check_prune(wanted, options)
   return compare_checked(client, wanted, options)

@@ -1,5 +1,6 @@
 --- Changes as a diff: a paragraph for each machine, and a line of counts at the end.
 
+local comparison = require "clerk.machines.plan.comparison"
 local core = require "clerk.machines.core"
 
 local describe = {}
@@ -7,14 +8,13 @@ local describe = {}
 --- What the last line counts, in its order: an action, and how one and several of it are called.
 local COUNTED = {
   { "create", "%d machine to create", "%d machines to create" },
-  { "update", "%d to change", "%d to change" },
+  { "update", "%d machine to change", "%d machines to change" },
   { "add_scope", "%d scope to add", "%d scopes to add" },
   { "remove_scope", "%d scope to remove", "%d scopes to remove" },
   { "delete", "%d machine to delete", "%d machines to delete" },
 }
 
 local SIGNS = { create = "+", delete = "-" } -- otherwise "~"
-local FIELDS = { "name", "default_token_ttl" }
 
 -- ---------------------------------------------------------------- lines
 -- Each takes a change and returns its lines.
@@ -32,7 +32,7 @@ end
 
 function lines_of.update(change)
   local lines = {}
-  for _, field in ipairs(FIELDS) do
+  for _, field in ipairs(comparison.FIELDS) do
     if change.to[field] ~= nil then
       lines[#lines + 1] = ("  ~ %s %s → %s"):format(field, value_text(change.from[field]),
         value_text(change.to[field]))

@@ -105,21 +105,29 @@ local WHOLE = {
   machines = check_array,
 }
 
-local function names_of(fields)
+local function names_of(set)
   local names = {}
-  for name in pairs(fields) do
+  for name in pairs(set) do
     names[#names + 1] = name
   end
   table.sort(names)
   return names
 end
 
+--- "; did you mean …?", or nothing when no key of the set is near.
+---@param text string
+---@param set table<string, any>
+---@return string
+function desired.hint(text, set)
+  local nearest = core.nearest(text, names_of(set))
+  return nearest and ("; did you mean %s?"):format(shown(nearest)) or ""
+end
+
 local function check_known(wanted, prefix, given, fields)
   for name in next, given do
     if not fields[name] then
-      local nearest = core.nearest(tostring(name), names_of(fields))
-      local hint = nearest and ('; did you mean "%s"?'):format(nearest) or ""
-      desired.refuse(wanted, prefix .. tostring(name), "is unknown" .. hint)
+      local text = tostring(name)
+      desired.refuse(wanted, prefix .. text, "is unknown" .. desired.hint(text, fields))
     end
   end
 end
@@ -158,9 +166,10 @@ local function check_ids(checked)
   for _, machine in ipairs(checked.machines) do
     local first = machine.id and seen[machine.id]
     if first then
-      desired.refuse(checked, machine.path .. ".id", "is also that of " .. first.path)
+      desired.refuse(checked, machine.path .. ".id", "is also the ID of " .. first.path)
+    elseif machine.id then
+      seen[machine.id] = machine
     end
-    seen[machine.id or machine] = machine
   end
 end
 
@@ -170,7 +179,7 @@ local function check_names(checked)
     local first = seen[machine.name]
     if first and not (first.id and machine.id) then
       desired.refuse(checked, machine.path .. ".name",
-        ("%s is also that of %s: give each its id"):format(shown(machine.name), first.path))
+        ("%s is also the name of %s: give each its id"):format(shown(machine.name), first.path))
     end
     seen[machine.name] = machine
   end

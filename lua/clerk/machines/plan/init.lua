@@ -40,7 +40,7 @@ function plan.export(client)
   return export.of(Instance.load(client))
 end
 
---- The machines of an instance, to look up who may call whom.
+--- The machines of an instance, to look up which may call which.
 ---@param client clerk.machines.Client
 ---@return clerk.machines.plan.Instance
 function plan.instance(client)

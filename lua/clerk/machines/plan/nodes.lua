@@ -3,7 +3,6 @@
 --- A node is a machine that is desired or exists. It has a `name`; `machine` if it exists; and if
 --- it is in the plan, `entry` and `callees`, the nodes that it may call: an array, and a set.
 
-local core = require "clerk.machines.core"
 local desired = require "clerk.machines.plan.desired"
 
 local nodes = {}
@@ -44,12 +43,14 @@ end
 local function claimed_ids(entries)
   local claimed = {}
   for _, entry in ipairs(entries) do
-    claimed[entry.id or entry] = true
+    if entry.id then
+      claimed[entry.id] = true
+    end
   end
   return claimed
 end
 
---- The nodes of the plan in its order, and all nodes by ID.
+--- The nodes of the plan in its order, and all nodes that exist by their IDs.
 local function match(instance, wanted)
   local list, by_id = {}, {}
   local claimed = claimed_ids(wanted.machines)
@@ -57,7 +58,9 @@ local function match(instance, wanted)
     local machine = entry.id and find_by_id(instance, wanted, entry)
       or not entry.id and find_by_name(instance, wanted, entry, claimed) or nil
     list[i] = { name = entry.name, entry = entry, machine = machine }
-    by_id[machine and machine.id or list[i]] = list[i]
+    if machine then
+      by_id[machine.id] = list[i]
+    end
   end
   for id, machine in pairs(instance.by_id) do
     by_id[id] = by_id[id] or { name = machine.name, machine = machine }
@@ -76,16 +79,6 @@ local function names_of(list)
   return by_name
 end
 
-local function unknown_hint(text, by_name)
-  local names = {}
-  for name in pairs(by_name) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  local nearest = core.nearest(text, names)
-  return nearest and ("; did you mean %s?"):format(desired.shown(nearest)) or ""
-end
-
 --- The machine that a scope names, or nil and what is wrong with it. IDs come first: the API
 --- chooses them, but anyone may name a machine like an ID.
 local function resolve(text, by_name, by_id)
@@ -96,7 +89,7 @@ local function resolve(text, by_name, by_id)
     return nil, "is the name of several machines: give the ID"
   elseif not named[1] then
     return nil, "is neither a name in the plan nor an ID in the instance"
-      .. unknown_hint(text, by_name)
+      .. desired.hint(text, by_name)
   end
   return named[1]
 end
