@@ -44,7 +44,7 @@ local function authenticate(authorization)
   end
   io.stderr:write(tostring(err), "\n")
   if err.type ~= "TokenError" then
-    return nil, "503" -- it could not be told, so nobody is let in
+    return nil, "503" -- the verifier could not tell, so the caller is not let in
   elseif err.code == "token_not_granted" then
     return nil, "403", 'Bearer error="insufficient_scope"'
   end

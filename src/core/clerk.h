@@ -8,7 +8,7 @@
 ** used from any thread as long as one struct is used by one thread at a time.
 **
 ** Text is passed as bytes and length; the byte after the last must exist and be NUL, as it does
-** in C literals and Lua strings, except behind a JSON document or a JWT. Times are milliseconds on
+** in C literals and Lua strings, except after a JSON document or a JWT. Times are milliseconds on
 ** one monotonic clock of the caller's choice; those of a JWT are Unix time. Pointers are never NULL
 ** where nothing says that they may be, and what they point to is not kept after the call.
 **
@@ -138,8 +138,8 @@ int clerk_find_parameter(const clerk_operation *operation, const char *name);
 /* Whether the operation sends a JSON body, which it does even when no parameter in it is given. */
 bool clerk_takes_body(const clerk_operation *operation);
 
-/* Whether the operation needs parameters beside those in its path: it requires one, or it is a PATCH,
-** which changes nothing without any. */
+/* Whether the operation needs parameters other than those in its path: it requires one, or it is a
+** PATCH, which changes nothing without any. */
 bool clerk_needs_params(const clerk_operation *operation);
 
 /* Whether the operation changes something at the server. */
@@ -275,10 +275,10 @@ typedef struct clerk_reader {
 /* Begins to read `input`, which must outlive the reader; an absent one is like an empty one. */
 void clerk_reader_init(clerk_reader *reader, clerk_text input);
 
-/* The next token. END and BROKEN are the last: they come again and again. */
+/* The next token. After END or BROKEN, every further call returns the same. */
 clerk_token clerk_reader_next(clerk_reader *reader);
 
-/* Writes the latest STRING or KEY to `out` (at least string.length bytes), without a NUL behind it;
+/* Writes the latest STRING or KEY to `out` (at least string.length bytes), without a NUL after it;
 ** returns the length. */
 size_t clerk_reader_unescape(const clerk_reader *reader, char *out);
 
@@ -378,7 +378,7 @@ typedef struct clerk_retry_policy {
   double initial_interval_ms;
   double max_interval_ms;
   double exponent;        /* at least 1 */
-  int64_t max_elapsed_ms; /* of the whole call; a wait that would pass it is not begun */
+  int64_t max_elapsed_ms; /* of the whole call; a wait that would pass it is not started */
   bool retry_connection_errors;
   bool repeat_unsafe;                         /* treat every request as repeatable */
   uint8_t statuses[CLERK_STATUS_MAX / 8 + 1]; /* one bit each; see clerk_retry_on */
@@ -492,8 +492,8 @@ bool clerk_jwt_read(clerk_jwt *jwt, clerk_text text, char *memory, clerk_refusal
 /* When a token is good, in Unix ms. */
 typedef struct clerk_token_times {
   int64_t expiration_ms; /* INT64_MAX: it does not expire */
-  int64_t not_before_ms; /* 0: not said */
-  int64_t issued_at_ms;  /* 0: not said */
+  int64_t not_before_ms; /* 0: not given */
+  int64_t issued_at_ms;  /* 0: not given */
 } clerk_token_times;
 
 /* What a JWT says, in bytes of its text and memory. */

@@ -25,7 +25,7 @@ local backoff = schema.new {
     summary = "Factor by which the wait grows after each attempt.",
   },
   ms("max_elapsed_time", 60000,
-    "Milliseconds after the start of the call; a wait that would end later is not begun."),
+    "Milliseconds after the start of the call; a wait that would end later is not started."),
 }
 
 local retries = schema.new {

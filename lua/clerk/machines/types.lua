@@ -131,7 +131,7 @@
 ---@field initial_interval? number 0 to 2147483647. Wait before the second attempt, in milliseconds. Default: `500`.
 ---@field max_interval? number 0 to 2147483647. Longest wait between two attempts, in milliseconds. Default: `60000`.
 ---@field exponent? number 1 to 1000. Factor by which the wait grows after each attempt. Default: `1.5`.
----@field max_elapsed_time? number 0 to 2147483647. Milliseconds after the start of the call; a wait that would end later is not begun. Default: `60000`.
+---@field max_elapsed_time? number 0 to 2147483647. Milliseconds after the start of the call; a wait that would end later is not started. Default: `60000`.
 
 ---@class clerk.machines.Retries
 ---@field strategy? "backoff"|"none" `"none"` never repeats a request. Default: `"backoff"`.

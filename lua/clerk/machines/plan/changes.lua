@@ -42,9 +42,9 @@ function Changes:summary()
 end
 
 --- Makes the changes, several at once. First compares again, and raises an ArgumentError when the
---- instance has changed meanwhile. After a failure, changes that are under way are finished, and
---- no other is begun; then the failure is raised. A new comparison goes on from there: nothing is
---- done twice, and with `secrets_dir` every key that is missing there is fetched.
+--- instance has changed since. After a failure, changes that are under way are finished, and no
+--- further one is started; then the failure is raised. A new comparison continues from there:
+--- nothing is done twice, and with `secrets_dir` every key that is missing there is fetched.
 ---@param on_change? clerk.machines.plan.OnChange is called after each change
 ---@return integer count of secret keys that were written
 function Changes:apply(on_change)

@@ -26,7 +26,7 @@ local function run_tasks(client, state, f)
   end
 end
 
---- Calls f(item) for each item. After the first failure no other item is begun; those that are
+--- Calls f(item) for each item. After the first failure no further item is started; those that are
 --- under way are finished, so that their outcome is known; then the failure is raised.
 ---@param client clerk.machines.Client
 ---@param items any[]
