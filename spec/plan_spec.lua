@@ -298,6 +298,13 @@ describe("Pruning", function()
     assert.equal("finder", client:get(id).name)
   end)
 
+  it("does not delete a machine that one of the plan may call", function()
+    local old = client:create { name = "old ledger" }
+    local problem = '^machines%%[1%%]%%.scoped_machines has "%s", which prune would delete$'
+    refused(problem:format(old.id), plan.compare, client,
+      { machines = { { name = "a", scoped_machines = { old.id } } } }, { prune = "old" })
+  end)
+
   it("needs a prefix and a plan with machines", function()
     refused("^prune must be a string that is not empty$", plan.compare, client, SHOP,
       { prune = "" })

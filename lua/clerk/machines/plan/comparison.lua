@@ -117,10 +117,14 @@ local function labels(instance, machines)
   return list
 end
 
+local function is_pruned(node, prefix)
+  return prefix and not node.entry and node.machine.name:sub(1, #prefix) == prefix
+end
+
 local function add_deletes(steps, instance, by_id, prefix)
-  for _, machine in ipairs(prefix and instance.machines or {}) do
+  for _, machine in ipairs(instance.machines) do
     local node = by_id[machine.id]
-    if not node.entry and machine.name:sub(1, #prefix) == prefix then
+    if is_pruned(node, prefix) then
       local callers = labels(instance, instance:callers(machine.id))
       add_step(steps, node, { action = "delete", callers = callers })
     end
@@ -183,6 +187,18 @@ local function check_prune(wanted, options)
   end
 end
 
+--- Refuses to delete a machine that one of the plan may call.
+local function check_callees(list, wanted, prefix)
+  for _, node in ipairs(list) do
+    for _, callee in ipairs(node.callees) do
+      if is_pruned(callee, prefix) then
+        desired.refuse(wanted, node.entry.path .. ".scoped_machines",
+          ("has %s, which prune would delete"):format(desired.shown(callee.machine.id)))
+      end
+    end
+  end
+end
+
 --- Compares what has been checked.
 ---@param client clerk.machines.Client
 ---@param wanted table of desired.check
@@ -192,6 +208,7 @@ local function compare_checked(client, wanted, options)
   local instance = Instance.load(client)
   check_instance(instance, wanted)
   local list, by_id = nodes.of(instance, wanted)
+  check_callees(list, wanted, options.prune)
   local phases = phases_of(instance, list, by_id, options.prune)
   return {
     wanted = wanted,
