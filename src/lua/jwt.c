@@ -1,6 +1,7 @@
 /* JWTs for Lua. */
 #include <string.h>
 
+#include "base64url.h"
 #include "crypto.h"
 #include "json.h"
 #include "memory.h"
@@ -178,8 +179,21 @@ static int jwt_token(lua_State *L) {
   return 2;
 }
 
-static const luaL_Reg functions[] = {
-    {"jwt", core_jwt}, {"judge_times", core_judge_times}, {NULL, NULL}};
+/* ------------------------------------------------------------------ for reading */
+
+/* core.base64url(text) -> the bytes, or nil: see clerk_base64url_decode. For what is not verified. */
+static int core_base64url(lua_State *L) {
+  clerk_text text = clerk_lua_text(L, 1), decoded;
+  char *memory = lua_newuserdata(L, text.length + 1);
+  if (!clerk_base64url_decode(text, memory, &decoded)) return 0;
+  lua_pushlstring(L, decoded.bytes, decoded.length);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"jwt", core_jwt},
+                                     {"judge_times", core_judge_times},
+                                     {"base64url", core_base64url},
+                                     {NULL, NULL}};
 
 static const luaL_Reg jwt_methods[] = {
     {"kid", jwt_kid}, {"verify", jwt_verify}, {"token", jwt_token}, {"__gc", jwt_gc}, {NULL, NULL}};

@@ -13,7 +13,7 @@ void clerk_lua_add_call(lua_State *L);    /* call.c: settings, call, result, is_
 void clerk_lua_add_json(lua_State *L);    /* json.c: decode */
 void clerk_lua_add_curl(lua_State *L);    /* curl.c: loop, curl */
 void clerk_lua_add_crypto(lua_State *L);  /* crypto.c: rsa_key, rsa_key_pem, sha256 */
-void clerk_lua_add_jwt(lua_State *L);     /* jwt.c: jwt, judge_times */
+void clerk_lua_add_jwt(lua_State *L);     /* jwt.c: jwt, judge_times, base64url */
 void clerk_lua_add_secrets(lua_State *L); /* secrets.c: without */
 void clerk_lua_add_direct(lua_State *L);  /* direct.c: carry, accept */
 void clerk_lua_add_text(lua_State *L);    /* text.c: clean, escape, characters, columns */

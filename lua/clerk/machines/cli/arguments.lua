@@ -40,14 +40,16 @@ end
 ---@return fun(written: string): integer|nil, string|nil
 function arguments.duration(option, operation, parameter)
   local row = core.operations[operation].parameters[parameter]
-  local min, max = row.min, row.max
+  local min = row.type == "number" and row.min + 1 or row.min -- the bound of a number is open
+  local range = row.max and ("from %s to %s"):format(units.duration(min), units.duration(row.max))
+    or ("of at least %s"):format(units.duration(min))
   return function(written)
     local seconds = units.parse_duration(written)
-    if seconds and seconds >= min and seconds <= max then
+    if seconds and seconds >= min and seconds <= (row.max or math.huge) then
       return seconds
     end
-    return nil, ("%s must be a time from %s to %s, such as 90, 15m or 1h30m, not '%s'")
-      :format(option, units.duration(min), units.duration(max), written)
+    return nil, ("%s must be a time %s, such as 90, 15m or 1h30m, not '%s'"):format(option, range,
+      written)
   end
 end
 

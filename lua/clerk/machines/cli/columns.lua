@@ -1,6 +1,6 @@
---- Machines as a table, or for programs: one line per machine, fields separated by tabs, no head,
---- exact times and numbers. A table fits the width: the name gets the room that is left, where that
---- is too little, other columns are left out, and where there is much, more is shown after it.
+--- Machines or tokens as a table, or for programs: one line each, fields separated by tabs, no
+--- head, exact times and numbers. A table fits the width: the name gets the room that is left, where
+--- that is too little, other columns are left out, and where there is much, more is shown after it.
 
 local terminal = require "clerk.machines.cli.terminal"
 local text = require "clerk.machines.cli.text"
@@ -49,12 +49,25 @@ local SCOPES = {
 local DIRECTION = { title = "DIRECTION", field = "direction", plain = text.of }
 local NAME = { title = "NAME", field = "name", show = text.of, plain = text.of }
 local CALLEES = { title = "MAY CALL", field = "scoped_machines", show = names_of }
+local EXPIRES = {
+  title = "EXPIRES", field = "expiration", rank = 1,
+  show = function(ms)
+    return ms and units.distance(ms) or "never"
+  end,
+  plain = units.date,
+}
+local MINTED = { title = "MINTED", field = "created_at", show = units.age, plain = units.date,
+  rank = 2 }
+local USED = { title = "USED", field = "last_used_at", show = units.age, plain = units.date,
+  rank = 3 }
+local STATE = { title = "STATE", field = "state", show = text.of, plain = text.of }
 local LAST_RANK = 3
 
 --- `more` is the column that a table shows after the name where there is room.
 columns.OF_MACHINES = { ID, AGE, TTL, SCOPES, NAME, more = CALLEES }
 columns.OF_SCOPED_MACHINES = { ID, AGE, TTL, NAME }
 columns.OF_SCOPES = { ID, AGE, TTL, DIRECTION, NAME } -- for programs only
+columns.OF_TOKENS = { ID, MINTED, EXPIRES, USED, STATE, least = 24 } -- no names
 
 -- ---------------------------------------------------------------- for programs
 
@@ -91,7 +104,7 @@ end
 --- Where even the ID leaves too little room, the name gets a line of its own.
 local function place_name(self)
   self.before_name = GAP
-  if self.room < LEAST_NAME then
+  if self.room < self.least then
     self.before_name = "\n" .. GAP
     self.room = math.max(1, terminal.width() - #GAP)
   end
@@ -106,14 +119,20 @@ local function place_more(self, name_width)
   end
 end
 
+--- The least room for the name. A layout may have a least of its own, for names that are short.
+local function least_room(layout, name_width)
+  return layout.least and math.min(layout.least, name_width) or LEAST_NAME
+end
+
 --- Chooses the columns by the first machines; later ones get the same.
 local function arrange(self, machines)
   local widths = {}
   for i, column in ipairs(self.layout) do
     widths[i] = widest(column, machines)
   end
+  self.least = least_room(self.layout, widths[#widths])
   local rank = LAST_RANK
-  while rank > 0 and room_for_name(rank, self.layout, widths) < LEAST_NAME do
+  while rank > 0 and room_for_name(rank, self.layout, widths) < self.least do
     rank = rank - 1
   end
   self.rank, self.widths = rank, widths

@@ -21,10 +21,16 @@ function confirmation.is_needed(parsed)
   return not parsed.yes
 end
 
+--- Why an instance's ID is not known.
+confirmation.UNKNOWN = {
+  secret_key = "unknown, since it has no machines",
+  machine_secret_key = "unknown, since there is only a machine's key",
+}
+
 --- "Instance ins_1 (live)", with what is live in red.
 local function show_instance(parsed, instance_id)
   local environment = parsed.environment and (" (%s)"):format(parsed.environment) or ""
-  local subject = instance_id and text.of(instance_id) or "unknown, since it has no machines"
+  local subject = instance_id and text.of(instance_id) or confirmation.UNKNOWN[parsed.key_name]
   terminal.note("Instance " .. subject .. environment,
     parsed.environment == "live" and "(live)" or nil)
 end

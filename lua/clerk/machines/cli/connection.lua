@@ -2,6 +2,7 @@
 
 local failure = require "clerk.machines.cli.failure"
 local machines = require "clerk.machines"
+local options = require "clerk.machines.options"
 local progress = require "clerk.machines.cli.progress"
 local terminal = require "clerk.machines.cli.terminal"
 
@@ -12,8 +13,10 @@ local connection = {}
 ---@return table[] options
 function connection.declare(parser)
   return {
-    parser:option("--secret-key-file", "Read the secret key from this file instead of "
-      .. "$CLERK_SECRET_KEY."):argname("<file>"),
+    parser:option("--secret-key-file", "Read the secret key of the instance from this file "
+      .. "instead of $CLERK_SECRET_KEY."):argname("<file>"),
+    parser:option("--machine-secret-key-file", "Read the secret key of a machine from this file "
+      .. "instead of $CLERK_MACHINE_SECRET_KEY."):argname("<file>"),
     parser:option("--base-url", "URL of the API (default: $CLERK_API_URL, or "
       .. "https://api.clerk.com/v1)."):argname("<url>"),
     parser:option("--ca-file", "More CA certificates to trust (PEM)."):argname("<file>"),
@@ -21,7 +24,7 @@ function connection.declare(parser)
   }
 end
 
--- ---------------------------------------------------------------- the key
+-- ---------------------------------------------------------------- the keys
 
 local function read_key_file(path)
   local file, problem = io.open(path, "rb")
@@ -37,18 +40,36 @@ local function read_key_file(path)
   return key:gsub("^\239\187\191", ""):match("^%s*(.-)%s*$") -- a BOM, and what editors add
 end
 
---- The key and where it comes from, or nil.
+--- A key and where it comes from, or nil.
 ---@param parsed table the command's arguments
+---@param name string the option of machines.new that takes it
 ---@return string|nil key
 ---@return string|nil source
-function connection.key(parsed)
-  if parsed.secret_key_file then
-    return read_key_file(parsed.secret_key_file), parsed.secret_key_file
+function connection.key(parsed, name)
+  local file, variable = parsed[name .. "_file"], options[name].variable
+  if file then
+    return read_key_file(file), file
   end
-  local key = os.getenv("CLERK_SECRET_KEY") or ""
+  local key = os.getenv(variable) or ""
   if key ~= "" then
-    return key, "$CLERK_SECRET_KEY"
+    return key, "$" .. variable
   end
+end
+
+local OWNERS = { secret_key = "the instance", machine_secret_key = "a machine" }
+
+local MACHINES_KEY = "; `clerk-machines secret <machine>` shows the key of a machine"
+
+--- Says how to give one of these keys.
+local function refuse_no_key(names, alternative)
+  local owners, ways = {}, {}
+  for i, name in ipairs(names) do
+    owners[i] = OWNERS[name]
+    ways[i] = ("set %s or give --%s-file"):format(options[name].variable, name:gsub("_", "-"))
+  end
+  local hint = #names == 1 and names[1] == "machine_secret_key" and MACHINES_KEY or ""
+  failure.raise(("there is no secret key of %s: %s%s%s"):format(table.concat(owners, " or "),
+    table.concat(ways, ", or "), alternative or "", hint), failure.MISUSED)
 end
 
 local ENVIRONMENTS = { sk_live_ = "live", sk_test_ = "test" }
@@ -74,20 +95,30 @@ end
 --- A person waits, but not for long.
 local PATIENCE_MS = 20000
 
---- Opens a client, and notes in the arguments whether its instance is live: `environment`. They may
---- have a `patience_ms` of the command.
+local INSTANCE = { "secret_key" }
+
+--- Opens a client, and notes in the arguments which key its calls take, `key_name`, and by that
+--- whether the instance is live: `environment`. They may have a `patience_ms` of the command.
 ---@param parsed table the command's arguments
+---@param names? string[] of the keys of which one is needed, as an operation has them in `keys`;
+---by default the instance's
+---@param alternative? string ", or give …", when there is none
 ---@return clerk.machines.Client
-function connection.open(parsed)
-  local key = connection.key(parsed)
-  if not key then
-    failure.raise("there is no secret key: set CLERK_SECRET_KEY or give --secret-key-file",
-      failure.MISUSED)
+function connection.open(parsed, names, alternative)
+  local keys = {}
+  parsed.key_name = nil
+  for _, name in ipairs(names or INSTANCE) do
+    keys[name] = connection.key(parsed, name)
+    parsed.key_name = parsed.key_name or keys[name] and name
   end
-  parsed.environment = connection.environment(key)
+  if not parsed.key_name then
+    refuse_no_key(names or INSTANCE, alternative)
+  end
+  parsed.environment = connection.environment(keys[parsed.key_name])
   local patience_ms = parsed.patience_ms or PATIENCE_MS
   return machines.new {
-    secret_key = key,
+    secret_key = keys.secret_key,
+    machine_secret_key = keys.machine_secret_key,
     base_url = parsed.base_url,
     ca_file = parsed.ca_file,
     retries = { backoff = { max_elapsed_time = patience_ms } },

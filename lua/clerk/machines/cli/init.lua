@@ -16,6 +16,7 @@ end
 --- What may help, by an error's code.
 local HINTS = {
   authentication_invalid = "Is it the secret key of the right instance?",
+  machine_secret_key_invalid = "Is it the secret key of a machine of the right instance?",
   machine_not_found = "`clerk-machines list` shows the machines that exist.",
 }
 HINTS.clerk_key_invalid = HINTS.authentication_invalid

@@ -66,7 +66,7 @@ function rotate.declare(parser)
     :convert(arguments.duration("--previous-token-ttl", "rotate_secret_key", "previous_token_ttl"))
   arguments.declare_secrets_dir(parser)
   confirmation.declare(parser)
-  output.declare_reveal(parser)
+  output.declare_reveal(parser, "secret key")
   output.declare(parser)
 end
 
@@ -146,7 +146,7 @@ end
 local function rotate_all(client, parsed, machines)
   local keys, rotate_one = {}, rotation.new(client, parsed.previous_token_ttl, parsed.secrets_dir)
   local show = not parsed.json and (#machines == 1 and print_one or print_line)
-  local ok, problem = pcall(sequence.each, machines, "rotated", function(machine)
+  local ok, problem = pcall(sequence.each, machines, "machines", "rotated", function(machine)
     progress.show(#machines > 1 and ("%d of %d machines"):format(#keys + 1, #machines) or nil)
     keys[#keys + 1] = rotate_one(machine)
     if show then

@@ -64,23 +64,6 @@ local function limited_pages(parsed)
   end
 end
 
---- Prints page by page what the API would send as one page.
-local function print_json(pages)
-  local opening, count, total_count = '{\n  "data": [', 0, nil
-  for page, total in pages do
-    local machines = {}
-    for i, machine in ipairs(page) do
-      machines[i] = "\n    " .. output.json(machine):gsub("\n", "\n    ")
-    end
-    terminal.print(opening .. table.concat(machines, ","))
-    opening = ","
-    count, total_count = count + #page, total
-  end
-  local closing = count > 0 and "\n  ]" or opening .. "]"
-  local total = output.json(total_count or count)
-  terminal.print(('%s,\n  "total_count": %s\n}\n'):format(closing, total))
-end
-
 local function print_lines(pages, parsed)
   local printed = columns.new(columns.OF_MACHINES, output.is_table(parsed))
   local is_empty = true
@@ -97,7 +80,7 @@ end
 function list.run(parsed)
   local pages = limited_pages(parsed)
   if parsed.json then
-    print_json(pages)
+    output.print_pages(pages, "data")
   else
     print_lines(pages, parsed)
   end
@@ -158,7 +141,7 @@ function create.declare(parser)
   parser:option("--scope", "A machine that it may call, by its ID or exact name (repeatable).")
     :argname("<machine>"):count("*")
   arguments.declare_token_ttl(parser, "create")
-  output.declare_reveal(parser)
+  output.declare_reveal(parser, "secret key")
   output.declare(parser)
 end
 
@@ -254,7 +237,7 @@ end
 
 local function delete_all(client, parsed, machines)
   local results = {}
-  sequence.each(machines, "deleted", function(machine)
+  sequence.each(machines, "machines", "deleted", function(machine)
     results[#results + 1] = client:delete(machine.id)
     if not parsed.json then
       terminal.print("Deleted " .. text.of(machine.id) .. ".\n")

@@ -21,6 +21,10 @@ end
 
 --- One that has it as its ID comes first: anyone may name a machine like an ID.
 local function search(client, given)
+  if not client.settings.secret_key then
+    failure.raise(("'%s' is not an ID (mch_…): with a machine's secret key, machines cannot be "
+      .. "found by their names"):format(given), failure.MISUSED)
+  end
   local found = {}
   for machine in client:each { query = given } do
     if machine.id == given then

@@ -10,11 +10,11 @@ function output.declare(parser)
   return parser:flag("--json", "Print the API's response as JSON.")
 end
 
---- For several machines, in a table.
+--- For several machines or tokens, in a table.
 ---@param parser table of argparse
 function output.declare_table(parser)
-  local tsv = parser:flag("--tsv", "Print one line per machine, fields separated by tabs; this is "
-    .. "the default when standard output is not a terminal.")
+  local tsv = parser:flag("--tsv", "Print one line each, fields separated by tabs; this is the "
+    .. "default when standard output is not a terminal.")
   local as_table = parser:flag("--table", "Print a table, also when standard output is not a "
     .. "terminal.")
   parser:mutex(output.declare(parser), tsv, as_table)
@@ -27,10 +27,11 @@ function output.is_table(parsed)
   return parsed.table or not parsed.tsv and terminal.is(terminal.STDOUT)
 end
 
---- For responses with a secret key.
+--- For responses with a secret.
 ---@param parser table of argparse
-function output.declare_reveal(parser)
-  parser:flag("--reveal", "Show the secret key instead of ********.")
+---@param what string "secret key"
+function output.declare_reveal(parser, what)
+  parser:flag("--reveal", ("Show the %s instead of ********."):format(what))
 end
 
 --- What is shown instead of a secret: its kind, and not its length.
@@ -41,7 +42,8 @@ function output.mask(secret)
 end
 
 local function is_name_of_secret(name)
-  return type(name) == "string" and name:lower():find("secret", 1, true) ~= nil
+  local lower = type(name) == "string" and name:lower() or ""
+  return lower:find("secret", 1, true) ~= nil or lower:find("token$") ~= nil
 end
 
 --- A copy without the strings of members that are secrets by their name.
@@ -73,6 +75,25 @@ end
 function output.print_json(results, is_list, reveal)
   local result = is_list and { data = results, total_count = #results } or results[1]
   terminal.print(output.json(result, reveal) .. "\n")
+end
+
+--- Prints page after page what the API would send as one.
+---@param pages fun(): table[]|nil, number|nil iterates over pages, with the latest total_count
+---@param name string of the array in the API's response
+function output.print_pages(pages, name)
+  local opening, count, total_count = ('{\n  "%s": ['):format(name), 0, nil
+  for page, total in pages do
+    local elements = {}
+    for i, element in ipairs(page) do
+      elements[i] = "\n    " .. output.json(element):gsub("\n", "\n    ")
+    end
+    terminal.print(opening .. table.concat(elements, ","))
+    opening = ","
+    count, total_count = count + #page, total
+  end
+  local closing = count > 0 and "\n  ]" or opening .. "]"
+  local total = output.json(total_count or count)
+  terminal.print(('%s,\n  "total_count": %s\n}\n'):format(closing, total))
 end
 
 ---@param parsed table the command's arguments

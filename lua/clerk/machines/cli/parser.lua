@@ -6,7 +6,7 @@ local core = require "clerk.machines.core"
 local failure = require "clerk.machines.cli.failure"
 local terminal = require "clerk.machines.cli.terminal"
 
-local GROUPS = { "whoami", "machines", "keys", "scope", "graph", "plan", "emulate" }
+local GROUPS = { "whoami", "machines", "keys", "scope", "token", "graph", "plan", "emulate" }
 
 local EPILOG = [[
 Examples:
@@ -17,6 +17,8 @@ Examples:
 
 Environment:
    CLERK_SECRET_KEY      The instance's secret key.
+   CLERK_MACHINE_SECRET_KEY
+                         A machine's secret key, for its tokens.
    CLERK_API_URL         URL of the API (default: https://api.clerk.com).
    COLUMNS               Columns to use instead of the terminal's width.
    NO_COLOR              Turns off colours.
@@ -120,9 +122,13 @@ end
 
 -- ---------------------------------------------------------------- commands
 
+local GLOBAL_NAMES = {
+  "secret_key_file", "machine_secret_key_file", "base_url", "ca_file", "verbose",
+}
+
 --- Global options may also come after the command, but not every command uses the API.
 local function refuse_global_options(parsed)
-  for _, name in ipairs { "secret_key_file", "base_url", "ca_file", "verbose" } do
+  for _, name in ipairs(GLOBAL_NAMES) do
     if parsed[name] then
       failure.raise(("--%s has no effect: this command does not use the API")
         :format((name:gsub("_", "-"))), failure.MISUSED)
@@ -171,7 +177,8 @@ end
 function parser.new()
   local argparse = failure.require("argparse",
     "install argparse (Debian: lua-argparse, LuaRocks: argparse)")
-  local root = argparse(terminal.PROGRAM, "Manage Clerk machines, their secret keys and scopes.")
+  local root = argparse(terminal.PROGRAM, "Manage Clerk machines, their secret keys, scopes and "
+    .. "tokens.")
   paths[root] = terminal.PROGRAM
   root:epilog(EPILOG)
   fit_help(root, 25)

@@ -1,4 +1,4 @@
---- One machine, field by field.
+--- One machine or token, field by field.
 
 local output = require "clerk.machines.cli.output"
 local terminal = require "clerk.machines.cli.terminal"
@@ -15,6 +15,10 @@ local function time_of(value)
   return date == "-" and date or ("%s (%s ago)"):format(date, units.age(value))
 end
 
+local function expiration_of(value)
+  return value == nil and "never" or ("%s (%s)"):format(units.date(value), units.distance(value))
+end
+
 local FIELDS = {
   { "ID", "id", text.of },
   { "Name", "name", text.of },
@@ -22,6 +26,13 @@ local FIELDS = {
   { "Created", "created_at", time_of },
   { "Updated", "updated_at", time_of },
   { "Token TTL", "default_token_ttl", units.duration },
+}
+
+local TOKEN_FIELDS = {
+  { "ID", "id", text.of },
+  { "Machine", "subject", text.of },
+  { "Minted", "created_at", time_of },
+  { "Expires", "expiration", expiration_of },
 }
 
 -- ---------------------------------------------------------------- lines
@@ -106,21 +117,57 @@ function record.secret(secret, machine_id, reveal)
   return ("%s (%s)"):format(text.clean(output.mask(secret)), remedy)
 end
 
+local function rows_of(fields, result)
+  local rows = {}
+  for i, field in ipairs(fields) do
+    rows[i] = { field[1], field[3](result[field[2]]) }
+  end
+  return rows
+end
+
 ---@param machine clerk.machines.Machine|clerk.machines.CreatedMachine
 ---@param reveal? boolean the secret key
 ---@param callers? clerk.machines.Machine[] the machines that may call it
 ---@return string lines
 function record.text(machine, reveal, callers)
-  local rows = {}
-  for i, field in ipairs(FIELDS) do
-    rows[i] = { field[1], field[3](machine[field[2]]) }
-  end
+  local rows = rows_of(FIELDS, machine)
   add_machines(rows, "May call", machine.scoped_machines)
   add_machines(rows, "Called by", callers)
   if machine.secret_key then
     rows[#rows + 1] = { "Secret key", record.secret(machine.secret_key, machine.id, reveal) }
   end
   return record.lines(rows)
+end
+
+-- ---------------------------------------------------------------- tokens
+
+local function add_scopes(rows, scopes)
+  if type(scopes) ~= "table" or not scopes[1] then
+    rows[#rows + 1] = { "May call", "no machines" }
+    return
+  end
+  for i, id in ipairs(scopes) do
+    rows[#rows + 1] = { i == 1 and "May call" or "", text.of(id) }
+  end
+end
+
+--- What a token says, except its claims.
+---@param token clerk.machines.Token
+---@param with_scopes boolean
+---@return string[][] rows for record.lines
+function record.token_rows(token, with_scopes)
+  local rows = rows_of(TOKEN_FIELDS, token)
+  if with_scopes then
+    add_scopes(rows, token.scopes)
+  end
+  return rows
+end
+
+---@param token clerk.machines.Token
+---@return string lines nothing when it has no claims
+function record.claims(token)
+  return token.claims ~= nil
+    and ("%s\n%s\n"):format(terminal.faint("Claims"), output.json(token.claims)) or ""
 end
 
 return record

@@ -191,4 +191,24 @@ function terminal.ask(question)
   return answer == "y" or answer == "yes"
 end
 
+-- Asks only when nothing is shown any more. Afterwards the terminal shows again what is typed, also
+-- after ^C.
+local READ_HIDDEN = [[saved=$(stty -g)
+trap 'stty "$saved"; echo >&2' EXIT
+trap 'exit 130' INT TERM
+stty -echo; printf '%s ' >&2; IFS= read -r line; printf %%s "$line"]]
+
+--- Reads a line from standard input; at a terminal it asks for it, and does not show it.
+---@param prompt string without what a shell would interpret
+---@return string|nil line
+function terminal.read_secret(prompt)
+  if not terminal.is(terminal.STDIN) then
+    return (io.read("*l"))
+  end
+  local pipe = io.popen(READ_HIDDEN:format(prompt), "r")
+  local line = pipe:read("*a")
+  pipe:close()
+  return line
+end
+
 return terminal

@@ -54,21 +54,34 @@ local function seconds_of(ms)
   end
 end
 
+--- Counts only whole units, or rounds to the nearest when `half` is 0.5.
+local function roughly(seconds, half)
+  for _, unit in ipairs(UNITS) do
+    if seconds >= unit[2] then
+      return ("%d %s"):format(math.floor(seconds / unit[2] + half), unit[1])
+    end
+  end
+  return "0 s"
+end
+
 --- How long ago a Unix time in ms was, roughly: "3 d".
 ---@param ms any
 ---@return string
 function units.age(ms)
   local seconds = seconds_of(ms)
+  return seconds and roughly(math.max(0, os.time() - seconds), 0) or "-"
+end
+
+--- How far from now a Unix time in ms is, roughly: "in 4 min" or "3 d ago".
+---@param ms any
+---@return string
+function units.distance(ms)
+  local seconds = seconds_of(ms)
   if not seconds then
     return "-"
   end
-  local age = math.max(0, os.time() - seconds)
-  for _, unit in ipairs(UNITS) do
-    if age >= unit[2] then
-      return ("%d %s"):format(math.floor(age / unit[2]), unit[1])
-    end
-  end
-  return "0 s"
+  local left = seconds - os.time()
+  return left > 0 and "in " .. roughly(left, 0.5) or roughly(-left, 0) .. " ago"
 end
 
 --- A Unix time in ms by ISO 8601, in UTC.

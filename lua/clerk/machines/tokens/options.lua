@@ -2,6 +2,7 @@
 
 local clients = require "clerk.machines.client"
 local copy = require "clerk.machines.copy"
+local core = require "clerk.machines.core"
 local json_writer = require "clerk.machines.json_writer"
 local keys = require "clerk.machines.tokens.keys"
 local runtime = require "clerk.machines.runtime"
@@ -72,25 +73,6 @@ end
 
 -- ---------------------------------------------------------------- publishable keys
 
-local BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
-local function decode_base64(text)
-  local bytes, bits, count = {}, 0, 0
-  for character in text:gsub("=?=$", ""):gmatch "." do
-    local place = BASE64:find(character, 1, true)
-    if not place then
-      return ""
-    end
-    bits, count = bits * 64 + place - 1, count + 6
-    if count >= 8 then
-      count = count - 8
-      bytes[#bytes + 1] = string.char(math.floor(bits / 2 ^ count))
-      bits = bits % 2 ^ count
-    end
-  end
-  return table.concat(bytes)
-end
-
 --- Names of at least two labels, the last of which does not make it an address.
 local function is_host_name(text)
   local labels = 0
@@ -107,7 +89,8 @@ end
 local function publishable_key(_, value, name)
   local environment, encoded = tostring(value):match "^pk_(%l+)_(.+)$"
   local is_key = type(value) == "string" and (environment == "live" or environment == "test")
-  local host = is_key and decode_base64(encoded):match "^(.*)%$$"
+  local decoded = is_key and core.base64url((encoded:gsub("=*$", "")))
+  local host = decoded and decoded:match "^(.*)%$$"
   if not host or not is_host_name(host) then
     return nil, name .. " must be pk_live_… or pk_test_…, and decode to the name of a host"
   end
