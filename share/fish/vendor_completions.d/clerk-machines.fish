@@ -45,6 +45,26 @@ function __fish_clerk-machines_print_command
                     end
                 end
                 break
+            case token
+                set cmd $cmd token
+                set -e cmdline[1]
+                for arg in $cmdline
+                    switch $arg
+                        case create
+                            set cmd $cmd create
+                            break
+                        case verify
+                            set cmd $cmd verify
+                            break
+                        case list
+                            set cmd $cmd list
+                            break
+                        case revoke
+                            set cmd $cmd revoke
+                            break
+                    end
+                end
+                break
             case graph
                 set cmd $cmd graph
                 break
@@ -77,7 +97,7 @@ function __fish_clerk-machines_seen_command
     or return 1
 end
 
-complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'whoami' -d 'Show the instance, the key and the API, and whether it responds'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'whoami' -d 'Show the instance, the keys and the API, and whether it responds'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'list' -d 'List machines'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'get' -d 'Show machines, what they may call and what may call them'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'create' -d 'Create a machine'
@@ -86,6 +106,7 @@ complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'delete'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'secret' -d 'Show a machine\'s secret key'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'rotate' -d 'Replace machines\' secret keys'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'scope' -d 'Show and change which machines a machine may call'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'token' -d 'Mint, verify, list and revoke the tokens of machines'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'graph' -d 'Show which machine may call which, as a tree'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'plan' -d 'Show what must change for the instance to agree with a plan file'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'apply' -d 'Change the instance until it agrees with a plan file'
@@ -93,7 +114,8 @@ complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'export'
 complete -c clerk-machines -n '__fish_clerk-machines_using_command' -xa 'emulate' -d 'Run an emulator of Clerk\'s API on machines and tokens'
 complete -c clerk-machines -l version -d 'Show the version'
 complete -c clerk-machines -s h -l help -d 'Show this help'
-complete -c clerk-machines -l secret-key-file -r -d 'Read the secret key from this file instead of $CLERK_SECRET_KEY'
+complete -c clerk-machines -l secret-key-file -r -d 'Read the secret key of the instance from this file instead of $CLERK_SECRET_KEY'
+complete -c clerk-machines -l machine-secret-key-file -r -d 'Read the secret key of a machine from this file instead of $CLERK_MACHINE_SECRET_KEY'
 complete -c clerk-machines -l base-url -r -d 'URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1)'
 complete -c clerk-machines -l ca-file -r -d 'More CA certificates to trust (PEM)'
 complete -c clerk-machines -l verbose -d 'Report every attempt and wait on standard error'
@@ -105,7 +127,7 @@ complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -s h -l 
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l query -r -d 'Only machines with this ID, or with this in their name'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l order-by -r -d 'created_at or name; - before it reverses the order (default: -created_at, newest first)'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l limit -r -d 'Only so many machines'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l tsv -d 'Print one line per machine, fields separated by tabs; this is the default when standard output is not a terminal'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l tsv -d 'Print one line each, fields separated by tabs; this is the default when standard output is not a terminal'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l table -d 'Print a table, also when standard output is not a terminal'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command list' -l json -d 'Print the API\'s response as JSON'
 
@@ -152,9 +174,41 @@ complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope remove' 
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope remove' -s y -l yes -d 'Do not ask for confirmation'
 
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -s h -l help -d 'Show this help'
-complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -l tsv -d 'Print one line per machine, fields separated by tabs; this is the default when standard output is not a terminal'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -l tsv -d 'Print one line each, fields separated by tabs; this is the default when standard output is not a terminal'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -l table -d 'Print a table, also when standard output is not a terminal'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command scope list' -l json -d 'Print the API\'s response as JSON'
+
+complete -c clerk-machines -n '__fish_clerk-machines_using_command token' -xa 'create' -d 'Mint a token of the machine whose secret key is given'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command token' -xa 'verify' -d 'Say whether a token is valid, and if it is not, why'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command token' -xa 'list' -d 'List the opaque tokens of a machine, newest first'
+complete -c clerk-machines -n '__fish_clerk-machines_using_command token' -xa 'revoke' -d 'Revoke opaque tokens'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token' -s h -l help -d 'Show this help'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token create' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token create' -l expires-in -r -d 'How long it is valid: 90, 15m, 1h30m (default: the machine\'s token TTL)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token create' -l claims -r -d 'What it says about its machine: JSON, usually an object'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token create' -l format -r -d 'opaque (default), which the API verifies and can revoke, or jwt'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token create' -l min-remaining-ttl -r -d 'Use a token that exists, if it is valid for at least this long'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token create' -l reveal -d 'Show the token instead of ********'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token create' -l json -d 'Print the API\'s response as JSON'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token verify' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token verify' -l machine -r -d 'The receiver, by its ID or exact name: also check whether the token\'s machine may call it'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token verify' -l publishable-key -r -d 'The instance\'s publishable key (pk_...), which says where the keys of JWTs are (default: the API, with the instance\'s secret key)'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token verify' -l json -d 'Print JSON'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token list' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token list' -l revoked -d 'List revoked tokens, too'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token list' -l expired -d 'List expired tokens, too'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token list' -l limit -r -d 'Only so many tokens'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token list' -l tsv -d 'Print one line each, fields separated by tabs; this is the default when standard output is not a terminal'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token list' -l table -d 'Print a table, also when standard output is not a terminal'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token list' -l json -d 'Print the API\'s response as JSON'
+
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token revoke' -s h -l help -d 'Show this help'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token revoke' -l reason -r -d 'Why they are revoked; `token list --revoked` shows it'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token revoke' -s y -l yes -d 'Do not ask for confirmation'
+complete -c clerk-machines -n '__fish_clerk-machines_seen_command token revoke' -l json -d 'Print the API\'s response as JSON'
 
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command graph' -s h -l help -d 'Show this help'
 complete -c clerk-machines -n '__fish_clerk-machines_seen_command graph' -l dot -d 'Print the graph for Graphviz'
