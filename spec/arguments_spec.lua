@@ -151,7 +151,7 @@ local bad_values = {
     { "a function", print }, { "not a number", nan }, { "infinity", { a = { inf } } },
     { "a hole", with_hole() }, { "a name beside elements", { "a", n = 1 } },
     { "a boolean key", { [true] = "a" } }, { "a number as key", { a = { [1.5] = "b" } } },
-    { "a coroutine", { coroutine.create(print) } }, { "a file", { io.stdout } },
+    { "a coroutine", { coroutine.create(function() end) } }, { "a file", { io.stdout } },
     { "itself", nested_in_itself() }, { "bad UTF-8", "a\255" }, { "a bad name", { ["a\255"] = 1 } },
   },
   machine_ids = {

@@ -1,5 +1,5 @@
---- Machines or tokens as a table, or for programs: one line each, fields separated by tabs, no
---- head, exact times and numbers. A table fits the width: the name gets the room that is left; where
+--- Machines or tokens as a table, or for programs: one line each, fields separated by tabs, no head,
+--- exact times and numbers. A table fits the width: the name gets the room that is left; where
 --- that is too little, other columns are left out; where there is much, more is shown after it.
 
 local terminal = require "clerk.machines.cli.terminal"
