@@ -1,6 +1,7 @@
---- Machines or tokens as a table, or for programs: one line each, fields separated by tabs, no head,
---- exact times and numbers. A table fits the width: the name gets the room that is left; where
---- that is too little, other columns are left out; where there is much, more is shown after it.
+--- Machines or tokens as a table, or for programs: one line each, fields separated by tabs, no
+--- head, exact times and numbers. A table fits the width: the name gets the room that is left.
+--- Where that is too little, other columns are left out; where there is much, more is shown after
+--- it.
 
 local terminal = require "clerk.machines.cli.terminal"
 local text = require "clerk.machines.cli.text"
