@@ -158,14 +158,14 @@ describe("In nginx", function()
   end)
 
   -- Runs code with `other(options)`, which makes another verifier over the same dictionary.
-  local function run_with_other(code, ...)
+  local function run_with_other(code, value)
     return web:run([[
       local function other(options)
-        options.client, options.shared_dict = client, "clerk_tokens"
-        options.machine_id = "mch_me"
+        options.client = options.client or client
+        options.shared_dict, options.machine_id = "clerk_tokens", "mch_me"
         return require("clerk.machines.tokens").verifier(options)
       end
-    ]] .. code, ...)
+    ]] .. code, value)
   end
 
   it("a JWT in the dictionary is refused by a verifier that accepts no JWTs", function()
@@ -177,6 +177,37 @@ describe("In nginx", function()
       return ok or problem.code
     ]], facts:jwt())
     assert.equal("token_type_refused", code)
+  end)
+
+  it("what another instance, key or URL says of a token is not in the dictionary", function()
+    start()
+    run_with_other([[
+      local url = client.settings.base_url
+      local function ask(secret_key, machine_secret_key, base_url)
+        other({ jwt = false, client = require("clerk.machines").new {
+          secret_key = secret_key, machine_secret_key = machine_secret_key, base_url = base_url,
+        } }):verify "mt_good"
+      end
+      for _ = 1, 2 do
+        ask("sk_test_instance_key", "ak_machine_key", url)
+        ask("sk_test_other", "ak_machine_key", url)
+        ask("sk_test_instance_key", "ak_other", url)
+        ask("sk_test_instance_key", "ak_machine_key", url .. "/elsewhere")
+      end
+    ]])
+    assert.equal(4, questions_about "mt_good")
+  end)
+
+  it("a JWT in the dictionary is verified again by one that has another key", function()
+    start()
+    local code = run_with_other([[
+      local given = ...
+      verifier:verify(given.jwt)
+      local by_pem = other { jwt_key = given.pem, callers = { "mch_caller" } }
+      local ok, problem = pcall(by_pem.verify, by_pem, given.jwt)
+      return ok or problem.code
+    ]], { jwt = facts:jwt(), pem = token_api.signer("another").pem })
+    assert.equal("token_signature_invalid", code)
   end)
 
   it("a verifier uses no answer for longer than its own cache_ms", function()

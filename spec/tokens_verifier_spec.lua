@@ -365,6 +365,20 @@ describe("Who is let in:", function()
     end
   end)
 
+  it('"machine" wants this machine among the scopes of an opaque token too', function()
+    local verifier = api:verifier { scope_check = "machine" }
+    api.machines[CALLER] = { ME }
+    api.tokens[OPAQUE] = api:token { scopes = { "mch_other" } }
+    assert_refused("token_not_granted", verifier, OPAQUE)
+  end)
+
+  it("what is known of a machine is not taken for a token", function()
+    local verifier = api:verifier { scope_check = "machine" }
+    api.machines[CALLER] = { ME }
+    verifier:verify(api:jwt())
+    assert_refused("token_malformed", verifier, CALLER)
+  end)
+
   it('"machine" does not look at what a JWT claims', function()
     api.machines[CALLER] = { ME }
     local verifier = api:verifier { scope_check = "machine", callers = ABSENT }
