@@ -179,6 +179,15 @@ describe("A refusal by the API is remembered", function()
     assert.equal(3, api.asked.verify_token)
   end)
 
+  it("for the latest thousand tokens", function()
+    local by = api:verifier { max_per_second = 2000 }
+    for i = 0, 1000 do code_of("mt_bad" .. i, by) end
+    for i = 1, 1000 do code_of("mt_bad" .. i, by) end
+    assert.equal(1001, api.asked.verify_token)
+    code_of("mt_bad0", by)
+    assert.equal(1002, api.asked.verify_token)
+  end)
+
   it("apart: a flood of bad tokens does not push out a good one", function()
     local by = api:verifier { cache_entries = 2, max_per_second = 10000 }
     by:verify(opaque "mt_good")
