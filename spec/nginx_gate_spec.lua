@@ -323,6 +323,17 @@ describe("A gate in nginx", function()
       end)
   end
 
+  it("sees all headers, however many a client sends", function()
+    local lines = {}
+    for i = 1, 150 do lines[i] = "X-Many-" .. i .. ": 1" end
+    table.insert(lines, spellings[1])
+    local status, body = asking(web, "/optional", unpack(lines))
+    assert.equal(200, status)
+    assert.is_nil(body:find "spoofed")
+    table.insert(lines, bearer "mt_unknown")
+    assert.equal(401, (asking(web, "/optional", unpack(lines))))
+  end)
+
   -- ---------------------------------------------------------------- optional
 
   it("lets only requests without any credentials on where a token is optional", function()
@@ -400,6 +411,25 @@ describe("A gate in nginx", function()
     web:reload()
     assert.equal(200, (asking(web, "/x", bearer "mt_caller")))
     assert.equal(401, (asking(web, "/x")))
+  end)
+end)
+
+describe("A gate where $clerk_machine_id is not declared", function()
+  after_each(nginx.stop_all)
+
+  it("lets requests on without it", function()
+    local web = nginx.start {
+      http = "lua_shared_dict clerk_tokens 1m;",
+      init = INIT:format(KEY, "https://127.0.0.1:1", ME, own.pem),
+      server = [[
+        location / {
+          access_by_lua_block { gate:check() }
+          content_by_lua_block { ngx.print(ngx.req.get_headers()["X-Clerk-Machine-Id"]) }
+        }
+      ]],
+    }
+    local status, body = asking(web, "/x", bearer(jwt()))
+    assert.same({ 200, "mch_caller" }, { status, body })
   end)
 end)
 
