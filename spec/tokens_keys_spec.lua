@@ -70,6 +70,15 @@ describe("Keys are fetched", function()
     assert.equal(CALLER, api:verifier():verify(jwt(old)).subject)
   end)
 
+  it("apart for each transport of the caller's own, which may lead elsewhere", function()
+    assert.is_true(accepts(jwt()))
+    local elsewhere = token_api.new()
+    elsewhere:publish(new)
+    local other = elsewhere:verifier { now = api.clock }
+    assert.equal("token_signature_invalid", error_of(other.verify, other, jwt(old)).code)
+    assert.equal(CALLER, other:verify(jwt(new)).subject)
+  end)
+
   it("never for a token that is refused anyway", function()
     assert.is_true(accepts(jwt()))
     wait(6 * MINUTE_MS)
