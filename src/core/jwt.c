@@ -32,8 +32,8 @@ static bool is_string(const clerk_field *field, const char *expected) {
   return read_value(field, &reader) == CLERK_TOKEN_STRING && clerk_reader_equals(&reader, expected);
 }
 
-/* Writes the reader's string and a NUL to `*out`, and moves that behind them. The quotes in the
-** document paid for the NUL. */
+/* Writes the reader's string and a NUL to `*out`, and moves that past them. The quotes in the
+** document leave room for the NUL. */
 static clerk_text take_string(const clerk_reader *reader, char **out) {
   clerk_text string = {*out, clerk_reader_unescape(reader, *out)};
   *out += string.length;

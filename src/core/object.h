@@ -1,4 +1,4 @@
-/* JSON objects in which a member may not come twice. Internal to src/. */
+/* JSON objects without duplicate members. Internal to src/. */
 #ifndef CLERK_OBJECT_H
 #define CLERK_OBJECT_H
 

@@ -1,6 +1,6 @@
 /*
-** RSA signatures that are verified by OpenSSL's libcrypto. No file is read, nobody is asked for a
-** pass phrase, and OpenSSL's queue of errors is left as it was.
+** RSA signatures that are verified by OpenSSL's libcrypto. No file is read, no passphrase
+** is asked for, and OpenSSL's queue of errors is left as it was.
 */
 #ifndef CLERK_RSA_H
 #define CLERK_RSA_H

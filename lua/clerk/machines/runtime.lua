@@ -9,7 +9,7 @@
 ---@field check_call fun(operation: string) raises an ArgumentError where a call cannot wait
 ---@field can_spawn fun(): boolean whether tasks are possible here and now
 ---@field can_detach fun(is_ours: boolean): boolean the same for tasks.detach; with our transport?
----@field detach? fun(f: function, ...): string? runs it beside what runs now; nil: a task is enough
+---@field detach? fun(f: function, ...): string? runs it concurrently; nil: a task is enough
 ---@field shared_dict fun(name: string): table?, string? a shared dictionary of nginx
 ---
 ---@field is_alone fun(): boolean whether there are no tasks; asked where transports can `exchange`
