@@ -69,22 +69,33 @@ describe("A long session with faults mixed in", function()
     assert.is_true(growth <= RESIDENT_MORE, "resident\n" .. report)
   end
 
+  -- A connection more is a descriptor and 150 KiB more, for the moment that libcurl 8 takes to close
+  -- one over TLS.
+  local function least(rows, what, from, to)
+    local found = math.huge
+    for i = from, to do found = math.min(found, rows[i][what]) end
+    return found
+  end
+
+  local function check_least(rows, what, more, report)
+    local growth = least(rows, what, 7, 10) - least(rows, what, 1, 4)
+    assert.is_true(growth <= more, what .. "\n" .. report)
+  end
+
   local function check_flat(calls, manner, url, ca_file)
     local forget_what_is_freed = "quarantine_size_mb=1"
     local keep_no_freed = "env GLIBC_TUNABLES=glibc.malloc.tcache_count=0 "
     local report = run(keep_no_freed .. RUNNER, forget_what_is_freed, "session.lua", url, KEY,
       calls, manner, ca_file)
     local rows = parse(report)
-    local first, last = rows[1], rows[10]
-    assert.equal(calls, tonumber(last.calls))
-    assert.equal(first.descriptors, last.descriptors, report)
-    for _, what in ipairs { "allocated", "lua" } do
-      assert.is_true(last[what] - first[what] <= ALLOCATED_MORE, what .. "\n" .. report)
-    end
+    assert.equal(calls, tonumber(rows[10].calls))
+    check_least(rows, "descriptors", 0, report)
+    check_least(rows, "allocated", ALLOCATED_MORE, report)
+    check_least(rows, "lua", ALLOCATED_MORE, report)
     check_resident(rows, report)
   end
 
-  it("uses no more descriptors and memory at its end than after its first tenth", function()
+  it("uses no more descriptors and memory at its end than at its beginning", function()
     check_flat(CALLS, "blocking", start_emulator "")
   end)
 

@@ -54,7 +54,7 @@ static inline clerk_text fuzz_line(fuzz_input *input) {
 /* The operation of that name; any other name is one of some operation too. */
 static inline const clerk_operation *fuzz_operation(const char *name) {
   const clerk_operation *operation = clerk_find_operation(name);
-  size_t count = 0;
+  size_t count = 1;
   while (clerk_operations[count].name) count++;
   return operation ? operation : &clerk_operations[strlen(name) % count];
 }
