@@ -1,7 +1,6 @@
 --- Machines or tokens as a table, or for programs: one line each, fields separated by tabs, no
---- head, exact times and numbers. A table fits the width: the name gets the room that is left.
---- Where that is too little, other columns are left out; where there is much, more is shown after
---- it.
+--- head, exact times and numbers. A table fits the width: the name gets the room that is left; if
+--- that is too little, other columns are left out; where there is much, more is shown after it.
 
 local terminal = require "clerk.machines.cli.terminal"
 local text = require "clerk.machines.cli.text"

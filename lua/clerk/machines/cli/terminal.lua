@@ -206,9 +206,9 @@ function terminal.read_secret(prompt)
     return (io.read("*l"))
   end
   local pipe = io.popen(READ_HIDDEN:format(prompt), "r")
-  local line = pipe:read("*a")
-  pipe:close()
-  return line
+  local ok, line = pcall(pipe.read, pipe, "*a") -- ^C is an error in some Luas
+  pipe:close() -- waits until the terminal is as it was
+  return ok and line or error(line, 0)
 end
 
 return terminal

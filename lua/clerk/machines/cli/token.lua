@@ -115,25 +115,25 @@ local function new_ones(page, seen, most)
   return tokens
 end
 
---- Iterates over arrays of tokens, with the latest total_count.
-local function pages(client, parsed, machine_id)
-  local left, offset, seen, is_last = parsed.limit or math.huge, 0, {}, false
+local LARGEST_PAGE = core.operations.list_tokens.parameters.limit.max
+
+--- Iterates over arrays of tokens, with the latest total_count. A short page is the last one only
+--- if total_count says so.
+local function pages(client, params, limit)
+  local left, seen, is_last = limit or math.huge, {}, false
+  params.offset = 0
   return function()
-    if left == 0 or is_last then
-      return nil
+    while left > 0 and not is_last do
+      params.limit = math.min(left, LARGEST_PAGE)
+      local page = client:list_tokens(params)
+      params.offset = params.offset + #page.m2m_tokens
+      is_last = #page.m2m_tokens == 0 or params.offset == page.total_count
+      local tokens = new_ones(page.m2m_tokens, seen, left)
+      left = left - #tokens
+      if tokens[1] then
+        return tokens, page.total_count
+      end
     end
-    local page = client:list_tokens {
-      subject = machine_id,
-      revoked = parsed.revoked,
-      expired = parsed.expired,
-      limit = math.min(left, core.operations.list_tokens.parameters.limit.max),
-      offset = offset,
-    }
-    offset = offset + #page.m2m_tokens
-    is_last = #page.m2m_tokens == 0 or offset == page.total_count
-    local tokens = new_ones(page.m2m_tokens, seen, left)
-    left = left - #tokens
-    return tokens, page.total_count
   end
 end
 
@@ -150,10 +150,8 @@ local function print_lines(parsed, next_page)
     for _, token in ipairs(tokens) do
       token.state = state_of(token)
     end
-    if tokens[1] then
-      is_empty = false
-      printed:add(tokens)
-    end
+    is_empty = false
+    printed:add(tokens)
   end
   if is_empty then
     terminal.remark("There are no such tokens.")
@@ -162,7 +160,10 @@ end
 
 function list.run(parsed)
   local client = open(parsed, "list_tokens")
-  local next_page = pages(client, parsed, names.id(client, parsed.machine))
+  local subject = names.id(client, parsed.machine)
+  local next_page = pages(client, {
+    subject = subject, revoked = parsed.revoked, expired = parsed.expired,
+  }, parsed.limit)
   if parsed.json then
     output.print_pages(next_page, "m2m_tokens")
   else
