@@ -18,7 +18,12 @@ local function parts_of(text)
   return { main = main, http = http, init = init:sub(2, -2), server = server }
 end
 
-local configuration = documents.of_kind "nginx"[1].text
+--- The parts of the gate's: what stands in http.
+local function parts_of_gate(text)
+  local http, init, server = text:match "^(.*)\ninit_by_lua_block (%b{})\n\nserver {\n(.*)}\n$"
+  assert(server, "the gate's configuration has another form")
+  return { http = http, init = init:sub(2, -2), server = server }
+end
 
 describe("The manual's nginx configuration", function()
   local emulator, url
@@ -34,7 +39,7 @@ describe("The manual's nginx configuration", function()
   end)
 
   local function start(key)
-    local options = parts_of(configuration)
+    local options = parts_of(documents.snippet("docs/nginx.md", "env CLERK_SECRET_KEY;"))
     options.init = options.init:gsub("%.new%(%)", (".new { base_url = %q }"):format(url))
     options.environment = "CLERK_SECRET_KEY=" .. key
     return nginx.start(options)
@@ -54,5 +59,27 @@ describe("The manual's nginx configuration", function()
     assert.equal(502, (select(2, web:get "/machines/mch_1")))
     assert.matches("ClerkErrors: get: .- %(401 clerk_key_invalid; trace ", web:log())
     assert.is_nil(web:log():find("sk_test_wrong", 1, true))
+  end)
+
+  it("lets only machines through its gate that may call this one", function()
+    local client = machines.new { secret_key = KEY, base_url = url }
+    local service = client:create { name = "service" }
+    local options = parts_of_gate(documents.snippet("docs/nginx.md", "lua_shared_dict"))
+    options.environment = ("CLERK_API_URL=%s CLERK_SECRET_KEY=%s CLERK_MACHINE_ID=%s")
+      :format(url, KEY, service.id)
+    options.server = options.server:gsub("proxy_pass [^;]+;",
+      'content_by_lua_block { ngx.print(ngx.var.http_x_clerk_machine_id) }')
+    local web = nginx.start(options)
+    local function get(scopes)
+      local caller = client:create { name = "caller", scoped_machines = scopes }
+      local minting = machines.new { machine_secret_key = caller.secret_key, base_url = url }
+      local header = process.quote("Authorization: Bearer " .. minting:create_token().token)
+      return caller.id, (select(2, process.run(web:curl("/", nil, "-m 60 -H " .. header))))
+    end
+    local id, output = get { service.id }
+    assert.equal(id .. "\n200", output)
+    assert.matches("\n403$", (select(2, get {})))
+    assert.equal(401, (select(2, web:get "/")))
+    client:close()
   end)
 end)
