@@ -442,7 +442,7 @@ describe("clerk-machines", function()
       connection:answer_all(200, '{"id":"mch_1","secret_keys":["ak_MARKED",{"a":"ak_MARKED"}],'
         .. '"more":[{"the_Secret":{"value":"MARKED"}}],"name":"a"}')
     ]]
-    local output = succeed(("get mch_1 --json --base-url %s/v1"):format(odd:url()))
+    local output = succeed(("get mch_1 --json --base-url %s"):format(odd:url()))
     odd:stop()
     assert.falsy(output:find("MARKED", 1, true))
     local json = read_json(output)

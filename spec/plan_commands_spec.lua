@@ -261,8 +261,9 @@ describe("clerk-machines apply", function()
       write("shop.lua", SHOP)))
     assert.matches("\nsecret keys written to /tmp/[^\n]+: 4\n$", output)
     assert.falsy(output:find("ak_", 1, true))
-    refused(1, "cannot write a secret key: /nowhere/.*: No such file", "apply --yes --secrets-dir "
-      .. "/nowhere " .. write("more.lua", "return { machines = { { name = 'more' } } }"))
+    local asking = "apply --secrets-dir /nowhere "
+      .. write("more.lua", "return { machines = { { name = 'more' } } }")
+    refused(1, "cannot write a secret key: /nowhere/.*: No such file", asking)
     assert.equal("billing gateway ledger search", names())
   end)
 

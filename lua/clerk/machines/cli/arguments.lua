@@ -1,6 +1,8 @@
 --- Arguments that several commands share, and how their values are read.
 
 local core = require "clerk.machines.core"
+local failure = require "clerk.machines.cli.failure"
+local secrets = require "clerk.machines.plan.secrets"
 local units = require "clerk.machines.cli.units"
 
 local arguments = {}
@@ -66,6 +68,18 @@ end
 function arguments.declare_secrets_dir(parser)
   parser:option("--secrets-dir", "Keep each machine's secret key in a file in this directory, "
     .. "named by the machine's ID."):argname("<dir>")
+end
+
+--- Ends the command early, before anything is asked or changed, where keys could not be written.
+---@param parsed table the command's arguments
+function arguments.check_secrets_dir(parsed)
+  if not parsed.secrets_dir then
+    return
+  end
+  local ok, problem = pcall(secrets.open, parsed.secrets_dir)
+  if not ok then
+    failure.raise(problem.message)
+  end
 end
 
 return arguments

@@ -11,7 +11,7 @@ function confirmation.declare(parser)
   parser:flag("-y --yes", "Do not ask for confirmation.")
 end
 
---- Whether to ask. Raises where that is needed and there is nobody to answer.
+--- Whether to ask. Raises where that is needed and no person can answer.
 ---@param parsed table the command's arguments
 ---@return boolean
 function confirmation.is_needed(parsed)

@@ -119,7 +119,7 @@ function connection.open(parsed, names, alternative)
   return machines.new {
     secret_key = keys.secret_key,
     machine_secret_key = keys.machine_secret_key,
-    base_url = parsed.base_url,
+    base_url = parsed.base_url and options.base_url.adapt(parsed.base_url), -- as from the variable
     ca_file = parsed.ca_file,
     retries = { backoff = { max_elapsed_time = patience_ms } },
     on_event = listener(parsed, patience_ms),

@@ -52,7 +52,7 @@ Examples:
    clerk-machines rotate --all --previous-token-ttl 8h --secrets-dir /run/keys
    clerk-machines rotate --query "shop " --previous-token-ttl 0 --yes
 
-The machines have their turns one after the other. When one fails, the IDs of those that are left ]]
+Machines are rotated one after the other. When one fails, the IDs of those that are left ]]
     .. [[are listed, for the next command.
 The API does not tell how old a key is: note when you rotate.]],
 }
@@ -161,6 +161,7 @@ end
 
 function rotate.run(parsed)
   check_choice(parsed)
+  arguments.check_secrets_dir(parsed)
   local is_needed = confirmation.is_needed(parsed)
   local client = connection.open(parsed)
   local machines = choose(client, parsed)

@@ -158,6 +158,7 @@ end
 
 function apply.run(parsed)
   local wanted = plans.read(parsed.file)
+  arguments.check_secrets_dir(parsed)
   parsed.patience_ms = 60000 -- it may have to wait for a rate limit more than once
   local changes = plans.compare(connection.open(parsed), wanted, {
     prune = parsed.prune,
