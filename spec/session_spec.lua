@@ -73,7 +73,7 @@ describe("A long session with faults mixed in", function()
   -- close one over TLS.
   local function least(rows, what, from, to)
     local found = math.huge
-    for i = from, to do found = math.min(found, rows[i][what]) end
+    for i = from, to do found = math.min(found, tonumber(rows[i][what])) end
     return found
   end
 

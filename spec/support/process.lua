@@ -58,8 +58,9 @@ end
 
 -- The inner shell prints its pid and becomes the command. The outer one stays to write the status
 -- (LuaJIT's `close` does not return it), and must not print how its child ended. A sanitizer that
--- was loaded into this process is not for its children.
-local WRAPPER = "exec 3>&2 2>/dev/null; unset LD_PRELOAD; setsid sh -c %s; echo $? >%s"
+-- was loaded into this process is not for its children; where busted has found modules (.busted) is.
+local WRAPPER = "exec 3>&2 2>/dev/null; unset LD_PRELOAD; LUA_PATH=${LUA_PATH-%s}; "
+  .. "LUA_CPATH=${LUA_CPATH-%s}; export LUA_PATH LUA_CPATH; setsid sh -c %s; echo $? >%s"
 
 ---Starts a simple command (no `;`, no pipe, variables by `env`) in the background.
 ---@param command string
@@ -70,7 +71,8 @@ function process.start(command, options)
   local target = errors and process.quote(errors) or "&3"
   local inner = ("echo $$; exec 2>%s 3>&-; exec %s"):format(target, command)
   local status_file = os.tmpname()
-  local pipe = assert(io.popen(WRAPPER:format(process.quote(inner), status_file), "r"))
+  local pipe = assert(io.popen(WRAPPER:format(process.quote(package.path),
+    process.quote(package.cpath), process.quote(inner), status_file), "r"))
   local pid = assert(tonumber(pipe:read("*l")), "the shell did not start")
   local self = { pid = pid, command = command, pipe = pipe, status_file = status_file }
   unfinished[self] = true
