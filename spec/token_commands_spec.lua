@@ -154,7 +154,7 @@ describe("clerk-machines token create", function()
   end)
 
   it("needs the key of a machine, and says how to give and how to get it", function()
-    misused("there is no secret key of a machine: set CLERK_MACHINE_SECRET_KEY or give "
+    misused("there is no machine's secret key: set CLERK_MACHINE_SECRET_KEY or give "
       .. "%-%-machine%-secret%-key%-file; `clerk%-machines secret <machine>` shows", "create")
     local path = directory .. "/key"
     files.write(path, gateway.secret_key .. "\n")
@@ -456,7 +456,7 @@ describe("clerk-machines whoami", function()
     assert.equal(1, status)
     assert.matches("\nReachable   yes, but: the machine's key: .*401 ", output)
     has(whoami("CLERK_MACHINE_SECRET_KEY=" .. KEY),
-      "an instance's secret key: a machine's secret key is needed")
+      "an instance's secret key: a machine's is needed")
   end)
 end)
 

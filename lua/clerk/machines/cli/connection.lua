@@ -56,20 +56,18 @@ function connection.key(parsed, name)
   end
 end
 
-local OWNERS = { secret_key = "the instance", machine_secret_key = "a machine" }
-
 local MACHINES_KEY = "; `clerk-machines secret <machine>` shows the key of a machine"
 
 --- Says how to give one of these keys.
 local function refuse_no_key(names, alternative)
-  local owners, ways = {}, {}
+  local ways = {}
   for i, name in ipairs(names) do
-    owners[i] = OWNERS[name]
-    ways[i] = ("set %s or give --%s-file"):format(options[name].variable, name:gsub("_", "-"))
+    ways[i] = ("set %s or give --%s-file"):format(options[name].variable, (name:gsub("_", "-")))
   end
-  local hint = #names == 1 and names[1] == "machine_secret_key" and MACHINES_KEY or ""
-  failure.raise(("there is no secret key of %s: %s%s%s"):format(table.concat(owners, " or "),
-    table.concat(ways, ", or "), alternative or "", hint), failure.MISUSED)
+  local is_machines = #names == 1 and names[1] == "machine_secret_key"
+  failure.raise(("there is no %ssecret key: %s%s%s"):format(is_machines and "machine's " or "",
+    table.concat(ways, ", or "), alternative or "", is_machines and MACHINES_KEY or ""),
+    failure.MISUSED)
 end
 
 local ENVIRONMENTS = { sk_live_ = "live", sk_test_ = "test" }

@@ -35,13 +35,16 @@ local KINDS = {
   pk = "a publishable key",
 }
 
-local NEEDED = { secret_key = "sk", machine_secret_key = "ak" }
+local NEEDED = {
+  secret_key = { prefix = "sk", whose = "an instance's" },
+  machine_secret_key = { prefix = "ak", whose = "a machine's" },
+}
 
 --- What a key is, and what it should be.
 local function kind_of(name, key)
   local prefix = key:match("^(%l%l)_")
-  local kind = KINDS[prefix] or "of an unknown kind"
-  return prefix == NEEDED[name] and kind or ("%s: %s is needed"):format(kind, KINDS[NEEDED[name]])
+  local kind, needed = KINDS[prefix] or "of an unknown kind", NEEDED[name]
+  return prefix == needed.prefix and kind or ("%s: %s is needed"):format(kind, needed.whose)
 end
 
 --- How many seconds this computer's clock is ahead. A date has no fractions of a second, so that
