@@ -273,7 +273,7 @@ describe("clerk-machines token verify", function()
     local verified, rest = output:match "^(.*\n)\nNot verified, only for reading:\n(.*)$"
     assert.falsy(verified:find("reader", 1, true))
     has(rest, '"role": "reader"')
-    assert.matches("\nExpires +" .. TIME .. " %(in 60 min%)\n", "\n" .. rest)
+    assert.matches("\nExpires +" .. TIME .. " %(in 1 h%)\n", "\n" .. rest)
     local found = verdict(forged)
     assert.same({ "RS256", gateway.id },
       { found.unverified.header.alg, found.unverified.payload.sub })
@@ -502,12 +502,12 @@ describe("The output", function()
 
   it("shows when each token ends and what became of it, as far as there is room", function()
     local token = mint(gateway)
-    client:revoke_token(mint(gateway).id, { revocation_reason = "lost laptop" })
+    client:revoke_token(mint(gateway).id, { revocation_reason = "the laptop was lost" })
     local function list(columns)
       return on_terminal("list gateway --revoked", INSTANCE, columns)
     end
     assert.matches("^ID +MINTED +EXPIRES +USED +STATE\n", list(200))
-    assert.matches("  in 60 min +%-  +revoked: lost laptop\n" .. token.id, list(200))
+    assert.matches("  in 1 h +%-  +revoked: the laptop was lost\n" .. token.id, list(200))
     assert.matches("^ID +MINTED +EXPIRES +STATE\n", list(80))
     assert.matches(token.id .. "\n  valid\n$", list(40))
   end)

@@ -54,11 +54,10 @@ local function seconds_of(ms)
   end
 end
 
---- Counts only whole units, or rounds to the nearest when `half` is 0.5.
-local function roughly(seconds, half)
+local function roughly(seconds)
   for _, unit in ipairs(UNITS) do
     if seconds >= unit[2] then
-      return ("%d %s"):format(math.floor(seconds / unit[2] + half), unit[1])
+      return ("%d %s"):format(math.floor(seconds / unit[2]), unit[1])
     end
   end
   return "0 s"
@@ -69,7 +68,12 @@ end
 ---@return string
 function units.age(ms)
   local seconds = seconds_of(ms)
-  return seconds and roughly(math.max(0, os.time() - seconds), 0) or "-"
+  return seconds and roughly(math.max(0, os.time() - seconds)) or "-"
+end
+
+--- To the nearest minute, so that what has just got an hour has "1 h".
+local function rounded(seconds)
+  return seconds < 60 and seconds or math.floor(seconds / 60 + 0.5) * 60
 end
 
 --- How far from now a Unix time in ms is, roughly: "in 4 min" or "3 d ago".
@@ -81,7 +85,7 @@ function units.distance(ms)
     return "-"
   end
   local left = seconds - os.time()
-  return left > 0 and "in " .. roughly(left, 0.5) or roughly(-left, 0) .. " ago"
+  return left > 0 and "in " .. roughly(rounded(left)) or roughly(-left) .. " ago"
 end
 
 --- A Unix time in ms by ISO 8601, in UTC.
