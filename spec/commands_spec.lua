@@ -443,6 +443,7 @@ describe("clerk-machines", function()
         .. '"more":[{"the_Secret":{"value":"MARKED"}}],"name":"a"}')
     ]]
     local output = succeed(("get mch_1 --json --base-url %s"):format(odd:url()))
+    assert.equal("/v1/machines/mch_1", odd:requests()[1].target)
     odd:stop()
     assert.falsy(output:find("MARKED", 1, true))
     local json = read_json(output)
