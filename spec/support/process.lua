@@ -58,7 +58,7 @@ end
 
 -- The inner shell prints its pid and becomes the command. The outer one stays to write the status
 -- (LuaJIT's `close` does not return it), and must not print how its child ended. A sanitizer that
--- was loaded into this process is not for its children; where busted has found modules (.busted) is.
+-- was loaded into this process is not for its children; where busted has found modules is.
 local WRAPPER = "exec 3>&2 2>/dev/null; unset LD_PRELOAD; LUA_PATH=${LUA_PATH-%s}; "
   .. "LUA_CPATH=${LUA_CPATH-%s}; export LUA_PATH LUA_CPATH; setsid sh -c %s; echo $? >%s"
 
