@@ -10,6 +10,14 @@ if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
 
 local KEY = "sk_test_manual"
 
+--- The manual's configuration that begins with this.
+local function configuration(beginning)
+  for _, snippet in ipairs(documents.of_kind "nginx") do
+    if snippet.text:sub(1, #beginning) == beginning then return snippet.text end
+  end
+  error("no configuration begins with " .. beginning)
+end
+
 --- The parts of the configuration, as nginx.start takes them.
 local function parts_of(text)
   local main, http, init, server = text:match(
@@ -39,7 +47,7 @@ describe("The manual's nginx configuration", function()
   end)
 
   local function start(key)
-    local options = parts_of(documents.snippet("docs/nginx.md", "env CLERK_SECRET_KEY;"))
+    local options = parts_of(configuration "env CLERK_SECRET_KEY;")
     options.init = options.init:gsub("%.new%(%)", (".new { base_url = %q }"):format(url))
     options.environment = "CLERK_SECRET_KEY=" .. key
     return nginx.start(options)
@@ -64,7 +72,7 @@ describe("The manual's nginx configuration", function()
   it("lets only machines through its gate that may call this one", function()
     local client = machines.new { secret_key = KEY, base_url = url }
     local service = client:create { name = "service" }
-    local options = parts_of_gate(documents.snippet("docs/nginx.md", "lua_shared_dict"))
+    local options = parts_of_gate(configuration "lua_shared_dict")
     options.environment = ("CLERK_API_URL=%s CLERK_SECRET_KEY=%s CLERK_MACHINE_ID=%s")
       :format(url, KEY, service.id)
     options.server = options.server:gsub("proxy_pass [^;]+;",
