@@ -159,9 +159,9 @@ static void push_transfer(lua_State *L, int status, clerk_text head, clerk_text 
 }
 
 static clerk_text read_head(fuzz_input *input) {
-  int count = atoi(fuzz_line(input).bytes);
+  long count = strtol(fuzz_line(input).bytes, NULL, 10);
   const char *head = input->at;
-  for (int i = 0; i < count && input->left > 0; i++) {
+  for (long i = 0; i < count && input->left > 0; i++) {
     const char *end = memchr(input->at, '\n', input->left);
     size_t length = end ? (size_t)(end - input->at) + 1 : input->left;
     input->at += length;

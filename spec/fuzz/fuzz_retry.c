@@ -86,7 +86,7 @@ static clerk_attempt read_attempt(char *line) {
 
 /* ------------------------------------------------------------------ the claims */
 
-static bool is_repeatable(clerk_failure failure) {
+static bool may_be_repeated(clerk_failure failure) {
   return failure == CLERK_DNS_FAILED || failure == CLERK_CONNECT_FAILED ||
          failure == CLERK_CONNECTION_LOST || failure == CLERK_TIMEOUT;
 }
@@ -101,7 +101,7 @@ static void check_repetition(const clerk_retry *retry, const clerk_attempt *atte
   if (attempt->has_response)
     assert(statuses[attempt->status] && attempt->judgement != CLERK_SUCCESS);
   else
-    assert(policy->retry_connection_errors && is_repeatable(attempt->failure));
+    assert(policy->retry_connection_errors && may_be_repeated(attempt->failure));
 }
 
 static void check_wait(const clerk_retry *retry, const clerk_attempt *attempt, int64_t wait_ms,

@@ -166,7 +166,8 @@ enum { LONGEST_STEP_MS = 1000 };
 static int transfer_step(lua_State *L) {
   clerk_transfer *transfer = clerk_lua_check_transfer(L, 1);
   luaL_argcheck(L, transfer->is_finished || transfer->owner, 1, "a transfer that is started");
-  double left = luaL_checknumber(L, 2) - (double)(clerk_lua_now_us() / 1000);
+  int64_t now_ms = clerk_lua_now_us() / 1000;
+  double left = luaL_checknumber(L, 2) - (double)now_ms;
   int wait_ms = left < 0 ? 0 : left > LONGEST_STEP_MS ? LONGEST_STEP_MS : (int)left;
   if (!transfer->is_finished) clerk_loop_step(transfer->owner->loop, wait_ms);
   lua_pushboolean(L, transfer->is_finished);
