@@ -9,7 +9,7 @@ local function exists(path)
   return os.execute(("test -e %s"):format(path))
 end
 
-local ALL = "get list decode verify flight collect steps cancel close timeout lateness"
+local ALL = "get list decode flight collect steps cancel close timeout lateness"
 
 --- Debian's lua-http is there for Lua up to 5.3, but 5.4 reads it as well.
 local function lua_http_for_5_4()
@@ -23,7 +23,6 @@ local clients = {
   { name = "clerk.machines, Lua 5.4", command = lua("lua5.4", "clerk"), kinds = ALL },
   { name = "clerk.machines, LuaJIT", command = lua("luajit", "clerk"), kinds = ALL },
   { name = "libcurl", command = "build/bench/libcurl", kinds = "get list flight steps" },
-  { name = "libcrypto's RSA", command = "build/bench/rsa", kinds = "verify" },
   {
     name = "libcurl, Debian's CA",
     command = "build/bench/libcurl default",

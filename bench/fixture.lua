@@ -2,10 +2,7 @@
 --- ports for http and TLS: lua5.4 bench/fixture.lua DIRECTORY
 
 local certificates = require "clerk.machines.emulator.certificates"
-local digest = require "openssl.digest"
 local machines = require "machines"
-local mime = require "mime"
-local pkey = require "openssl.pkey"
 local socket = require "socket"
 
 local directory = arg[1]
@@ -64,27 +61,6 @@ local function write_certificates()
   write("bundle.pem", read("/etc/ssl/certs/ca-certificates.crt") .. made.ca)
 end
 
-local function base64url(bytes)
-  return (mime.b64(bytes):gsub("[+/=]", { ["+"] = "-", ["/"] = "_", ["="] = "" }))
-end
-
---- A machine's JWT, as Clerk makes them, and for those that verify RSA alone what is in it.
-local function write_token()
-  local key = pkey.new { type = "RSA", bits = 2048 }
-  local signed = base64url(('{"alg":"RS256","cat":"cl_B7d4PD333AAA","kid":"%s","typ":"JWT"}')
-    :format("ins_" .. machines.id(0):sub(5)))
-    .. "." .. base64url(('{"iss":"https://clerk.example.com","sub":"%s","jti":"%s",'
-    .. '"iat":1799999990,"nbf":1799999980,"exp":1800003600,"scopes":"%s %s"}')
-    :format(machines.id(1), "mt_" .. ("0123456789abcdef"):rep(2), machines.id(2), machines.id(3)))
-  local hash = digest.new "sha256"
-  hash:update(signed)
-  local signature = key:sign(hash)
-  write("token", signed .. "." .. base64url(signature))
-  write("token.pem", key:toPEM "public")
-  write("token.signature", signature)
-  write("token.digest", digest.new("sha256"):final(signed))
-end
-
 --- nginx delays by itself only what it refuses: `slow` refuses, and then answers all the same.
 local configuration = [[
 daemon off;
@@ -137,6 +113,5 @@ end
 local ports = free_ports(2)
 write_bodies()
 write_certificates()
-write_token()
 write_configuration(ports[1], ports[2])
 print(ports[1], ports[2])

@@ -20,10 +20,6 @@ local function rate(result, run)
   return statistics.ratio(result.by_name["libcurl"], run, "wall")
 end
 
-local function rate_of_rsa(result, run)
-  return statistics.ratio(result.by_name["libcrypto's RSA"], run, "wall")
-end
-
 local function cpu(result, run)
   return statistics.ratio(run, result.by_name["libcurl"], "cpu")
 end
@@ -65,7 +61,6 @@ local rows = {
   { "decode a machine", "rate of lua-cjson's", lead, least = 2 },
   { "decode a page of 500", "rate of lua-cjson's", lead, least = 2 },
   { "decode 500 with 150 scopes each", "rate of lua-cjson's", lead, least = 2 },
-  { "verify a JWT, cold", "rate of plain RSA-2048", rate_of_rsa, least = 0.6 },
   { "cold get, TLS", "time of libcurl's with Debian's CA", cold, most = 0.57 },
   { "32 gets in flight, http", "rate of libcurl's", rate, least = 0.98 },
   { "32 gets in flight, http", "CPU of libcurl's", cpu, most = 1.3 },

@@ -31,13 +31,16 @@ local function call(location, token, seconds)
   return { wall = 1 / rate, cpu = (cpu_seconds() - before) / count, laps = {}, peak = 0 }
 end
 
+--- `of`: the row that a row is compared with, which stands before it.
 local rows = {
   { "no gate", "open", JWT },
-  { "a known JWT, shared cache", "shared", JWT, least = 0.75 },
-  { "a known JWT, the worker's own cache", "own", JWT, least = 0.75 },
-  { "a known JWT, and callers of the route", "route", JWT, least = 0.75 },
-  { "a known opaque token, shared cache", "shared", OPAQUE, least = 0.75 },
-  { "a JWT with cache_ms = 0", "cold", JWT },
+  { "a known JWT, `shared_dict`", "shared", JWT, of = 1, least = 0.75 },
+  { "a known JWT, without `shared_dict`", "own", JWT, of = 1, least = 0.75 },
+  { "a known JWT, and the route's own `callers`", "route", JWT, of = 1, least = 0.75 },
+  { "a known opaque token, `shared_dict`", "shared", OPAQUE, of = 1, least = 0.75 },
+  { "a JWT every time, `cache_ms = 0`", "cold", JWT, of = 1 },
+  { "kept connections to the service, no gate", "kept/open", JWT },
+  { "the same, a known JWT, `shared_dict`", "kept/shared", JWT, of = 7 },
 }
 
 local function is_there(location)
@@ -45,7 +48,7 @@ local function is_there(location)
 end
 
 if is_there "lua_resty_jwt" then
-  table.insert(rows, { "lua-resty-jwt, which has no cache", "lua_resty_jwt", JWT })
+  table.insert(rows, { "lua-resty-jwt, which has no cache", "lua_resty_jwt", JWT, of = 1 })
 end
 
 local runs = {}
@@ -61,14 +64,14 @@ end
 
 statistics.of_workload({}, runs)
 print "\nOne worker of nginx, which proxies requests to a service:\n"
-print "| | requests/s | of those without a gate | CPU of a request | its rate by CPU |"
+print "| | requests/s | of those without a gate | CPU of a request | the same by CPU |"
 print "| --- | --: | --: | --: | --: |"
 for i, run in ipairs(runs) do
-  local by_rate = statistics.ratio(runs[1], run, "wall")
-  local by_cpu = statistics.ratio(runs[1], run, "cpu")
-  local least = rows[i].least
-  local mark = least and (by_rate >= least and " ✓" or " ✗") or ""
-  print(("| %s | %.0f | %.2f%s | %.1f µs | %.2f |"):format(run.client.name, 1 / run.wall, by_rate,
-    mark, run.cpu * 1e6, by_cpu))
+  local base, least = runs[rows[i].of or i], rows[i].least
+  local by_rate = statistics.ratio(base, run, "wall")
+  local by_cpu = statistics.ratio(base, run, "cpu")
+  local mark = least and (by_cpu >= least and " ✓" or " ✗") or ""
+  print(("| %s | %.0f | %.2f | %.1f µs | %.2f%s |"):format(run.client.name, 1 / run.wall, by_rate,
+    run.cpu * 1e6, by_cpu, mark))
 end
-print "\nGoal: with known tokens, 0.75 of the requests that go through without a gate."
+print "\nGoal: with known tokens, 0.75 of what goes through without a gate, by the worker's CPU."

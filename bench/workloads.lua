@@ -17,8 +17,8 @@ local function workload(row)
   row.scheme, row.instance = row.scheme or "https", row.instance or "narrow"
   row.count, row.scopes = row.count or 1, row.scopes or 3
   row.length, row.multiple = row.length or 1, row.multiple or 1
-  row.body = ("%s/%s"):format(directory, row.file or ("%s-%s"):format(row.instance,
-    row.first_page or row.count == 1 and "machine" or row.count))
+  row.body = ("%s/%s-%s"):format(directory, row.instance,
+    row.first_page or row.count == 1 and "machine" or row.count)
   row.base_url = row.base_url or url(row.scheme, row.instance)
   return row
 end
@@ -76,7 +76,6 @@ local workloads = {
     count = 500,
     scopes = 150,
   },
-  workload { "verify a JWT, cold", "verify", file = "token" },
   flight("32 gets in flight, http", "http"),
   flight("32 gets in flight, TLS", "https"),
   collect(1),

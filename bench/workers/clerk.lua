@@ -7,11 +7,6 @@ if worker.kind == "decode" then
   return
 end
 
-if worker.kind == "verify" then
-  worker.serve(require "workers.clerk_tokens")
-  return
-end
-
 local client = require("clerk.machines").new {
   secret_key = worker.secret_key,
   base_url = worker.base_url,

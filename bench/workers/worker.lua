@@ -10,7 +10,7 @@ local function setting(name)
   return os.getenv("BENCH_" .. name)
 end
 
---- "get", "list", "collect", "decode", "verify", or of workers/clerk_tasks.lua
+--- "get", "list", "collect", "decode", or of workers/clerk_tasks.lua
 worker.kind = setting "KIND"
 worker.base_url = setting "BASE_URL"
 worker.id = setting "ID"
@@ -22,19 +22,12 @@ worker.secret_key = "sk_test_bench"
 
 local name, scopes = setting "NAME", tonumber(setting "SCOPES")
 
-local function check_token(token)
-  assert(token.subject == worker.id, "another token came")
-end
-
 local function check_machine(machine)
   assert(machine.id == worker.id and machine.name == name, "another machine came")
   assert(#machine.scoped_machines == scopes, "scopes are missing")
 end
 
 function worker.check(value)
-  if worker.kind == "verify" then
-    return check_token(value)
-  end
   if worker.id ~= "" and not value.data then
     return check_machine(value)
   end
@@ -57,9 +50,8 @@ local function most_memory()
   return kilobytes
 end
 
---- The body of the workload, or the file next to it with that suffix.
-function worker.read_body(suffix)
-  local file = assert(io.open(setting "BODY" .. (suffix or ""), "rb"))
+local function read_body()
+  local file = assert(io.open(setting "BODY", "rb"))
   local body = file:read("*a")
   file:close()
   return body
@@ -67,7 +59,7 @@ end
 
 --- A call that decodes the body of the workload, which is read once.
 function worker.decoding(decode)
-  local body = worker.read_body()
+  local body = read_body()
   return function()
     return decode(body)
   end
