@@ -1,23 +1,27 @@
 /* base64url, as JWTs and JWKs have it: without padding (RFC 7515, 2). */
 #include "base64url.h"
 
-/* The six bits of a digit, or -1. */
-static int value_of(char digit) {
-  if (digit >= 'A' && digit <= 'Z') return digit - 'A';
-  if (digit >= 'a' && digit <= 'z') return digit - 'a' + 26;
-  if (digit >= '0' && digit <= '9') return digit - '0' + 52;
-  if (digit == '-') return 62;
-  return digit == '_' ? 63 : -1;
-}
+/* The six bits of a digit and one; of other bytes 0. A table, since which digit comes next cannot be
+** predicted: branches would cost more than half of the time. */
+static const unsigned char values[256] = {
+    ['A'] = 1,  ['B'] = 2,  ['C'] = 3,  ['D'] = 4,  ['E'] = 5,  ['F'] = 6,  ['G'] = 7,  ['H'] = 8,
+    ['I'] = 9,  ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16,
+    ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24,
+    ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32,
+    ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40,
+    ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48,
+    ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56,
+    ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['-'] = 63, ['_'] = 64,
+};
 
 bool clerk_base64url_decode(clerk_text text, char *out, clerk_text *decoded) {
   char *end = out;
   unsigned bits = 0;  /* the latest digits */
   unsigned spare = 0; /* how many bits of them are not written yet */
   for (size_t i = 0; i < text.length; i++) {
-    int value = value_of(text.bytes[i]);
-    if (value < 0) return false;
-    bits = bits << 6 | (unsigned)value;
+    unsigned value = values[(unsigned char)text.bytes[i]];
+    if (value == 0) return false;
+    bits = bits << 6 | (value - 1);
     spare += 6;
     if (spare < 8) continue;
     spare -= 8;
