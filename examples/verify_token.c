@@ -71,8 +71,13 @@ static clerk_text without_newline(clerk_text line) {
 static bool verify(clerk_rsa_key *key, clerk_text token, char *memory, clerk_claims *claims,
                    clerk_refusal *refusal) {
   clerk_jwt jwt;
+  bool is_valid;
   if (!clerk_jwt_read(&jwt, token, memory, refusal)) return false;
-  if (!clerk_rsa_key_verify(key, jwt.signed_text, jwt.signature)) {
+  if (clerk_rsa_key_verify(key, jwt.signed_text, jwt.signature, &is_valid) != CLERK_OK) {
+    *refusal = (clerk_refusal){CLERK_REFUSAL_SIGNATURE, "out of memory: this cannot be told now"};
+    return false;
+  }
+  if (!is_valid) {
     *refusal = (clerk_refusal){CLERK_REFUSAL_SIGNATURE, "the signature is not by this key"};
     return false;
   }

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "base64url.h"
-#include "sha256.h"
 
 enum { BITS_MIN = 2048, BITS_MAX = 8192, EXPONENT_MIN = 65537, EXPONENT_BITS_MAX = 32 };
 enum { PEM_MAX = 16 * 1024 };
@@ -20,6 +19,24 @@ enum { PEM_MAX = 16 * 1024 };
 static clerk_status refuse(clerk_problem *problem, const char *message) {
   snprintf(problem->message, sizeof problem->message, "%s", message);
   return CLERK_REFUSED;
+}
+
+/* ------------------------------------------------------------------ OpenSSL's queue of errors */
+
+/* Begins to note OpenSSL's errors; whether there are none yet. */
+static bool note_errors(void) {
+  ERR_set_mark();
+  return ERR_peek_error() == 0;
+}
+
+/* Forgets the errors since note_errors, which returned `were_none`; whether memory was out. When there
+** were others before, that cannot be seen: only the oldest error can be taken from the queue. */
+static bool end_errors(bool were_none) {
+  bool is_out_of_memory = false;
+  for (unsigned long error = were_none ? ERR_get_error() : 0; error; error = ERR_get_error())
+    is_out_of_memory |= ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE;
+  ERR_pop_to_mark();
+  return is_out_of_memory;
 }
 
 /* ------------------------------------------------------------------ keys */
@@ -73,6 +90,7 @@ static clerk_status make_key(clerk_rsa_key *key, const BIGNUM *n, const BIGNUM *
 
 void clerk_rsa_key_free(clerk_rsa_key *key) {
   EVP_PKEY_CTX_free(key->verifying);
+  clerk_sha256_free(&key->sha256);
   *key = (clerk_rsa_key){0};
 }
 
@@ -149,27 +167,43 @@ static clerk_status copy_key(clerk_rsa_key *key, const EVP_PKEY *found, clerk_pr
   return status;
 }
 
-clerk_status clerk_rsa_key_init_pem(clerk_rsa_key *key, clerk_text pem, clerk_problem *problem) {
-  ERR_set_mark();
+static clerk_status init_pem(clerk_rsa_key *key, clerk_text pem, clerk_problem *problem) {
   EVP_PKEY *found = read_pem(pem);
-  clerk_status status =
-      found ? copy_key(key, found, problem)
-            : refuse(problem,
-                     "the key must be the PEM text of a public RSA key, which begins with "
-                     "-----BEGIN PUBLIC KEY-----");
+  if (!found)
+    return refuse(problem,
+                  "the key must be the PEM text of a public RSA key, which begins with "
+                  "-----BEGIN PUBLIC KEY-----");
+  clerk_status status = copy_key(key, found, problem);
   EVP_PKEY_free(found);
-  ERR_pop_to_mark();
   return status;
+}
+
+clerk_status clerk_rsa_key_init_pem(clerk_rsa_key *key, clerk_text pem, clerk_problem *problem) {
+  bool were_none = note_errors();
+  clerk_status status = init_pem(key, pem, problem);
+  bool is_out_of_memory = end_errors(were_none);
+  return status == CLERK_REFUSED && is_out_of_memory ? CLERK_NO_MEMORY : status;
 }
 
 /* ------------------------------------------------------------------ signatures */
 
-bool clerk_rsa_key_verify(clerk_rsa_key *key, clerk_text text, clerk_text signature) {
+static clerk_status digest_of(clerk_sha256 *sha256, clerk_text text,
+                              unsigned char digest[CLERK_SHA256_LENGTH]) {
+  clerk_status status = clerk_sha256_begin(sha256);
+  if (status == CLERK_OK) status = clerk_sha256_add(sha256, text);
+  return status == CLERK_OK ? clerk_sha256_end(sha256, digest) : status;
+}
+
+/* OpenSSL says 0 of a bad signature, and also when memory is out. */
+clerk_status clerk_rsa_key_verify(clerk_rsa_key *key, clerk_text text, clerk_text signature,
+                                  bool *is_valid) {
   unsigned char digest[CLERK_SHA256_LENGTH];
-  if (clerk_sha256(text, digest) != CLERK_OK) return false;
-  ERR_set_mark();
-  bool is_valid = EVP_PKEY_verify(key->verifying, (const unsigned char *)signature.bytes,
-                                  signature.length, digest, sizeof digest) == 1;
-  ERR_pop_to_mark();
-  return is_valid;
+  *is_valid = false;
+  if (digest_of(&key->sha256, text, digest) != CLERK_OK) return CLERK_NO_MEMORY;
+  bool were_none = note_errors();
+  int result = EVP_PKEY_verify(key->verifying, (const unsigned char *)signature.bytes,
+                               signature.length, digest, sizeof digest);
+  *is_valid = result == 1;
+  bool is_unknown = end_errors(were_none) || result < 0;
+  return is_unknown && !*is_valid ? CLERK_NO_MEMORY : CLERK_OK;
 }

@@ -6,10 +6,13 @@
 #define CLERK_RSA_H
 
 #include "clerk.h"
+#include "sha256.h"
 
 /* A public RSA key, for one thread at a time. Zero it before the first use. */
 typedef struct clerk_rsa_key {
-  void *verifying; /* private */
+  /* private */
+  void *verifying;
+  clerk_sha256 sha256;
 } clerk_rsa_key;
 
 /*
@@ -23,9 +26,10 @@ clerk_status clerk_rsa_key_init(clerk_rsa_key *key, clerk_text n, clerk_text e,
 /* The same for a PEM text, "BEGIN PUBLIC KEY" or "BEGIN RSA PUBLIC KEY". */
 clerk_status clerk_rsa_key_init_pem(clerk_rsa_key *key, clerk_text pem, clerk_problem *problem);
 
-/* Whether `signature` is the key's over `text`: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, 8.2). No
-** when memory is out. */
-bool clerk_rsa_key_verify(clerk_rsa_key *key, clerk_text text, clerk_text signature);
+/* Sets `is_valid` to whether `signature` is the key's over `text`: RSASSA-PKCS1-v1_5 with SHA-256 (RFC
+** 8017, 8.2). CLERK_OK, or CLERK_NO_MEMORY, and it could not be told: then `is_valid` is false. */
+clerk_status clerk_rsa_key_verify(clerk_rsa_key *key, clerk_text text, clerk_text signature,
+                                  bool *is_valid);
 
 /* Frees what the key owns and zeroes it; a zeroed key is allowed. */
 void clerk_rsa_key_free(clerk_rsa_key *key);

@@ -2,10 +2,10 @@
 #include "crypto.h"
 
 #include "parts.h"
-#include "sha256.h"
 #include "support.h"
 
 #define RSA_KEY "clerk.machines.rsa_key"
+#define SHA256 "clerk.machines.sha256"
 
 clerk_rsa_key *clerk_lua_check_rsa_key(lua_State *L, int index) {
   return luaL_checkudata(L, index, RSA_KEY);
@@ -34,23 +34,40 @@ static int rsa_key_gc(lua_State *L) {
   return 0;
 }
 
-/* core.sha256(bytes) -> the 32 bytes of its digest */
+/* ------------------------------------------------------------------ SHA-256 */
+
+static int sha256_gc(lua_State *L) {
+  clerk_sha256_free(luaL_checkudata(L, 1, SHA256));
+  return 0;
+}
+
+/* core.sha256(bytes, ...) -> the 32 bytes of the digest of all these bytes, one after the other */
 static int core_sha256(lua_State *L) {
   unsigned char digest[CLERK_SHA256_LENGTH];
-  clerk_status status = clerk_sha256(clerk_lua_text(L, 1), digest);
+  clerk_sha256 *sha256 = lua_touserdata(L, lua_upvalueindex(1));
+  int i = 1, count = lua_gettop(L);
+  clerk_status status = clerk_sha256_begin(sha256);
+  do {
+    clerk_text bytes = clerk_lua_text(L, i);
+    if (status == CLERK_OK) status = clerk_sha256_add(sha256, bytes);
+  } while (++i <= count);
+  if (status == CLERK_OK) status = clerk_sha256_end(sha256, digest);
   if (status != CLERK_OK) return clerk_lua_refuse(L, status, NULL);
   lua_pushlstring(L, (const char *)digest, sizeof digest);
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"rsa_key", core_rsa_key},
-                                     {"rsa_key_pem", core_rsa_key_pem},
-                                     {"sha256", core_sha256},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"rsa_key", core_rsa_key}, {"rsa_key_pem", core_rsa_key_pem}, {NULL, NULL}};
 
 static const luaL_Reg key_methods[] = {{"__gc", rsa_key_gc}, {NULL, NULL}};
+static const luaL_Reg sha256_methods[] = {{"__gc", sha256_gc}, {NULL, NULL}};
 
 void clerk_lua_add_crypto(lua_State *L) {
   clerk_lua_register(L, RSA_KEY, key_methods);
+  clerk_lua_register(L, SHA256, sha256_methods);
   luaL_setfuncs(L, functions, 0);
+  clerk_lua_new(L, sizeof(clerk_sha256), SHA256);
+  lua_pushcclosure(L, core_sha256, 1);
+  lua_setfield(L, -2, "sha256");
 }

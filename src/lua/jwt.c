@@ -58,11 +58,13 @@ static int jwt_kid(lua_State *L) {
   return 1;
 }
 
-/* jwt:verify(key) -> whether its signature is the key's */
+/* jwt:verify(key) -> whether its signature is the key's. Raises when memory is out. */
 static int jwt_verify(lua_State *L) {
   jwt *j = check_jwt(L);
   clerk_rsa_key *key = clerk_lua_check_rsa_key(L, 2);
-  j->is_verified = clerk_rsa_key_verify(key, j->jwt.signed_text, j->jwt.signature);
+  clerk_status status =
+      clerk_rsa_key_verify(key, j->jwt.signed_text, j->jwt.signature, &j->is_verified);
+  if (status != CLERK_OK) return clerk_lua_refuse(L, status, NULL);
   lua_pushboolean(L, j->is_verified);
   return 1;
 }
