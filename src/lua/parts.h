@@ -11,6 +11,7 @@ void clerk_lua_add_tables(lua_State *L);  /* operations.c: operations and the ta
 void clerk_lua_add_checks(lua_State *L);  /* arguments.c: check_…, nearest */
 void clerk_lua_add_call(lua_State *L);    /* call.c: settings, call, result, is_retry_status */
 void clerk_lua_add_json(lua_State *L);    /* json.c: decode */
+void clerk_lua_add_copy(lua_State *L);    /* copy.c: copy */
 void clerk_lua_add_curl(lua_State *L);    /* curl.c: loop, curl */
 void clerk_lua_add_crypto(lua_State *L);  /* crypto.c: rsa_key, rsa_key_pem, sha256 */
 void clerk_lua_add_jwt(lua_State *L);     /* jwt.c: jwt, judge_times, base64url */

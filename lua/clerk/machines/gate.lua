@@ -9,7 +9,7 @@ local errors = require "clerk.machines.errors"
 local json_writer = require "clerk.machines.json_writer"
 local options = require "clerk.machines.tokens.options"
 local schema = require "clerk.machines.schema"
-local Verifier = require("clerk.machines.tokens.verifier").Verifier
+local verifiers = require "clerk.machines.tokens.verifier"
 
 local HEADER, VARIABLE = "X-Clerk-Machine-Id", "clerk_machine_id"
 
@@ -23,7 +23,7 @@ end
 
 local function verifier(_, value, name)
   local inner = type(value) == "table" and rawget(value, "inner") or value
-  if getmetatable(inner) ~= Verifier then
+  if getmetatable(inner) ~= verifiers.Verifier then
     return nil, ("%s must be made by tokens.verifier, got %s"):format(name, type(value))
   end
   return inner
@@ -114,16 +114,18 @@ local function folded(name)
   return (name:lower():gsub("%W", "-"))
 end
 
---- Removes what the client says that only the gate may say; returns its Authorization headers.
+local AUTHORIZATION = "authorization"
+
+--- Removes what the client says that only the gate may say; returns its Authorization headers: an
+--- array of texts or, where nginx has several under one spelling, of arrays.
 local function read_headers(self)
-  local spoofed, authorizations = folded(self.header), {}
+  local spoofed, authorizations = self.header, {}
   for name, value in pairs(ngx.req.get_headers(0, true)) do
-    if folded(name) == spoofed then
+    local length = #name -- most names need no closer look
+    if length == #spoofed and folded(name) == folded(spoofed) then
       ngx.req.clear_header(name)
-    elseif name:lower() == "authorization" then
-      for _, each in ipairs(type(value) == "table" and value or { value }) do
-        table.insert(authorizations, each)
-      end
+    elseif length == #AUTHORIZATION and name:lower() == AUTHORIZATION then
+      authorizations[#authorizations + 1] = value
     end
   end
   return authorizations
@@ -153,16 +155,17 @@ end
 --- The token of the request, or nil and the refusal; nil alone when it may come without one.
 local function verify(self, route)
   local authorizations = read_headers(self)
-  if #authorizations == 0 then
+  local authorization = authorizations[1]
+  if not authorization then
     return nil, not route.optional and MISSING or nil
-  elseif #authorizations > 1 then
+  elseif #authorizations > 1 or type(authorization) == "table" then
     return nil, REPEATED
   end
-  local text = token_text(authorizations[1])
+  local text = token_text(authorization)
   if not text then
     return nil, MISSING
   end
-  local ok, token = pcall(self.verifier.verify, self.verifier, text, { callers = route.callers })
+  local ok, token = pcall(verifiers.verify, self.verifier, text, route.callers)
   if not ok and not errors.is_error(token) then
     error(token, 0)
   elseif not ok then
@@ -241,8 +244,13 @@ local function check_use(self, name)
   end
 end
 
+local ANY_ROUTE = {}
+
 local function check_route(given, name)
-  local route, problem = schema.check(ROUTE, given or {})
+  if given == nil then
+    return ANY_ROUTE
+  end
+  local route, problem = schema.check(ROUTE, given)
   return route or refuse(problem, name)
 end
 

@@ -226,11 +226,21 @@ local function check_row(row, given, prefix, context, checked)
   return value, problem or row.refuse and row.refuse(value, context, checked)
 end
 
-local function check(rows, given, prefix, context)
-  for _, key in ipairs(sorted_keys(given)) do
+--- The first of the keys that name no option.
+local function unknown_key(rows, given)
+  local found = {}
+  for key in next, given do
     if not is_name_of(rows, key) then
-      return nil, unknown(rows, key, prefix, context)
+      found[key] = true
     end
+  end
+  return sorted_keys(found)[1]
+end
+
+local function check(rows, given, prefix, context)
+  local found = unknown_key(rows, given)
+  if found ~= nil then
+    return nil, unknown(rows, found, prefix, context)
   end
   local checked = {}
   for _, row in ipairs(rows) do

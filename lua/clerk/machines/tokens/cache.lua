@@ -1,7 +1,6 @@
 --- Bounded caches: in this process, or in one of nginx's shared dictionaries. An entry lives until
 --- the time of the cache's clock that it was stored with. What `get` returns is a copy.
 
-local copy = require "clerk.machines.copy"
 local core = require "clerk.machines.core"
 local json_writer = require "clerk.machines.json_writer"
 
@@ -32,7 +31,7 @@ end
 function Cache:get(key)
   local ends_at = self.end_times[key]
   if ends_at and self.clock() < ends_at then
-    return copy(self.values[key])
+    return core.copy(self.values[key])
   end
 end
 
@@ -54,7 +53,7 @@ function Cache:set(key, value, ends_at)
   elseif not self.end_times[key] then
     take_place(self, key)
   end
-  self.values[key], self.end_times[key] = copy(value), ends_at
+  self.values[key], self.end_times[key] = core.copy(value), ends_at
 end
 
 --- The same over a dictionary of nginx, for tables that JSON can hold. The dictionary's size limits
@@ -62,10 +61,6 @@ end
 ---@class clerk.machines.tokens.SharedCache
 local Shared = {}
 Shared.__index = Shared
-
---- A value is stored after the end of its time: all workers have the same monotonic clock, and what
---- one of them copies does not live longer than the original.
-local FORMAT, PATTERN = "%.0f %s", "^(%d+) (.*)$"
 
 ---@param dictionary table of ngx.shared
 ---@param clock fun(): number ms
@@ -75,17 +70,20 @@ function cache.shared(dictionary, clock)
 end
 
 function Shared:get(key)
-  local ends_at, value = (self.dictionary:get(key) or ""):match(PATTERN)
-  if ends_at and self.clock() < tonumber(ends_at) then
-    return core.decode(value, core.result)
+  local text = self.dictionary:get(key)
+  local entry = text and core.decode(text, core.result)
+  if entry and self.clock() < entry.ends_at then
+    return entry.value
   end
 end
 
---- When the dictionary has no memory left, nothing is stored.
+--- An entry holds the end of its time: all workers have the same monotonic clock, and what one of
+--- them copies does not live longer than the original. When the dictionary has no memory left,
+--- nothing is stored.
 function Shared:set(key, value, ends_at)
   local left = ends_at - self.clock()
   if left > 0 then
-    local text = FORMAT:format(ends_at, json_writer.write(value))
+    local text = json_writer.write { ends_at = ends_at, value = value }
     self.dictionary:set(key, text, math.ceil(left) / 1000)
   end
 end

@@ -1,7 +1,6 @@
 --- One run of a function, however many ask for its result at the same time. The run is a task of
 --- its own, in nginx a timer: it goes on when those that asked for it have gone.
 
-local copy = require "clerk.machines.copy"
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 local runtime = require "clerk.machines.runtime"
@@ -55,7 +54,7 @@ end
 --- Each that asked has a copy, which is its own to change.
 local function outcome(flight)
   if flight.is_over then
-    return flight.ok, copy(flight.result)
+    return flight.ok, core.copy(flight.result)
   elseif runtime.is_cancelled() then
     return false, errors.of_cancelled()
   end

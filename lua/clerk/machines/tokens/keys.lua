@@ -3,7 +3,6 @@
 --- A key set is known by its URL and the API key that it takes, and never by `kid` alone: that is
 --- the same for all keys that an instance ever has. All verifiers of a process share it.
 
-local copy = require "clerk.machines.copy"
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 local flights = require "clerk.machines.tokens.flights"
@@ -146,7 +145,7 @@ function Keys:renew(asker, headers, is_doubtful, ends_at)
   end
   local is_old = self.problem or self.clock() - (self.attempted_at or 0) >= REFETCH_MS
   if not is_usable(self) or is_doubtful and is_old then
-    error(problem or copy(self.problem), 0)
+    error(problem or core.copy(self.problem), 0)
   end
 end
 

@@ -1,7 +1,6 @@
 --- The options of verifiers and sources: see schema.lua.
 
 local clients = require "clerk.machines.client"
-local copy = require "clerk.machines.copy"
 local core = require "clerk.machines.core"
 local json_writer = require "clerk.machines.json_writer"
 local keys = require "clerk.machines.tokens.keys"
@@ -264,7 +263,7 @@ options.verifier = schema.new {
 
 local function claims(_, value, name)
   local problem = json_writer.problem(value, name)
-  return not problem and copy(value) or nil, problem
+  return not problem and core.copy(value) or nil, problem
 end
 
 local function refuse_no_machine_key(value)

@@ -3,7 +3,6 @@
 
 local cache = require "clerk.machines.tokens.cache"
 local call = require "clerk.machines.call"
-local copy = require "clerk.machines.copy"
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 local flights = require "clerk.machines.tokens.flights"
@@ -51,7 +50,7 @@ local function create_token(self, deadline_ms)
   local params = self.params
   if self.must_replace then
     check_replacement(self)
-    params = copy(params)
+    params = core.copy(params)
     params.min_remaining_ttl_seconds = nil
   end
   local start, is_replacement = self.clock(), self.must_replace
@@ -134,7 +133,7 @@ function Source:get()
       self.current.refresh_at = self.clock() + RETRY_MS
     end
   end
-  return self.current.text, copy(self.current.token)
+  return self.current.text, core.copy(self.current.token)
 end
 
 --- The receiver has refused this token: it is not returned any more, and the next `get` mints

@@ -63,13 +63,14 @@ local function framed(text)
   return ("%d:%s"):format(#text, text)
 end
 
---- The beginning of all names under which this verifier remembers something. Another one, with the
---- same dictionary and a different cache_ms, may have asked too long ago for this one.
+--- Of a fixed length: the beginning of all names under which this verifier remembers something.
+--- Another one, with the same dictionary and a different cache_ms, may have asked too long ago for
+--- this one.
 local function prefix_of(self, machine_key_digest, secret_key_digest)
   local base_url = self.client and self.client.settings.base_url or ""
   local source = self.jwt_key and self.jwt_key.digest or self.jwks_url or ""
-  return framed(base_url) .. framed(machine_key_digest) .. framed(secret_key_digest)
-    .. framed(source) .. framed(tostring(self.cache_ms))
+  return core.sha256(framed(base_url), framed(machine_key_digest), framed(secret_key_digest),
+    framed(source), framed(tostring(self.cache_ms)))
 end
 
 local function keys_of(self, secret_key_digest)
@@ -101,8 +102,9 @@ local function identity_of(self)
 end
 
 --- What is known of a token is stored under this name, which does not reveal the token.
+---@param kind "token:"|"machine:"
 local function name_of(identity, kind, text)
-  return core.sha256(identity.prefix .. framed(kind) .. framed(text))
+  return core.sha256(identity.prefix, kind, text)
 end
 
 -- ---------------------------------------------------------------- judging
@@ -174,7 +176,7 @@ local function look_up_machine(self, check, name, subject)
 end
 
 local function check_machine(self, check, subject)
-  local name = name_of(check.identity, "machine", subject)
+  local name = name_of(check.identity, "machine:", subject)
   local list = self.cache:get(name)
   if not list then
     local ok, result = self.flights:run(self.questions, name, check.ends_at, look_up_machine, self,
@@ -357,23 +359,12 @@ local function callers_of(given)
   return (checked or errors.refuse(problem, "verify")).callers
 end
 
---- Verifies a token. Raises a TokenError when it must not be accepted. Any other error means that
---- it could not be told: do not accept it either.
----@param text string what came after `Bearer`
----@param narrowing? { callers: string[]? } lets in only these of the verifier's callers
----@return clerk.machines.Token
-function Verifier:verify(text, narrowing)
-  if getmetatable(self) ~= Verifier then
-    errors.refuse("call it with a colon: verifier:verify(…)", "verify")
-  end
-  local callers = callers_of(narrowing)
-  if type(text) ~= "string" then
-    refuse("token_malformed", ("a token is a string, got %s"):format(type(text)))
-  end
+--- Raises when the token is not good, or that could not be told.
+local function verify(self, text, callers)
   local identity = identity_of(self)
   local check = {
     identity = identity,
-    name = name_of(identity, "token", text),
+    name = name_of(identity, "token:", text),
     is_opaque = text:sub(1, 3) == "mt_",
     callers = callers,
     ends_at = core.now() + BUDGET_MS,
@@ -391,6 +382,22 @@ function Verifier:verify(text, narrowing)
   error(result, 0)
 end
 
+--- Verifies a token. Raises a TokenError when it must not be accepted. Any other error means that
+--- it could not be told: do not accept it either.
+---@param text string what came after `Bearer`
+---@param narrowing? { callers: string[]? } lets in only these of the verifier's callers
+---@return clerk.machines.Token
+function Verifier:verify(text, narrowing)
+  if getmetatable(self) ~= Verifier then
+    errors.refuse("call it with a colon: verifier:verify(…)", "verify")
+  end
+  local callers = callers_of(narrowing)
+  if type(text) ~= "string" then
+    refuse("token_malformed", ("a token is a string, got %s"):format(type(text)))
+  end
+  return verify(self, text, callers)
+end
+
 --- Finds a mistake early where the client's key can be had now.
 local function check_keys(self)
   local ok, secret_key = pcall(key_of, self.client, "secret_key")
@@ -406,7 +413,8 @@ local function new_cache(checked, clock)
   return cache.new(checked.cache_entries, clock)
 end
 
-local verifier = { Verifier = Verifier }
+--- `verify(verifier, text, callers)` is for what has checked its arguments.
+local verifier = { Verifier = Verifier, verify = verify }
 
 --- Makes a verifier; raises an ArgumentError.
 ---@param given clerk.machines.tokens.VerifierOptions
