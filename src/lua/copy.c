@@ -17,8 +17,13 @@ static void push_room(lua_State *L, int index) {
   lua_createtable(L, elements, count - elements);
 }
 
+/* Each level of tables takes four places of the stack. What is copied is no deeper than JSON may be,
+** and a few fields around it. */
+enum { DEEPEST = 4 * (CLERK_DEPTH_MAX + 8) };
+
 static void replace_by_copy(lua_State *L);
 
+/* NOLINTNEXTLINE(misc-no-recursion): no deeper than DEEPEST */
 static void copy_members(lua_State *L, int from, int to) {
   for (lua_pushnil(L); lua_next(L, from);) {
     lua_pushvalue(L, -2);
@@ -29,9 +34,11 @@ static void copy_members(lua_State *L, int from, int to) {
 }
 
 /* Replaces the value on top of the stack. */
+/* NOLINTNEXTLINE(misc-no-recursion): no deeper than DEEPEST */
 static void replace_by_copy(lua_State *L) {
   if (!lua_istable(L, -1)) return;
   int index = lua_gettop(L);
+  if (index > DEEPEST) luaL_error(L, "nested too deep");
   luaL_checkstack(L, 6, "a copy");
   push_room(L, index);
   copy_members(L, index, index + 1);
