@@ -45,6 +45,7 @@ local function begin(method, retries, deadline_ms, start_ms)
   local settings = core.settings {
     base_url = "https://api.test", api_version = "1", user_agent = "spec", headers = {},
     check_bounds = true, retries = policy(retries), deadline_ms = deadline_ms,
+    timeout_ms = 1000, connect_timeout_ms = 1000, max_response_bytes = 1000,
   }
   return assert(core.call(calls[method][1], settings, start_ms or 0, calls[method][2],
     calls[method][3]))

@@ -55,7 +55,7 @@ static const char script[] =
     "end\n"
     "function check(index, first, second)\n"
     "  local operation = core.operations[index]\n"
-    "  local value, meta = core.accept(first, new_call(operation), KEY)\n"
+    "  local value, meta = core.take_success(first, new_call(operation), KEY)\n"
     "  local response = second:take()\n"
     "  local verdict = new_call(operation):receive(response, nil, 0, 0)\n"
     "  assert((meta ~= nil) == (verdict.outcome == 'done'))\n"

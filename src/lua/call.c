@@ -18,6 +18,7 @@
 typedef struct settings {
   clerk_settings request;
   clerk_retry_policy policy;
+  clerk_lua_limits limits;
   int64_t deadline_ms;
   bool check_bounds;
 } settings;
@@ -68,6 +69,14 @@ static void read_policy(lua_State *L, int index, clerk_retry_policy *policy) {
   lua_settop(L, retries - 1);
 }
 
+static void read_limits(lua_State *L, int index, clerk_lua_limits *limits) {
+  limits->timeout_ms = (long)number_field(L, index, "timeout_ms");
+  limits->connect_timeout_ms = (long)number_field(L, index, "connect_timeout_ms");
+  if (limits->connect_timeout_ms > limits->timeout_ms)
+    limits->connect_timeout_ms = limits->timeout_ms;
+  limits->max_response_bytes = (size_t)number_field(L, index, "max_response_bytes");
+}
+
 static int64_t read_deadline(lua_State *L, int index) {
   int64_t deadline_ms;
   lua_getfield(L, index, "deadline_ms");
@@ -84,6 +93,7 @@ static int core_settings(lua_State *L) {
                                 .api_version = clerk_lua_field(L, 1, "api_version"),
                                 .user_agent = clerk_lua_field(L, 1, "user_agent")};
   read_policy(L, 1, &s->policy);
+  read_limits(L, 1, &s->limits);
   s->deadline_ms = read_deadline(L, 1);
   s->check_bounds = boolean_field(L, 1, "check_bounds");
   lua_pushvalue(L, 1);
@@ -112,6 +122,7 @@ static int core_call(lua_State *L) {
   if (status != CLERK_OK) return clerk_lua_refuse(L, status, &problem);
   clerk_retry_start(&c->retry, operation, clerk_is_repeatable(operation, values), &s->policy,
                     s->deadline_ms, now_ms);
+  c->limits = s->limits;
   lua_getuservalue(L, 2);
   lua_setuservalue(L, index);
   lua_pushvalue(L, index);

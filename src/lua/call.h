@@ -6,11 +6,18 @@
 
 #include "clerk.h"
 
+typedef struct clerk_lua_limits {
+  long timeout_ms;
+  long connect_timeout_ms;
+  size_t max_response_bytes;
+} clerk_lua_limits;
+
 /* A userdata of call.c; its user value is the table of settings, which keeps their texts alive. */
 typedef struct clerk_lua_call {
   const clerk_operation *operation;
   clerk_request request;
   clerk_retry retry;
+  clerk_lua_limits limits;
 } clerk_lua_call;
 
 /* Raises unless a call is at `index`. */

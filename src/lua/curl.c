@@ -158,8 +158,11 @@ static int transfer_is_finished(lua_State *L) {
   return 1;
 }
 
-/* Signals and debug hooks get their turn between steps. */
 enum { LONGEST_STEP_MS = 1000 };
+
+int clerk_lua_step_ms(double left_ms) {
+  return left_ms < 0 ? 0 : left_ms > LONGEST_STEP_MS ? LONGEST_STEP_MS : (int)left_ms;
+}
 
 /* transfer:step(ends_at) -> whether it is finished now; waits at most until that time of core.now, and
 ** perhaps less: see clerk_loop_step */
@@ -168,8 +171,7 @@ static int transfer_step(lua_State *L) {
   luaL_argcheck(L, transfer->is_finished || transfer->owner, 1, "a transfer that is started");
   int64_t now_ms = clerk_lua_now_us() / 1000;
   double left = luaL_checknumber(L, 2) - (double)now_ms;
-  int wait_ms = left < 0 ? 0 : left > LONGEST_STEP_MS ? LONGEST_STEP_MS : (int)left;
-  if (!transfer->is_finished) clerk_loop_step(transfer->owner->loop, wait_ms);
+  if (!transfer->is_finished) clerk_loop_step(transfer->owner->loop, clerk_lua_step_ms(left));
   lua_pushboolean(L, transfer->is_finished);
   return 1;
 }

@@ -23,7 +23,7 @@ int luaopen_clerk_machines_core(lua_State *L) {
   clerk_lua_add_files(L);
   clerk_lua_add_copy(L);
   clerk_lua_add_curl(L);
-  clerk_lua_add_direct(L);
+  clerk_lua_add_fast_path(L);
   clerk_lua_add_secrets(L);
   return 1;
 }

@@ -333,41 +333,29 @@ local function attempt(run)
   judge(run, send(run, request))
 end
 
--- ---------------------------------------------------------------- the short way
+-- ---------------------------------------------------------------- the fast path
 -- Most calls are sent at once, succeed, and report nothing but their result. These need no run, no
 -- request and no response as tables.
 
---- Whether a call can be sent at once, by our own libcurl, with none of the caller's code running,
---- and without more secrets than its key.
-local function is_short(client, operation, start, settings, key_name, token)
-  return not settings.transport and client.transport.exchange
-    and not (settings.on_event or settings.deadline_ms or token or operation.returns_secret)
-    and schema.is_fixed_key(client.settings[key_name])
+--- The key of a call that can be sent at once, by our own libcurl, with none of the caller's code
+--- running, and without more secrets than that key. Otherwise nil.
+local function key_of_fast(client, operation, start, settings, key_name, token)
+  local can_be_fast = settings.is_fast and client.transport.attempt
+    and not (token or operation.returns_secret)
     and (client.paused_until or start) <= start
+  return can_be_fast and schema.fixed_key(client.settings[key_name]) or nil
 end
 
---- Returns nothing when there is no connection, except to wait for one.
-local function exchange(client, ...)
+--- Returns the result and meta; or nil, and the response or failure that the general path goes on
+--- from; or nothing if it would have to wait for a connection.
+local function attempt_fast(client, prepared, key, ends_at)
   local transport, connections = client.transport, client.connection_limit
   if runtime.is_alone() then -- no other call needs a connection
-    return transport:exchange(...)
+    return transport:attempt(prepared, key, ends_at, true)
   elseif connections.free > 0 and not runtime.is_cancelled() then
-    return give_connection(client, connections:take(), pcall(transport.exchange, transport, ...))
+    return give_connection(client, connections:take(),
+      pcall(transport.attempt, transport, prepared, key, ends_at, false))
   end
-end
-
---- Returns the result and meta; or nil, and the response or failure that the general way goes on
---- from; or nothing, if it was not sent.
-local function attempt_shortly(client, settings, prepared, key)
-  local transfer, failure = exchange(client, prepared, key, settings)
-  if not transfer then
-    return nil, nil, failure
-  end
-  local value, meta = core.accept(transfer, prepared, key)
-  if meta then
-    return value, meta
-  end
-  return nil, transfer:take()
 end
 
 -- ---------------------------------------------------------------- all attempts
@@ -414,11 +402,11 @@ end
 ---@return table result
 ---@return table meta
 function call.run(client, operation, start, settings, prepared, key_name, token)
-  local key, value, response, failure
-  if is_short(client, operation, start, settings, key_name, token) then
-    key = client.settings[key_name]()
-    value, response, failure = attempt_shortly(client, settings, prepared, key)
-    if value ~= nil then
+  local key = key_of_fast(client, operation, start, settings, key_name, token)
+  local value, response, failure
+  if key then
+    value, response, failure = attempt_fast(client, prepared, key, start + settings.timeout_ms)
+    if value then
       return value, response -- meta
     end
   end

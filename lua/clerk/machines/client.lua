@@ -1,9 +1,9 @@
 --- The client: a method for each operation; tasks, pagination and closing.
 
-local arguments = require "clerk.machines.arguments"
 local call = require "clerk.machines.call"
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
+local json_writer = require "clerk.machines.json_writer"
 local options = require "clerk.machines.options"
 local pages = require "clerk.machines.pages"
 local runtime = require "clerk.machines.runtime"
@@ -65,19 +65,43 @@ local function value_of(params, name)
   end
 end
 
+--- A copy of the parameters in which that one is a JSON document, as the core takes it.
+local function with_json(params, name)
+  local problem = json_writer.problem(params[name], name)
+  if problem then
+    return nil, problem
+  end
+  local copy = {}
+  for key, value in next, params do
+    copy[key] = value
+  end
+  local is_empty = type(copy[name]) == "table" and next(copy[name]) == nil
+  copy[name] = is_empty and "{}" or json_writer.write(copy[name]) -- an empty table means no claims
+  return copy
+end
+
 --- What a call needs, checked: its settings, core's call, the name of the option that has its key,
 --- and the token that the caller gave, if any.
-local function prepare(client, layout, start, call_options, params, ...)
+local function prepare(client, layout, start, call_options, params, first, second)
   local name, of_type, own = layout.operation.name, layout.of_type, client.settings
   if call_options ~= nil then
     own = accept(name, settings.for_call(call_options, own))
   end
   local key_name = key_name_of(client, layout.operation)
   if of_type.json and value_of(params, of_type.json) ~= nil then
-    params = accept(name, arguments.with_json(params, of_type.json))
+    params = accept(name, with_json(params, of_type.json))
   end
-  local prepared = accept(name, core.call(name, own.prepared, start, params, ...))
+  local prepared, problem = core.call(name, own.prepared, start, params, first, second)
+  if not prepared then
+    errors.refuse(problem, name)
+  end
   return own, prepared, key_name, of_type.secret and value_of(params, of_type.secret)
+end
+
+local function run(client, layout, call_options, params, first, second)
+  local start = call.now(client)
+  return call.run(client, layout.operation, start,
+    prepare(client, layout, start, call_options, params, first, second))
 end
 
 --- The argument at that place: there are at most three.
@@ -90,14 +114,8 @@ local function argument(place, first, second, third)
   return third
 end
 
-local function run(client, layout, call_options, params, ...)
-  local start = call.now(client)
-  return call.run(client, layout.operation, start,
-    prepare(client, layout, start, call_options, params, ...))
-end
-
-local function invoke(client, layout, ...)
-  local name, count = layout.operation.name, select("#", ...)
+local function invoke(client, layout, count, first, second, third)
+  local name = layout.operation.name
   check_client(client, name)
   if count > layout.count then
     errors.refuse(("takes at most %d arguments, got %d"):format(layout.count, count), name)
@@ -106,9 +124,9 @@ local function invoke(client, layout, ...)
   end
   local params
   if layout.takes_params then
-    params = argument(layout.path_count + 1, ...)
+    params = argument(layout.path_count + 1, first, second, third)
   end
-  return run(client, layout, argument(layout.count, ...), params, ...)
+  return run(client, layout, argument(layout.count, first, second, third), params, first, second)
 end
 
 local layouts = {}
@@ -117,7 +135,7 @@ for _, operation in ipairs(core.operations) do
   local layout = layout_of(operation)
   layouts[operation.name] = layout
   Client[operation.name] = function(self, ...)
-    return invoke(self, layout, ...)
+    return invoke(self, layout, select("#", ...), ...)
   end
 end
 

@@ -12,7 +12,7 @@
 ---@field detach? fun(f: function, ...): string? runs it concurrently; nil: a task is enough
 ---@field shared_dict fun(name: string): table?, string? a shared dictionary of nginx
 ---
----@field is_alone fun(): boolean whether there are no tasks; asked where transports can `exchange`
+---@field is_alone fun(): boolean whether there are no tasks; asked where transports can `attempt`
 ---@field current fun(): clerk.machines.Task? the task that is running
 ---@field is_cancelled fun(): boolean whether it has been cancelled
 ---@field sleep fun(ms: number): boolean false when it is cancelled meanwhile

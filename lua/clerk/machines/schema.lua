@@ -101,9 +101,10 @@ end
 
 local fixed_keys = setmetatable({}, { __mode = "k" })
 
---- Whether a secret key was given as a string: then its function runs none of the caller's code.
-function schema.is_fixed_key(f)
-  return fixed_keys[f] ~= nil
+--- The key that such a function returns, if it was given as a string; nil if the function is the
+--- caller's.
+function schema.fixed_key(f)
+  return fixed_keys[f]
 end
 
 --- A function that returns the key, so that no table holds it.
@@ -111,7 +112,7 @@ local function fix(key)
   local function get()
     return key
   end
-  fixed_keys[get] = true
+  fixed_keys[get] = key
   return get
 end
 

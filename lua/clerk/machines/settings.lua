@@ -71,9 +71,10 @@ function settings.user_agent(own)
   return own and own .. " " .. ours or ours
 end
 
---- Adds `prepared`: the settings in the core's form.
+--- Adds `prepared`: the settings in the core's form; and whether the fast path of calls can be taken.
 local function prepare(resolved)
   resolved.prepared = core.settings(resolved)
+  resolved.is_fast = not (resolved.transport or resolved.on_event or resolved.deadline_ms)
   return resolved
 end
 

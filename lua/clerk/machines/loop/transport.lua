@@ -11,13 +11,9 @@ Libcurl.__index = Libcurl
 local GRACE_MS = 50
 
 --- Waits until a transfer has finished, or ends it. Returns the failure then.
-local function await(transfer, timeout_ms)
-  local ends_at = core.now() + timeout_ms + GRACE_MS
-  if scheduler.is_alone() and transfer:step(ends_at) then -- most responses come at once
-    scheduler.changed()
-    return nil
-  end
-  local ok, is_finished = pcall(scheduler.await, transfer, ends_at)
+---@param ends_at integer when its timeout has passed
+local function await(transfer, ends_at)
+  local ok, is_finished = pcall(scheduler.await, transfer, ends_at + GRACE_MS)
   if ok and (is_finished or transfer:is_finished()) then
     return nil
   end
@@ -34,25 +30,42 @@ end
 ---@return clerk.machines.Response|nil
 ---@return clerk.machines.Failure|nil
 function Libcurl:send(request)
+  local ends_at = core.now() + request.timeout_ms
   local transfer = self.curl:start(request)
-  local failure = await(transfer, request.timeout_ms)
+  local failure = await(transfer, ends_at)
   if failure then
     return nil, failure
   end
   return transfer:take()
 end
 
---- Sends a call of the core itself.
+--- The fast path: sends a call of the core, without tables for request and response.
 ---@param call userdata
 ---@param key string that was checked
----@param settings table of the call
----@return userdata|nil transfer finished: for core.accept or `take`
+---@param ends_at integer when its timeout has passed
+---@param is_alone boolean whether nothing else is in progress
+---@return table|nil result
+---@return table|nil meta, or without a result the response
 ---@return clerk.machines.Failure|nil
-function Libcurl:exchange(call, key, settings)
-  local transfer = core.carry(self.curl, call, key, settings.timeout_ms,
-    settings.connect_timeout_ms, settings.max_response_bytes)
-  local failure = await(transfer, settings.timeout_ms)
-  return not failure and transfer or nil, failure
+function Libcurl:attempt(call, key, ends_at, is_alone)
+  local result, other = core.start(self.curl, call, key, is_alone)
+  if is_alone then
+    scheduler.changed()
+  end
+  if result then
+    return result, other
+  elseif not other:is_finished() then
+    local failure = await(other, ends_at)
+    if failure then
+      return nil, nil, failure
+    end
+    local meta
+    result, meta = core.take_success(other, call, key)
+    if result then
+      return result, meta
+    end
+  end
+  return nil, other:take()
 end
 
 function Libcurl:close()

@@ -1,0 +1,125 @@
+/* The fast path of calls: a call becomes a transfer, and a transfer that has succeeded a result,
+** without tables for request and response. Anything else takes the general path: see
+** lua/clerk/machines/call.lua. */
+#include <string.h>
+
+#include "call.h"
+#include "parts.h"
+#include "support.h"
+#include "transfers.h"
+
+static void add_header(lua_State *L, clerk_transfer *transfer, const char *name,
+                       const char *value) {
+  clerk_lua_check_status(L, clerk_transfer_add_header(transfer, name, value));
+}
+
+static bool is_empty(lua_State *L, int table) {
+  lua_pushnil(L);
+  if (!lua_next(L, table)) return true;
+  lua_pop(L, 2);
+  return false;
+}
+
+/* The caller's headers override ours. */
+static void add_headers(lua_State *L, int index, const clerk_request *request,
+                        clerk_transfer *transfer) {
+  lua_getuservalue(L, index);
+  lua_getfield(L, -1, "headers");
+  int own = lua_gettop(L);
+  bool is_ours = is_empty(L, own);
+  for (size_t i = 0; i < request->header_count; i++)
+    if (is_ours || !clerk_lua_field(L, own, request->headers[i].name))
+      add_header(L, transfer, request->headers[i].name, request->headers[i].value);
+  for (lua_pushnil(L); lua_next(L, own); lua_pop(L, 1))
+    add_header(L, transfer, lua_tostring(L, -2), lua_tostring(L, -1));
+  lua_pop(L, 2);
+}
+
+/* Pushes a transfer of the call, started; the key was checked. */
+static clerk_transfer *start(lua_State *L, clerk_curl *curl, int index, clerk_text key) {
+  clerk_lua_call *call = clerk_lua_check_call(L, index);
+  clerk_lua_check_status(L, clerk_request_authorize(&call->request, key));
+  const char *body = call->request.body;
+  clerk_curl_request request = {.method = call->request.method,
+                                .url = call->request.url,
+                                .timeout_ms = call->limits.timeout_ms,
+                                .connect_timeout_ms = call->limits.connect_timeout_ms,
+                                .max_response_bytes = call->limits.max_response_bytes};
+  clerk_transfer *transfer = clerk_lua_new_transfer(L);
+  add_headers(L, index, &call->request, transfer);
+  if (body)
+    clerk_lua_check_status(L, clerk_transfer_set_body(transfer, (clerk_text){body, strlen(body)}));
+  clerk_lua_check_status(L, clerk_curl_start(curl, transfer, &request));
+  return transfer;
+}
+
+/* What `meta` does while it has no headers: they become a field when they are first read, which most
+** callers never do. Its upvalues are the transfer and the key. */
+static int index_meta(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "headers") != 0) return 0;
+  clerk_transfer *transfer = lua_touserdata(L, lua_upvalueindex(1));
+  clerk_lua_push_headers(L, transfer, clerk_lua_text(L, lua_upvalueindex(2)));
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, -2);
+  lua_rawset(L, 1);
+  lua_pushnil(L);
+  lua_setmetatable(L, 1);
+  return 1;
+}
+
+static void push_meta(lua_State *L, int transfer, int key, int status, int64_t elapsed_ms) {
+  lua_createtable(L, 0, 4);
+  clerk_lua_set_integer(L, "status", status);
+  clerk_lua_set_integer(L, "attempts", 1);
+  clerk_lua_set_integer(L, "elapsed_ms", elapsed_ms);
+  lua_createtable(L, 0, 1);
+  lua_pushvalue(L, transfer);
+  lua_pushvalue(L, key);
+  lua_pushcclosure(L, index_meta, 2);
+  lua_setfield(L, -2, "__index");
+  lua_setmetatable(L, -2);
+}
+
+/* Pushes the result and meta if the response is a success; otherwise returns false, and
+** transfer:take() has the response. */
+static bool push_success(lua_State *L, int index, const clerk_lua_call *call, int key) {
+  clerk_transfer *transfer = clerk_lua_check_transfer(L, index);
+  clerk_reader reader;
+  clerk_shape shape = {.operation = call->operation};
+  clerk_text body = {transfer->body.bytes, transfer->body.length};
+  if (!transfer->has_response || transfer->status >= 300) return false;
+  if (clerk_lua_judge(L, transfer->status, body, &reader, &shape) != CLERK_SUCCESS) return false;
+  push_meta(L, index, key, transfer->status, clerk_lua_now_us() / 1000 - call->retry.start_ms);
+  clerk_transfer_trim(transfer);
+  return true;
+}
+
+/* core.start(curl, call, key, is_alone) -> result, meta | nil, transfer. If nothing else is in
+** progress, it waits for the response, though not for longer than one step may. */
+static int core_start(lua_State *L) {
+  clerk_curl *curl = clerk_lua_check_curl(L, 1);
+  const clerk_lua_call *call = clerk_lua_check_call(L, 2);
+  bool is_alone = lua_toboolean(L, 4);
+  lua_settop(L, 3);
+  clerk_transfer *transfer = start(L, curl, 2, clerk_lua_text(L, 3));
+  if (is_alone && !transfer->is_finished)
+    clerk_loop_step(transfer->owner->loop, clerk_lua_step_ms((double)call->limits.timeout_ms));
+  if (is_alone && transfer->is_finished && push_success(L, 4, call, 3)) return 2;
+  lua_pushnil(L);
+  lua_pushvalue(L, 4);
+  return 2;
+}
+
+/* core.take_success(transfer, call, key) -> result, meta; or nothing, unless the response is a
+** success: transfer:take() has it then */
+static int core_take_success(lua_State *L) {
+  return push_success(L, 1, clerk_lua_check_call(L, 2), 3) ? 2 : 0;
+}
+
+static const luaL_Reg functions[] = {
+    {"start", core_start}, {"take_success", core_take_success}, {NULL, NULL}};
+
+void clerk_lua_add_fast_path(lua_State *L) {
+  luaL_setfuncs(L, functions, 0);
+}
