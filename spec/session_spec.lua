@@ -69,8 +69,6 @@ describe("A long session with faults mixed in", function()
     assert.is_true(growth <= RESIDENT_MORE, "resident\n" .. report)
   end
 
-  -- A connection more is a descriptor and 150 KiB more, for the moment that libcurl 8 takes to
-  -- close one over TLS.
   local function least(rows, what, from, to)
     local found = math.huge
     for i = from, to do found = math.min(found, tonumber(rows[i][what])) end

@@ -73,7 +73,11 @@ local function new_client()
   }
 end
 
-local control = libcurl.new { max_connections = 1, ca_file = CA_FILE }
+local function new_control()
+  return libcurl.new { max_connections = 1, ca_file = CA_FILE }
+end
+
+local control = new_control()
 
 local function script_fault(fault)
   local response, failure = control:send {
@@ -193,7 +197,8 @@ for n = manner.count, CALLS, manner.count do
   end
   if n % (CALLS / 10) == 0 then
     client:close()
+    control:close() -- libcurl 8 keeps connections over TLS until the server has closed them as well
     report(n)
-    client = new_client()
+    client, control = new_client(), new_control()
   end
 end

@@ -328,7 +328,8 @@ bool clerk_reader_repeat_key(clerk_reader *reader, clerk_text seen) {
   const char *at = reader->at;
   bool is_later = reader->expects == EXPECTS_MORE && reader->is_object[reader->depth];
   if (!is_later && reader->expects != EXPECTS_FIRST_KEY) return false;
-  if (is_later && (at == reader->end || *at++ != ',')) return false;
+  if (is_later && (at == reader->end || *at != ',')) return false;
+  if (is_later) at++;
   if (!is_quoted(reader, at, seen) || at[seen.length + 2] != ':') return false;
   reader->at = at + seen.length + 3;
   reader->string = seen;
