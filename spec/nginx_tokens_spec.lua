@@ -27,7 +27,7 @@ local API = [[
   end
 ]]
 local INIT = [[
-  local tokens = require "clerk.machines.tokens"
+  tokens = require "clerk.machines.tokens"
   client = require("clerk.machines").new {
     secret_key = "sk_test_instance_key", machine_secret_key = "ak_machine_key", base_url = "%s",
   }
@@ -295,6 +295,19 @@ describe("In nginx", function()
     local init = ([[ subject = verifier:verify(%q).subject ]]):format(facts:jwt())
     start { init = init }
     assert.equal(CALLER, (web:run [[ return subject ]]))
+  end)
+
+  it("a host name of keys without a `resolver` in nginx.conf is a mistake", function()
+    local problem = start():run([[
+      local keys = tokens.verifier {
+        machine_id = "mch_a", callers = { "mch_caller" },
+        jwks_url = "https://keys.example.com/jwks",
+      }
+      local _, problem = pcall(keys.verify, keys, (...))
+      return problem
+    ]], facts:jwt())
+    assert.same({ "ArgumentError", "verify" }, { problem.type, problem.operation })
+    assert.matches("`resolver`", problem.message, 1, true)
   end)
 
   it("a shared_dict that nginx.conf does not declare is refused, with the remedy", function()

@@ -173,7 +173,7 @@ describe("An unknown key ID, or a bad signature,", function()
   end)
 end)
 
-describe("While the source of keys is down", function()
+describe("While the JWKS cannot be had", function()
   for _, outage in ipairs { "timeout", "connect_failed", 500, 503 } do
     it(("before the first keys, nothing can be told (%s)"):format(outage), function()
       api.key_set = outage
@@ -226,6 +226,37 @@ describe("While the source of keys is down", function()
     wait(10 * SECOND_MS)
     api:publish(new)
     assert.equal("token_signature_invalid", error_of(remembering.verify, remembering, text).code)
+  end)
+end)
+
+describe("A transport of the caller's own that does not answer as it must is an outage:", function()
+  local RETURNS = {
+    nothing = {},
+    ["a response without a status"] = { { body = "{}" } },
+    ["a status that is no number"] = { { status = {}, body = "{}" } },
+    ["a body that is no string"] = { { status = 200, body = {} } },
+    ["a failure without a message"] = { nil, { code = "timeout" } },
+    ["a failure with an unknown code"] = { nil, { code = "invalid_argument", message = "m" } },
+    ["a failure that is no table"] = { nil, "it failed" },
+  }
+  for what, returned in pairs(RETURNS) do
+    it(what, function()
+      assert.is_true(accepts(jwt()))
+      function api.send() return returned[1], returned[2] end
+      local unknown = jwt(old, { kid = "ins_2" })
+      wait(10 * SECOND_MS)
+      local problem = error_of(verifier.verify, verifier, unknown)
+      local code = what == "a failure without a message" and "timeout" or "bad_response"
+      assert.same({ "TransportError", code }, { problem.type, problem.code })
+      wait(5 * MINUTE_MS)
+      assert.is_true(accepts(jwt()))
+    end)
+  end
+
+  it("an error, too, which is raised as it is", function()
+    function api.send() error("a fault of the transport", 0) end
+    local _, problem = pcall(verifier.verify, verifier, jwt())
+    assert.equal("a fault of the transport", problem)
   end)
 end)
 

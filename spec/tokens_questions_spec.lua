@@ -16,13 +16,14 @@ local WAITERS = 50
 --   mt_gate…   is answered after a request about mt_open
 --   mt_busy…   is answered 429, with a Retry-After of 40 seconds, and so is mch_busy…
 --   mt_last…   is answered, and then the connection is closed
--- All others are good. Notes "crowd" when more than two questions run at once.
+-- All others are good. Keys are answered at once the first time, and later after mt_open. Notes
+-- "crowd" when more than two questions run at once.
 local SCRIPT = [[
   local function answer(request, name)
     if name:find "^m%a+_busy" then return connection:answer(429, "{}", "Retry-After: 40") end
     if name:find "^mch" then return connection:answer(200, success(name)) end
     if name == "keys" then return connection:answer(200, values.keys) end
-    connection:answer(200, values.token)
+    return connection:answer(200, values.token)
   end
 
   for request in connection:requests() do
@@ -32,7 +33,9 @@ local SCRIPT = [[
     if shared.open > 2 then connection:note "crowd" end
     if name:find "^mt_hang" then connection:hang() end
     if name == "mt_open" then shared.is_open = true end
-    while name:find "^mt_gate" and not shared.is_open do connection:sleep(5) end
+    local is_shut = name:find "^mt_gate" or name == "keys" and shared.has_keys
+    while is_shut and not shared.is_open do connection:sleep(5) end
+    shared.has_keys = shared.has_keys or name == "keys"
     connection:sleep(20)
     shared.open = shared.open - 1
     if not answer(request, name) then return end
@@ -83,6 +86,19 @@ describe("A verifier over a socket", function()
       assert.equal(text and 2 or 1, #web:requests())
     end)
   end
+
+  it("accepts good tokens while a bad one waits for newer keys", function()
+    verifier = new_verifier { now = api.clock }
+    verifier:verify(api:jwt())
+    api.time = api.time + 10000
+    local bad = client:spawn(verifier.verify, verifier, api:jwt({}, { kid = "ins_2" }))
+    gate.step_until_received(client, web, 2)
+    local good = client:spawn(verifier.verify, verifier, api:jwt { jti = "mt_2" })
+    assert.same({ "done", "running" }, { good.status, bad.status })
+    verifier:verify "mt_open"
+    assert.equal("token_key_unknown", error_of(bad.result, bad).code)
+    assert.equal(3, #web:requests())
+  end)
 
   it("gives each that asked a result of its own", function()
     local spawned = spawn_all(2, "mt_a")
@@ -191,7 +207,7 @@ describe("A verifier over a socket", function()
     assert.matches("^clerk%-machines/", requests[1].headers["user-agent"])
   end)
 
-  it("does not follow a redirect of the source of keys", function()
+  it("does not follow a redirect of the JWKS", function()
     local elsewhere = server.start [[ connection:answer_all(200, "{}") ]]
     local moved = server.start([[
       connection:answer_all(302, "", "Location: " .. values.url)

@@ -11,7 +11,6 @@
 
 #define SETTINGS "clerk.machines.settings"
 #define CALL "clerk.machines.call"
-#define RESULT "clerk.machines.result"
 
 /* What a call needs of its settings; the strings are anchored by the table of the same, which is
 ** the userdata's own. */
@@ -237,6 +236,16 @@ static const char *read_failure(lua_State *L, int failure, clerk_attempt *attemp
   return message ? message : clerk_failure_name(attempt->failure);
 }
 
+/* What came of an attempt: NULL and a response, or what failed. */
+static const char *read_answer(lua_State *L, int response, int failure, clerk_attempt *attempt,
+                               clerk_text *body) {
+  const char *wrong = NULL;
+  if (!lua_isnil(L, response)) wrong = read_response(L, response, attempt, body);
+  if (attempt->has_response) return NULL;
+  const char *message = read_failure(L, failure, attempt);
+  return wrong ? wrong : message;
+}
+
 static void push_shape_problem(lua_State *L, const clerk_attempt *attempt,
                                const clerk_shape *shape) {
   static const char *const kinds[] = {[CLERK_MEMBER_STRING] = "a string that is not empty",
@@ -281,7 +290,7 @@ clerk_judgement clerk_lua_judge(lua_State *L, int status, clerk_text body, clerk
                                 clerk_shape *shape) {
   int top = lua_gettop(L);
   clerk_lua_decoding decoding = {.object_metatable = status < 300 ? top + 1 : 0};
-  luaL_getmetatable(L, RESULT);
+  luaL_getmetatable(L, CLERK_LUA_RESULT);
   clerk_reader_init(reader, status == 204 ? (clerk_text){"{}", 2} : body);
   if (!clerk_lua_decode(L, reader, &decoding, shape)) lua_pushnil(L);
   lua_remove(L, top + 1);
@@ -333,12 +342,7 @@ static int call_receive(lua_State *L) {
   clerk_text body = {"", 0};
   int64_t now_ms = check_ms(L, 4);
   lua_settop(L, 5);
-  const char *wrong = NULL;
-  if (!lua_isnil(L, 2)) wrong = read_response(L, 2, &attempt, &body);
-  if (!attempt.has_response) {
-    const char *message = read_failure(L, 3, &attempt);
-    if (!wrong) wrong = message;
-  }
+  const char *wrong = read_answer(L, 2, 3, &attempt, &body);
   lua_createtable(L, 0, 6);
   if (attempt.has_response)
     judge_response(L, c, &attempt, body);
@@ -389,8 +393,26 @@ static int core_is_retry_status(lua_State *L) {
   return 1;
 }
 
+/* core.read_answer(response, failure) of a transport -> status, body | nil, code, message */
+static int core_read_answer(lua_State *L) {
+  clerk_attempt attempt = {0};
+  clerk_text body = {"", 0};
+  lua_settop(L, 2);
+  const char *wrong = read_answer(L, 1, 2, &attempt, &body);
+  if (wrong) {
+    lua_pushnil(L);
+    lua_pushstring(L, clerk_failure_name(attempt.failure));
+    lua_pushstring(L, wrong);
+    return 3;
+  }
+  lua_pushinteger(L, attempt.status);
+  lua_pushlstring(L, body.bytes, body.length);
+  return 2;
+}
+
 static const luaL_Reg functions[] = {{"settings", core_settings},
                                      {"call", core_call},
+                                     {"read_answer", core_read_answer},
                                      {"is_retry_status", core_is_retry_status},
                                      {NULL, NULL}};
 
@@ -398,7 +420,7 @@ void clerk_lua_add_call(lua_State *L) {
   luaL_newmetatable(L, SETTINGS);
   lua_pop(L, 1);
   clerk_lua_register(L, CALL, call_methods);
-  luaL_newmetatable(L, RESULT);
+  luaL_newmetatable(L, CLERK_LUA_RESULT);
   lua_setfield(L, -2, "result");
   luaL_setfuncs(L, functions, 0);
 }

@@ -6,6 +6,9 @@
 
 #include "clerk.h"
 
+/* Name of the metatable of the API's objects. */
+#define CLERK_LUA_RESULT "clerk.machines.result"
+
 /* How clerk_lua_decode makes Lua values. */
 typedef struct clerk_lua_decoding {
   int object_metatable; /* stack index, or 0 */

@@ -91,8 +91,8 @@ end
 
 --- A source that gives no answer, or a 5XX, is down. Other answers say something about the keys.
 local function is_outage(problem)
-  return errors.is_error(problem) and (problem.status or 0) >= 500
-    or problem.type == "TransportError" and problem.code ~= "response_too_large"
+  return errors.is_error(problem) and ((problem.status or 0) >= 500
+    or problem.type == "TransportError" and problem.code ~= "response_too_large")
 end
 
 local function is_usable(self)
@@ -102,7 +102,7 @@ end
 
 local function unusable(self, flaw)
   return errors.of("SDKError", "unexpected_shape",
-    ("the source of keys, %s: its answer %s"):format(self.url, flaw))
+    ("the JWKS at %s %s"):format(self.url, flaw))
 end
 
 --- Asks the source, once.

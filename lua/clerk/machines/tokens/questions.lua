@@ -16,12 +16,13 @@ Questions.__index = Questions
 local SECOND_MS = 1000
 
 --- A kept connection may turn out to be closed: that is tried once more. A status is an answer.
---- This holds whatever the client does with its other calls.
+--- Nothing is left out, so that the client's own retries add nothing.
 local RETRIES = {
   strategy = "backoff",
   retry_connection_errors = true,
+  repeat_unsafe = false,
   status_codes = {},
-  backoff = { initial_interval = 50, max_elapsed_time = 150 },
+  backoff = { initial_interval = 50, max_interval = 50, exponent = 1, max_elapsed_time = 150 },
 }
 
 --- With a transport of the caller's own, outside tasks, what waits for its turn would hold up the
@@ -53,6 +54,10 @@ function questions.new(client, limits, clock)
   return self
 end
 
+local function time_left(ends_at)
+  return math.max(1, math.floor(ends_at - core.now()))
+end
+
 -- ---------------------------------------------------------------- the API
 
 --- Takes one of the places that there are in any second.
@@ -61,7 +66,7 @@ local function check_rate(self, operation)
   local earlier = self.times[place]
   if earlier and now - earlier < SECOND_MS then
     local err = errors.of("TransportError", "rate_limited", ("not asked: max_per_second (%d) "
-      .. "questions have been asked within a second"):format(self.max_per_second), operation)
+      .. "lookups have begun within a second"):format(self.max_per_second), operation)
     err.retry_after = 1
     error(err, 0)
   end
@@ -88,20 +93,48 @@ function Questions:ask(ends_at, operation, argument)
   check_rate(self, operation)
   local view = runtime.can_detach(self.is_ours) and self.views.limited or self.views.unlimited
   local result, info = clients.call(view, operation, argument, {
-    deadline_ms = math.max(1, math.floor(ends_at - core.now())),
+    deadline_ms = time_left(ends_at),
     retries = RETRIES,
   })
   check_status(info.status, "the API", operation)
   return result
 end
 
--- ---------------------------------------------------------------- sources of keys
+-- ---------------------------------------------------------------- key sets
 
 --- What a transport says may hold the key that it was given.
-local function refuse_failure(url, failure, headers)
-  local message = ("no answer from the source of keys, %s: %s"):format(url, failure.message)
+local function raise_failure(url, code, message, headers)
   local key = (headers.authorization or ""):match "^Bearer (.*)$"
-  error(errors.of("TransportError", failure.code, errors.without(message, { key })), 0)
+  message = ("no answer from the JWKS at %s: %s"):format(url, message)
+  error(errors.of("TransportError", code, errors.without(message, { key })), 0)
+end
+
+local function request_of(self, url, headers, max_bytes, left_ms)
+  local request = {
+    method = "GET",
+    url = url,
+    headers = { accept = "application/json", ["user-agent"] = self.user_agent },
+    timeout_ms = left_ms,
+    connect_timeout_ms = left_ms,
+    max_response_bytes = max_bytes,
+  }
+  for name, value in pairs(headers) do
+    request.headers[name] = value
+  end
+  return request
+end
+
+--- The status and the body. Only our own transports refuse a request.
+local function send(self, request, headers)
+  local response, failure = self.transport:send(request)
+  if self.is_ours and failure and failure.code == "invalid_argument" then
+    errors.refuse(failure.message, self.operation)
+  end
+  local status, body, message = core.read_answer(response, failure)
+  if not status then
+    raise_failure(request.url, body, message, headers)
+  end
+  return status, body
 end
 
 --- Gets what a URL has.
@@ -114,24 +147,10 @@ function Questions:get(ends_at, url, headers, max_bytes)
   if self.client and self.client.is_closed then
     error(errors.of("TransportError", "cancelled", "the client was closed"), 0)
   end
-  local left = math.max(1, math.floor(ends_at - core.now()))
-  local request = {
-    method = "GET",
-    url = url,
-    headers = { accept = "application/json", ["user-agent"] = self.user_agent },
-    timeout_ms = left,
-    connect_timeout_ms = left,
-    max_response_bytes = max_bytes,
-  }
-  for name, value in pairs(headers) do
-    request.headers[name] = value
-  end
-  local response, failure = self.transport:send(request)
-  if not response then
-    refuse_failure(url, failure, headers)
-  end
-  check_status(response.status, ("the source of keys, %s,"):format(url))
-  return type(response.body) == "string" and response.body or "" -- calls take it like that, too
+  local status, body = send(self, request_of(self, url, headers, max_bytes, time_left(ends_at)),
+    headers)
+  check_status(status, "the JWKS at " .. url)
+  return body
 end
 
 return questions
