@@ -201,6 +201,14 @@ describe("clerk-machines token verify", function()
     assert.equal(gateway.id, verdict(jwt).verified.subject)
   end)
 
+  it("shows an empty object in the claims as one, with --json", function()
+    for _, format in ipairs { "opaque", "jwt" } do
+      local claims = { role = setmetatable({}, core.result) }
+      local _, output = verdict(mint(gateway, { claims = claims, token_format = format }).token)
+      has(output, '"role": {}')
+    end
+  end)
+
   it("takes an opaque token with a machine's key, if the token is for that machine", function()
     local opaque = mint(gateway).token
     assert.equal("valid", verdict(opaque, "", as(billing)).verdict)

@@ -137,10 +137,12 @@ static void leave_claims(lua_State *L) {
 
 /* Sets `claims` of the table on top. */
 static void set_claims(lua_State *L, clerk_text payload) {
-  const clerk_lua_decoding decoding = {0};
+  luaL_getmetatable(L, CLERK_LUA_RESULT);
+  const clerk_lua_decoding decoding = {.object_metatable = lua_gettop(L)};
   clerk_reader reader;
   clerk_reader_init(&reader, payload);
   clerk_lua_decode(L, &reader, &decoding, NULL);
+  lua_remove(L, -2);
   leave_claims(L);
   lua_setfield(L, -2, "claims");
 }
