@@ -54,9 +54,10 @@ local HTTP = [[
 local INIT = [[
   local machines = require "clerk.machines"
   local tokens = require "clerk.machines.tokens"
+  client = machines.new { secret_key = "%s", base_url = "%s", retries = false }
   function new_gate(options)
     options.verifier = tokens.verifier {
-      client = machines.new { secret_key = "%s", base_url = "%s" },
+      client = client,
       machine_id = "%s",
       callers = { "mch_caller", "mch_other" },
       jwt_key = [=[%s]=],
@@ -97,6 +98,27 @@ local SERVER = [[
   location /fails {
     access_by_lua_block { gate:check { authorize = function() error "a fault of the script" end } }
     proxy_pass http://unix:@DIRECTORY@/upstream;
+  }
+  location /doubts {
+    access_by_lua_block {
+      gate:check { authorize = function() client:get "mch_1" end }
+    }
+    proxy_pass http://unix:@DIRECTORY@/upstream;
+  }
+  location /raises_table {
+    access_by_lua_block {
+      gate:check { authorize = function()
+        error(setmetatable({}, { __tostring = function() return "a readable fault" end }))
+      end }
+    }
+    proxy_pass http://unix:@DIRECTORY@/upstream;
+  }
+  location /twice {
+    content_by_lua_block {
+      local _, first = gate:verify()
+      local _, second = gate:verify()
+      ngx.print(tostring(first == second))
+    }
   }
   location /verify {
     content_by_lua_block {
@@ -200,7 +222,7 @@ describe("A gate in nginx", function()
   end)
 
   for format, token in pairs { opaque = "mt_caller", JWT = jwt() } do
-    it(("lets a request with a good token (%s) on, and says whose it is"):format(format), function()
+    it(("lets a good token (%s) through, and says whose it is"):format(format), function()
       local status, body = asking(web, "/x", bearer(token))
       assert.equal(200, status)
       assert.equal("mch_caller", body:match "X%-Clerk%-Machine%-Id: (%S+)")
@@ -283,13 +305,26 @@ describe("A gate in nginx", function()
     end)
   end
 
-  it("lets on what a route's own function permits", function()
+  it("lets through what a route's own function permits", function()
     assert.equal(200, (asking(web, "/authorize", bearer(jwt ',"may_pay":true'))))
     assert.equal(403, (asking(web, "/authorize", bearer(jwt ',"may_pay":"yes"'))))
   end)
 
   it("is closed when a route's own function fails", function()
     assert.equal(500, (asking(web, "/fails", bearer "mt_caller")))
+    assert.equal(500, (asking(web, "/raises_table", bearer "mt_caller")))
+    assert.is_truthy(web:log():find("a readable fault", 1, true))
+    assert.is_nil(web:log():find("unknown reason", 1, true))
+  end)
+
+  it("answers 503 when a route's own function could not ask the API", function()
+    assert.equal(503, (asking(web, "/doubts", bearer "mt_caller")))
+    assert.is_truthy(web:log():find("ClerkErrors: get: l (500 e", 1, true))
+  end)
+
+  it("makes each request an error of its own", function()
+    local _, body = asking(web, "/twice", "X-Other: 1")
+    assert.equal("false", body)
   end)
 
   it("answers 400 to two Authorization headers", function()
@@ -336,7 +371,7 @@ describe("A gate in nginx", function()
 
   -- ---------------------------------------------------------------- optional
 
-  it("lets only requests without any credentials on where a token is optional", function()
+  it("lets only requests without any credentials through where a token is optional", function()
     assert.equal(200, (asking(web, "/optional")))
     assert.equal(200, (asking(web, "/optional", bearer "mt_caller")))
     assert.equal(401, (asking(web, "/optional", bearer "mt_unknown")))
@@ -372,7 +407,7 @@ describe("A gate in nginx", function()
     assert.equal(200, (asking(web, "/any_address")))
   end)
 
-  it("does not satisfy `satisfy any` by letting a request without credentials on", function()
+  it("does not satisfy `satisfy any` by letting a request without credentials through", function()
     assert.equal(403, (asking(web, "/any_denied")))
     assert.equal(200, (asking(web, "/any_denied", bearer "mt_caller")))
     assert.equal(401, (asking(web, "/any_denied", bearer "mt_unknown")))
@@ -401,7 +436,7 @@ describe("A gate in nginx", function()
     assert.is_truthy(web:log():find "gate:check works in access_by_lua")
   end)
 
-  it("passes on how long the API wants to be left alone", function()
+  it("passes the API's Retry-After on", function()
     local status, _, head = asking(web, "/x", bearer "mt_busy")
     assert.equal(503, status)
     assert.equal("7", header(head, "Retry-After"))
@@ -417,7 +452,7 @@ end)
 describe("A gate where $clerk_machine_id is not declared", function()
   after_each(nginx.stop_all)
 
-  it("lets requests on without it", function()
+  it("lets requests through without it", function()
     local web = nginx.start {
       http = "lua_shared_dict clerk_tokens 1m;",
       init = INIT:format(KEY, "https://127.0.0.1:1", ME, own.pem),

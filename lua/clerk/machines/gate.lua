@@ -1,10 +1,11 @@
---- A gate for nginx: lets requests on that bring a machine's token (RFC 6750), and answers others.
+--- Lets requests with a valid machine token through and answers the rest (RFC 6750).
 ---
 ---     local gate = require("clerk.machines.gate").new { verifier = verifier }
 ---     access_by_lua_block { gate:check() }
 ---
---- It is closed when in doubt: a request goes on only where a function of the gate has returned.
+--- It is closed when in doubt: a request gets through only where a function of the gate returns.
 
+local clients = require "clerk.machines.client"
 local errors = require "clerk.machines.errors"
 local json_writer = require "clerk.machines.json_writer"
 local options = require "clerk.machines.tokens.options"
@@ -22,7 +23,7 @@ end
 -- ---------------------------------------------------------------- options
 
 local function verifier(_, value, name)
-  local inner = type(value) == "table" and rawget(value, "inner") or value
+  local inner = clients.unwrap(value)
   if getmetatable(inner) ~= verifiers.Verifier then
     return nil, ("%s must be made by tokens.verifier, got %s"):format(name, type(value))
   end
@@ -31,8 +32,8 @@ end
 
 local function header(_, value, name)
   if type(value) ~= "string" or not value:find "^[xX]%-[%w-]+$" then
-    return nil, ("%s must be the name of a header of your own: X-, letters, digits and -")
-      :format(name)
+    return nil, ('%s must be "X-" followed by letters, digits and "-", such as %s'):format(name,
+      HEADER)
   end
   return value
 end
@@ -78,25 +79,28 @@ local ROUTE = schema.new {
   {
     name = "optional",
     kind = "boolean",
-    summary = "Whether requests without any credentials are let on.",
+    summary = "Whether requests without any credentials are let through.",
   },
   {
     name = "authorize",
     kind = "function", type = "fun(token: clerk.machines.Token): boolean",
-    summary = "Lets on only requests for whose token it returns true. Called last.",
+    summary = "Lets through only requests for whose token it returns true. Called last.",
   },
 }
 
 -- ---------------------------------------------------------------- what is refused
 
---- A refusal is how a request is answered that is not let on: RFC 6750, 3.1. Without credentials
---- there is no error to report.
-local MISSING = { status = 401, problem = errors.of_token("token_malformed",
-  "the request has no bearer token") }
-local REPEATED = { status = 400, code = "invalid_request", problem = errors.of_token(
-  "token_malformed", "the request has more than one Authorization header") }
-local UNAUTHORIZED = { status = 403, code = "insufficient_scope", problem = errors.of_token(
-  "token_not_granted", "the token does not permit this request") }
+--- A refusal is how a request is answered that is not let through: RFC 6750, 3.1. Without
+--- credentials there is no error to report.
+local function missing()
+  return { status = 401, problem = errors.of_token("token_malformed",
+    "the request has no bearer token") }
+end
+
+local function repeated()
+  return { status = 400, code = "invalid_request", problem = errors.of_token("token_malformed",
+    "the request has more than one Authorization header") }
+end
 
 local function refusal_of(problem)
   if problem.type ~= "TokenError" then
@@ -142,7 +146,7 @@ local function set_variable(id)
   ngx.var[VARIABLE] = id
 end
 
-local function let_on(self, token)
+local function let_through(self, token)
   ngx.req.set_header(self.header, token.subject)
   if not self.forward_token then
     ngx.req.clear_header "Authorization"
@@ -152,28 +156,43 @@ local function let_on(self, token)
   return token
 end
 
---- The token of the request, or nil and the refusal; nil alone when it may come without one.
-local function verify(self, route)
+--- What the request brings as its token, or nil and the refusal; nil alone when it may come
+--- without one.
+local function read_token(self, route)
   local authorizations = read_headers(self)
   local authorization = authorizations[1]
   if not authorization then
-    return nil, not route.optional and MISSING or nil
+    return nil, not route.optional and missing() or nil
   elseif #authorizations > 1 or type(authorization) == "table" then
-    return nil, REPEATED
+    return nil, repeated()
   end
   local text = token_text(authorization)
-  if not text then
-    return nil, MISSING
-  end
-  local ok, token = pcall(verifiers.verify, self.verifier, text, route.callers)
-  if not ok and not errors.is_error(token) then
-    error(token, 0)
-  elseif not ok then
-    return nil, refusal_of(token)
-  elseif route.authorize and route.authorize(token) ~= true then
-    return nil, UNAUTHORIZED
+  return text, not text and missing() or nil
+end
+
+--- Raises what is against letting the token through.
+local function judge(self, route, text)
+  local token = verifiers.verify(self.verifier, text, route.callers)
+  if route.authorize and route.authorize(token) ~= true then
+    error(errors.of_token("token_not_granted", "the token does not permit this request"), 0)
   end
   return token
+end
+
+--- The token of the request, or nil and the refusal; nil alone when it may come without one. Other
+--- errors than this library's end in nginx's 500.
+local function verify(self, route)
+  local text, refusal = read_token(self, route)
+  if not text then
+    return nil, refusal
+  end
+  local ok, token = pcall(judge, self, route, text)
+  if ok then
+    return token
+  elseif errors.is_error(token) then
+    return nil, refusal_of(token)
+  end
+  error(tostring(token), 0) -- nginx logs nothing but strings
 end
 
 -- ---------------------------------------------------------------- the answer
@@ -217,30 +236,21 @@ end
 local Gate = { __name = "clerk.machines.Gate" }
 Gate.__index = Gate
 
----@class clerk.machines.GateRoute
----@field callers string[]? lets in only these of the verifier's callers
----@field optional boolean? lets on requests without any credentials, too
----@field authorize? fun(token: clerk.machines.Token): boolean lets on only where it returns true
-
-local PHASES = {
-  check = { access = true },
-  verify = { access = true, content = true, rewrite = true },
-  answer = { content = true },
-  strip = { rewrite = true, server_rewrite = true, access = true },
-}
-local DIRECTIVES = {
-  check = "access_by_lua",
-  verify = "access_by_lua, rewrite_by_lua or content_by_lua",
-  answer = "content_by_lua, in the location of an auth_request",
-  strip = "rewrite_by_lua",
+--- Where each method works: in nginx's phases, as these directives.
+local PLACES = {
+  check = { "access_by_lua", access = true },
+  verify = { "access_by_lua, rewrite_by_lua or content_by_lua",
+    access = true, content = true, rewrite = true },
+  answer = { "content_by_lua, in the location of an auth_request", content = true },
+  strip = { "rewrite_by_lua", rewrite = true, server_rewrite = true, access = true },
 }
 
 local function check_use(self, name)
   if getmetatable(self) ~= Gate then
     refuse(("call it with a colon: gate:%s(…)"):format(name), name)
-  elseif not PHASES[name][ngx.get_phase()] then
-    refuse(("gate:%s works in %s, and not in nginx's phase %s"):format(name,
-      DIRECTIVES[name], ngx.get_phase()), name)
+  elseif not PLACES[name][ngx.get_phase()] then
+    refuse(("gate:%s works in %s, and not in nginx's phase %s"):format(name, PLACES[name][1],
+      ngx.get_phase()), name)
   end
 end
 
@@ -254,16 +264,16 @@ local function check_route(given, name)
   return route or refuse(problem, name)
 end
 
---- In `access_by_lua`: lets the request on, or answers it and does not return. The caller's machine
---- ID goes to the gate's header and to `$clerk_machine_id`, where the location declares that; the
---- token to `ngx.ctx.clerk_token`. `Authorization` is removed, unless `forward_token`.
+--- In `access_by_lua`: lets the request through, or answers it and does not return. The caller's
+--- machine ID goes to the gate's header and to `$clerk_machine_id`, where the location declares
+--- that; the token to `ngx.ctx.clerk_token`. `Authorization` is removed, unless `forward_token`.
 ---@param route clerk.machines.GateRoute?
 ---@return clerk.machines.Token
 function Gate:check(route)
   check_use(self, "check")
   local token, refusal = verify(self, check_route(route, "check"))
   if token then
-    return let_on(self, token)
+    return let_through(self, token)
   elseif refusal then
     return answer(self, refusal)
   end
@@ -280,7 +290,7 @@ function Gate:verify(route)
   check_use(self, "verify")
   local token, refusal = verify(self, check_route(route, "verify"))
   if token then
-    return let_on(self, token)
+    return let_through(self, token)
   elseif refusal then
     return nil, refusal.problem, refusal.status
   end
