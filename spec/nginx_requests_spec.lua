@@ -235,6 +235,16 @@ describe("Inside nginx", function()
     assert.matches("cancelled", end_of(other))
   end)
 
+  it("the log has what a function given to on_done raises, also an error object", function()
+    web:run [[
+      local task = client:spawn(client.get, client, "mch_1")
+      task:on_done(function() client:get("", "too", "many") end)
+      client:run()
+    ]]
+    assert.is_truthy(web:log():find("ArgumentError: get: takes at most 2 arguments", 1, true))
+    assert.is_nil(web:log():find("unknown reason", 1, true))
+  end)
+
   it("a change without a free descriptor fails with `no_resources`, and was not applied", function()
     local scarce = nginx.start { main = "worker_rlimit_nofile 64;" }
     local problem = scarce:run([[

@@ -6,8 +6,8 @@ local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 local phases = require "clerk.machines.nginx.phases"
 
--- Now, since later a worker may not be allowed to read the file. Outside nginx there is none.
-local semaphores = rawget(_G, "ngx") and require "ngx.semaphore"
+-- Now, since later a worker may not be allowed to read the file.
+local semaphores = require "ngx.semaphore"
 
 local threads = {}
 
@@ -118,7 +118,10 @@ end
 local function run(task, finish, f, ...)
   task.thread = coroutine.running()
   task.request.tasks[task.thread] = task
-  finish(task, pcall(f, ...))
+  local ok, problem = pcall(finish, task, pcall(f, ...))
+  if not ok then
+    error(tostring(problem), 0) -- nginx logs nothing but strings
+  end
 end
 
 --- Runs finish(task, pcall(f, ...)) until it would wait.
@@ -158,7 +161,7 @@ end
 function threads.check_joinable(task)
   phases.check_wait "a task's end"
   if task.request ~= current_request() then
-    errors.refuse("the task is still running, and in another request, which may end without it")
+    errors.refuse("the task belongs to another request: wait for its result there")
   elseif task == threads.current() then
     errors.refuse("a task cannot wait for its own result")
   end
