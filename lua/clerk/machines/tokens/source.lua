@@ -23,7 +23,7 @@ local Source = { __name = "clerk.machines.tokens.Source" }
 Source.__index = Source
 
 function Source:__tostring()
-  return ("%s (%s)"):format(Source.__name, self.params.token_format or "opaque")
+  return ("%s (%s)"):format(Source.__name, self.params.token_format)
 end
 
 local function check_source(source, method)
@@ -46,7 +46,7 @@ local function check_replacement(self)
 end
 
 --- A token with the same claims and scopes may come back: not instead of one that was refused.
-local function create_token(self, deadline_ms)
+local function create_token(self, ends_at)
   local params = self.params
   if self.must_replace then
     check_replacement(self)
@@ -55,7 +55,7 @@ local function create_token(self, deadline_ms)
   end
   local start, is_replacement = self.clock(), self.must_replace
   local ok, token, info = pcall(self.client.create_token, self.client, params,
-    { deadline_ms = deadline_ms })
+    { deadline_ms = math.max(1, math.floor(ends_at - core.now())) })
   if is_replacement and (ok or errors.is_error(token) and token.maybe_applied) then
     self.replaced_at = start
   end
@@ -78,11 +78,11 @@ local function life_left(token, info)
 end
 
 --- Runs once for all that need a token.
-local function mint(self, deadline_ms)
-  local token, info, start = create_token(self, deadline_ms)
+local function mint(self, ends_at)
+  local token, info, start = create_token(self, ends_at)
   if self.refused:get(core.sha256(token.token)) then
     self.must_replace = true
-    return mint(self, deadline_ms)
+    return mint(self, ends_at)
   end
   local expires_at = start + life_left(token, info)
   self.must_replace = false
@@ -113,7 +113,19 @@ local function time_to_mint(self)
   if is_alive(self, current) then
     limit_ms = math.min(limit_ms, current.expires_at - self.clock())
   end
-  return math.max(1, math.floor(limit_ms))
+  return limit_ms
+end
+
+--- Makes the current token a good one.
+local function renew(self, ends_at)
+  local ok, problem = self.flights:run(self.host, "mint", ends_at, mint, self, ends_at)
+  if not ok and not is_alive(self, self.current) then
+    error(problem, 0)
+  elseif not self.current then -- it was refused meanwhile
+    renew(self, ends_at)
+  elseif not ok then
+    self.current.refresh_at = self.clock() + RETRY_MS
+  end
 end
 
 --- Returns a token that is good, and mints one when there is none.
@@ -122,16 +134,7 @@ end
 function Source:get()
   check_source(self, "get")
   if not is_good(self, self.current) then
-    local limit_ms = time_to_mint(self)
-    local ok, problem = self.flights:run(self.host, "mint", core.now() + limit_ms, mint, self,
-      limit_ms)
-    if not ok and not is_alive(self, self.current) then
-      error(problem, 0)
-    elseif not self.current then -- it was refused meanwhile
-      return self:get()
-    elseif not ok then
-      self.current.refresh_at = self.clock() + RETRY_MS
-    end
+    renew(self, core.now() + time_to_mint(self))
   end
   return self.current.text, core.copy(self.current.token)
 end
