@@ -225,11 +225,11 @@ describe("A verifier cannot tell, and raises another error than a TokenError, wh
       assert.equal(kind, error_of(verifier, api:jwt()).type)
     end)
 
-    it("the source of keys is asked and " .. what, function()
+    it("the JWKS is asked for and " .. what, function()
       api.key_set = reply
       local problem = error_of(api:verifier(), api:jwt())
       assert.equal(kind == "ClerkErrors" and "SDKError" or kind, problem.type)
-      assert.matches("source of keys", problem.message, 1, true)
+      assert.matches("the JWKS at ", problem.message, 1, true)
     end)
   end
 
@@ -520,6 +520,22 @@ describe("Making a verifier", function()
     assert.equal(CALLER, verifier:verify(api:jwt()).subject)
     key = "sk_live_instance_key"
     assert.equal("ArgumentError", error_of(verifier, api:jwt()).type)
+  end)
+
+  it("holds its client's keys in no field, so that printing all of them shows none", function()
+    local verifier, seen = api:verifier(), {}
+    verifier:verify(api:jwt())
+    local function search(value)
+      assert.is_nil(type(value) == "string" and value:match "[sa]k_%w+_key" or nil)
+      if type(value) ~= "table" or value == api or seen[value] then return end
+      seen[value] = true
+      for name, member in pairs(value) do
+        search(name)
+        search(member)
+      end
+    end
+    search(verifier)
+    assert.is_truthy(seen[verifier.identity])
   end)
 
   it("refuses a URL of keys that is not https, or has no path", function()

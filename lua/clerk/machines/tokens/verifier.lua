@@ -51,7 +51,7 @@ local function key_of(client, name)
 end
 
 local function check_environment(self, secret_key)
-  local environment = self.publishable and self.publishable.environment
+  local environment = self.publishable_key and self.publishable_key.environment
   local other = secret_key and secret_key:match "^sk_(%l+)_"
   if environment and other and other ~= environment then
     errors.refuse(("publishable_key is of a %s instance, but secret_key of a %s one"):format(
@@ -83,18 +83,25 @@ local function keys_of(self, secret_key_digest)
     self.own_transport)
 end
 
+--- A function that returns the key, so that no table holds it.
+local function held(key)
+  return function()
+    return key
+  end
+end
+
 --- What keys the client has now, and what depends on them.
 local function identity_of(self)
   local secret_key = key_of(self.client, "secret_key")
   local machine_key = key_of(self.client, "machine_secret_key")
   local known = self.identity
-  if known and known.secret_key == secret_key and known.machine_key == machine_key then
+  if known and known.secret_key() == secret_key and known.machine_key() == machine_key then
     return known
   end
   check_environment(self, secret_key)
   self.identity = {
-    secret_key = secret_key,
-    machine_key = machine_key,
+    secret_key = held(secret_key),
+    machine_key = held(machine_key),
     prefix = prefix_of(self, digest_of(machine_key), digest_of(secret_key)),
     keys = keys_of(self, digest_of(secret_key)),
   }
@@ -195,9 +202,10 @@ local function headers_for_keys(self, identity)
   if self.jwks_url then
     return {}
   end
-  local ok, problem = core.check_secret_key("secret_key", identity.secret_key)
+  local key = identity.secret_key()
+  local ok, problem = core.check_secret_key("secret_key", key)
   local headers = {
-    authorization = ok and "Bearer " .. identity.secret_key or errors.refuse(problem),
+    authorization = ok and "Bearer " .. key or errors.refuse(problem),
     ["clerk-api-version"] = self.client.settings.api_version,
   }
   for name, value in pairs(self.client.settings.headers) do
@@ -425,8 +433,7 @@ function verifier.new(given)
   local clock = self.now or core.now
   self.clock = clock
   self.wall_clock = self.now or core.unix_ms
-  self.publishable = self.publishable_key
-  self.jwks_url = self.jwks_url or self.publishable and self.publishable.url
+  self.jwks_url = self.jwks_url or self.publishable_key and self.publishable_key.url
   self.own_transport = self.client and self.client.settings.transport
   self.cache = new_cache(self, clock)
   self.refusals = cache.new(MOST_REFUSALS, clock)
