@@ -417,6 +417,14 @@ describe("clerk-machines token revoke", function()
     assert.same({ third.id, true }, { revoked.id, revoked.revoked })
   end)
 
+  it("prints those that were revoked before one could not be, with --json too", function()
+    local good = mint(gateway)
+    local status, output = run(("revoke %s mt_%s --yes --json"):format(good.id, ("0"):rep(32)))
+    assert.equal(1, status)
+    local list = read_json(output)
+    assert.same({ 1, good.id }, { list.total_count, list.data[1].id })
+  end)
+
   it("asks first, and shows the instance", function()
     local token = mint(gateway)
     for key, answer in pairs { [INSTANCE] = "n\n", [as(gateway)] = "y\n" } do

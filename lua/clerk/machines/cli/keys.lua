@@ -52,9 +52,8 @@ Examples:
    clerk-machines rotate --all --previous-token-ttl 8h --secrets-dir /run/keys
    clerk-machines rotate --query "shop " --previous-token-ttl 0 --yes
 
-Machines are rotated one after the other. When one fails, the IDs of those that are left ]]
-    .. [[are listed, for the next command.
-The API does not tell how old a key is: note when you rotate.]],
+Keys are replaced one at a time. If one fails, the remaining machines' IDs are listed.
+The API does not report a key's age: note when you rotate.]],
 }
 
 function rotate.declare(parser)
@@ -136,27 +135,26 @@ end
 -- ---------------------------------------------------------------- the command
 
 local function print_keys(keys, parsed)
-  if parsed.json and keys[1] then
-    output.print_json(keys, #parsed.machine ~= 1, parsed.reveal)
-  elseif #keys > 1 then
+  output.print_done(parsed, keys, #parsed.machine ~= 1)
+  if not parsed.json and #keys > 1 then
     terminal.remark("Old keys: " .. state_of_old_key(parsed.previous_token_ttl) .. ".")
   end
 end
 
 local function rotate_all(client, parsed, machines)
-  local keys, rotate_one = {}, rotation.new(client, parsed.previous_token_ttl, parsed.secrets_dir)
+  local count, rotate_one = 0, rotation.new(client, parsed.previous_token_ttl, parsed.secrets_dir)
   local show = not parsed.json and (#machines == 1 and print_one or print_line)
-  local ok, problem = pcall(sequence.each, machines, "machines", "rotated", function(machine)
-    progress.show(#machines > 1 and ("%d of %d machines"):format(#keys + 1, #machines) or nil)
-    keys[#keys + 1] = rotate_one(machine)
+  sequence.each(machines, "machines", "rotated", function(machine)
+    count = count + 1
+    progress.show(#machines > 1 and ("%d of %d machines"):format(count, #machines) or nil)
+    local key = rotate_one(machine)
     if show then
-      show(keys[#keys], parsed)
+      show(key, parsed)
     end
+    return key
+  end, function(keys)
+    print_keys(keys, parsed)
   end)
-  print_keys(keys, parsed)
-  if not ok then
-    error(problem, 0)
-  end
 end
 
 function rotate.run(parsed)

@@ -4,6 +4,7 @@ local arguments = require "clerk.machines.cli.arguments"
 local columns = require "clerk.machines.cli.columns"
 local confirmation = require "clerk.machines.cli.confirmation"
 local connection = require "clerk.machines.cli.connection"
+local core = require "clerk.machines.core"
 local failure = require "clerk.machines.cli.failure"
 local names = require "clerk.machines.cli.names"
 local output = require "clerk.machines.cli.output"
@@ -31,14 +32,14 @@ On a terminal the table fits the width. With --tsv, ]]
     .. "and name, separated by tabs.",
 }
 
-local LARGEST_PAGE = 500
+local LARGEST_PAGE = core.operations.list.parameters.limit.max
 
 function list.declare(parser)
   parser:option("--query", "Only machines with this ID, or with this in their name.")
     :argname("<text>")
   parser:option("--order-by", "created_at or name; - before it reverses the order (default: "
     .. "-created_at, newest first)."):argname("<field>")
-  parser:option("--limit", "Only so many machines."):argname("<count>")
+  parser:option("--limit", "List at most this many machines."):argname("<count>")
     :convert(arguments.integer("--limit", 1, 1000000000))
   output.declare_table(parser)
 end
@@ -236,16 +237,15 @@ local function confirm_delete(parsed, client, machines)
 end
 
 local function delete_all(client, parsed, machines)
-  local results = {}
   sequence.each(machines, "machines", "deleted", function(machine)
-    results[#results + 1] = client:delete(machine.id)
+    local result = client:delete(machine.id)
     if not parsed.json then
       terminal.print("Deleted " .. text.of(machine.id) .. ".\n")
     end
+    return result
+  end, function(results)
+    output.print_done(parsed, results, #parsed.machine > 1)
   end)
-  if parsed.json then
-    output.print_json(results, #parsed.machine > 1)
-  end
 end
 
 function delete.run(parsed)

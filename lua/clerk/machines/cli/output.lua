@@ -77,6 +77,16 @@ function output.print_json(results, is_list, reveal)
   terminal.print(output.json(result, reveal) .. "\n")
 end
 
+--- With --json, prints the results of those that succeeded, if any did.
+---@param parsed table the command's arguments
+---@param results table[]
+---@param is_list boolean
+function output.print_done(parsed, results, is_list)
+  if parsed.json and results[1] then
+    output.print_json(results, is_list, parsed.reveal)
+  end
+end
+
 --- Prints page after page what the API would send as one.
 ---@param pages fun(): table[]|nil, number|nil iterates over pages, with the latest total_count
 ---@param name string of the array in the API's response

@@ -1,4 +1,4 @@
---- The same for several machines or tokens, one after the other.
+--- Runs one action on several machines or tokens, one at a time.
 
 local terminal = require "clerk.machines.cli.terminal"
 local text = require "clerk.machines.cli.text"
@@ -15,22 +15,28 @@ local function report(list, at, noun, participle)
     table.concat(left, " ")))
 end
 
---- Calls f(each) for each of a list. When that fails, says how many were done and lists the IDs of
---- the others, then raises the error.
+--- Calls f(each) for each of a list, and finish with what f returned. When f fails, that is what it
+--- returned before: then this says how many were done, lists the IDs of the others, and raises the
+--- error.
 ---@param list { id: string }[]
 ---@param noun string "machines"
 ---@param participle string "deleted"
----@param f fun(each: { id: string })
-function sequence.each(list, noun, participle, f)
+---@param f fun(each: { id: string }): table
+---@param finish fun(results: table[])
+function sequence.each(list, noun, participle, f, finish)
+  local results = {}
   for i, each in ipairs(list) do
-    local ok, problem = pcall(f, each)
+    local ok, result = pcall(f, each)
     if not ok then
       if #list > 1 then
         report(list, i, noun, participle)
       end
-      error(problem, 0)
+      finish(results)
+      error(result, 0)
     end
+    results[i] = result
   end
+  finish(results)
 end
 
 return sequence

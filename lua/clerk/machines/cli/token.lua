@@ -98,7 +98,7 @@ function list.declare(parser)
   arguments.declare_machine(parser)
   parser:flag("--revoked", "List revoked tokens, too.")
   parser:flag("--expired", "List expired tokens, too.")
-  parser:option("--limit", "Only so many tokens."):argname("<count>")
+  parser:option("--limit", "List at most this many tokens."):argname("<count>")
     :convert(arguments.integer("--limit", 1, 1000000000))
   output.declare_table(parser)
 end
@@ -210,20 +210,20 @@ local function confirm_revoke(client, parsed)
 end
 
 local function revoke_all(client, parsed)
-  local results, tokens = {}, {}
+  local tokens = {}
   for i, id in ipairs(parsed.ids) do
     tokens[i] = { id = id }
   end
   sequence.each(tokens, "tokens", "revoked", function(token)
     local params = { revocation_reason = parsed.reason }
-    results[#results + 1] = client:revoke_token(token.id, params)
+    local result = client:revoke_token(token.id, params)
     if not parsed.json then
       terminal.print("Revoked " .. text.of(token.id) .. ".\n")
     end
+    return result
+  end, function(results)
+    output.print_done(parsed, results, #parsed.ids > 1)
   end)
-  if parsed.json then
-    output.print_json(results, #parsed.ids > 1)
-  end
 end
 
 function revoke.run(parsed)
