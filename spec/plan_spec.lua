@@ -245,8 +245,9 @@ describe("A plan", function()
 
   it("needs a client that raises errors", function()
     local safe = require("clerk.machines.safe").new { secret_key = KEY }
-    refused("^a plan needs a client of clerk.machines.new$", plan.compare, safe, SHOP)
-    refused("^a plan needs a client of clerk.machines.new$", plan.export, nil)
+    local expected = "^plan functions need a client of clerk.machines, not of clerk.machines.safe$"
+    refused(expected, plan.compare, safe, SHOP)
+    refused(expected, plan.export, nil)
   end)
 
   it("shows no control characters of names", function()
@@ -364,6 +365,7 @@ describe("A plan file", function()
     ["{}"] = "machines is missing",
     ["{ machines = 5 }"] = "machines must be an array, got 5",
     ["{ machines = { a = {} } }"] = "machines must be an array, got table",
+    ["{ machines = {}, b = 1, d = 1, a = 1, c = 1, e = 1 }"] = "a is unknown",
     ["{ machnes = {} }"] = 'machnes is unknown; did you mean "machines"%?',
     ["{ machines = {}, instance = 7 }"] = "instance must be a string that is not empty, got 7",
     ["{ machines = { 'a' } }"] = 'machines%[1%] must be a table, got "a"',

@@ -1,6 +1,7 @@
 --- The client of a command, made from the global options.
 
 local failure = require "clerk.machines.cli.failure"
+local files = require "clerk.machines.plan.files"
 local machines = require "clerk.machines"
 local options = require "clerk.machines.options"
 local progress = require "clerk.machines.cli.progress"
@@ -8,32 +9,47 @@ local terminal = require "clerk.machines.cli.terminal"
 
 local connection = {}
 
+--- The global options. What takes a value has an `argname`.
+connection.OPTIONS = {
+  {
+    name = "--secret-key-file", argname = "<file>",
+    summary = "Read the secret key of the instance from this file instead of $CLERK_SECRET_KEY.",
+  },
+  {
+    name = "--machine-secret-key-file", argname = "<file>",
+    summary = "Read the secret key of a machine from this file instead of "
+      .. "$CLERK_MACHINE_SECRET_KEY.",
+  },
+  {
+    name = "--base-url", argname = "<url>",
+    summary = "URL of the API (default: $CLERK_API_URL, or https://api.clerk.com/v1).",
+  },
+  {
+    name = "--ca-file", argname = "<file>",
+    summary = "More CA certificates to trust (PEM).",
+  },
+  {
+    name = "--verbose",
+    summary = "Report every attempt and wait on standard error.",
+  },
+}
+
 --- Declares the global options.
 ---@param parser table of argparse
 ---@return table[] options
 function connection.declare(parser)
-  return {
-    parser:option("--secret-key-file", "Read the secret key of the instance from this file "
-      .. "instead of $CLERK_SECRET_KEY."):argname("<file>"),
-    parser:option("--machine-secret-key-file", "Read the secret key of a machine from this file "
-      .. "instead of $CLERK_MACHINE_SECRET_KEY."):argname("<file>"),
-    parser:option("--base-url", "URL of the API (default: $CLERK_API_URL, or "
-      .. "https://api.clerk.com/v1)."):argname("<url>"),
-    parser:option("--ca-file", "More CA certificates to trust (PEM)."):argname("<file>"),
-    parser:flag("--verbose", "Report every attempt and wait on standard error."),
-  }
+  local declared = {}
+  for i, row in ipairs(connection.OPTIONS) do
+    declared[i] = row.argname and parser:option(row.name, row.summary):argname(row.argname)
+      or parser:flag(row.name, row.summary)
+  end
+  return declared
 end
 
 -- ---------------------------------------------------------------- the keys
 
 local function read_key_file(path)
-  local file, problem = io.open(path, "rb")
-  local key
-  if file then
-    key, problem = file:read("*a")
-    file:close()
-    problem = problem and path .. ": " .. problem -- as io.open words it
-  end
+  local key, problem = files.read(path)
   if not key then
     failure.raise("cannot read the secret key: " .. problem, failure.MISUSED)
   end

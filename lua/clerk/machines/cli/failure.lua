@@ -6,7 +6,9 @@ local failure = {
   -- What a command exits with.
   SUCCEEDED = 0,
   FAILED = 1,
-  MISUSED = 2, -- wrong arguments or settings
+  MISUSED = 2, -- wrong arguments, settings or plan file
+  CHANGES_FOUND = 3, -- plan --exit-code
+  INTERRUPTED = 130,
 }
 
 ---@param message string|nil nil when everything is said already

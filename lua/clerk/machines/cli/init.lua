@@ -23,7 +23,7 @@ HINTS.clerk_key_invalid = HINTS.authentication_invalid
 
 local function hint_of(err)
   return HINTS[err.code]
-    or err.maybe_applied and "Check whether it has before you try again."
+    or err.maybe_applied and "Check whether the change was made before you try again."
     or err.retry_after and ("Try again in %d s."):format(err.retry_after)
 end
 
@@ -52,7 +52,7 @@ end
 --- signal into an error, and lets a second one kill.
 local function interrupted()
   io.popen("kill -s INT $PPID"):close()
-  return 130
+  return failure.INTERRUPTED
 end
 
 local function settle(problem)
@@ -71,9 +71,9 @@ local function run(arguments)
   parsed.run(parsed)
 end
 
----Runs a command line.
+--- Runs a command line.
 ---@param arguments string[]
----@return integer status to exit with: 0, 1 when it failed, 2 when it was used wrongly
+---@return integer status to exit with: see failure.lua
 function cli.main(arguments)
   core.guard_descriptors()
   os.setlocale("C.UTF-8", "ctype") -- for the widths of characters

@@ -11,8 +11,6 @@ local progress = require "clerk.machines.cli.progress"
 local terminal = require "clerk.machines.cli.terminal"
 local text = require "clerk.machines.cli.text"
 
-local SOMETHING_TO_CHANGE = 3
-
 local ABOUT_FILES = [[
 
 A plan file is Lua or, if its name ends in .json, JSON:
@@ -27,6 +25,20 @@ local function declare_file(parser)
   parser:argument("file", "The plan file.")
   parser:option("--prune", "Delete machines that are not in the file and whose names begin with "
     .. "this."):argname("<prefix>")
+end
+
+-- ---------------------------------------------------------------- comparing
+
+--- Returns what f(...) returns. A mistake in the file is reported without help about the command.
+local function checked(f, ...)
+  local ok, result = pcall(f, ...)
+  if ok then
+    return result
+  elseif machines.is_error(result) and result.type == "ArgumentError" then
+    terminal.complain(result.message)
+    failure.raise(nil, failure.MISUSED)
+  end
+  error(result, 0)
 end
 
 -- ---------------------------------------------------------------- showing
@@ -71,15 +83,15 @@ function plan.declare(parser)
 end
 
 function plan.run(parsed)
-  local wanted = plans.read(parsed.file)
-  local changes = plans.compare(connection.open(parsed), wanted, { prune = parsed.prune })
+  local wanted = checked(plans.read, parsed.file)
+  local changes = checked(plans.compare, connection.open(parsed), wanted, { prune = parsed.prune })
   if parsed.json then
     print_json(changes)
   else
     terminal.print(diff_of(changes))
   end
   if parsed.exit_code and changes[1] then
-    failure.raise(nil, SOMETHING_TO_CHANGE)
+    failure.raise(nil, failure.CHANGES_FOUND)
   end
 end
 
@@ -105,12 +117,24 @@ function apply.declare(parser)
   confirmation.declare(parser)
 end
 
-local function confirm(parsed, wanted, changes)
-  local consequences = {}
+--- Why it is not sure that the instance is the one that the file is for; nil when it is.
+local function doubt_about_instance(parsed, wanted, changes)
   if not wanted.instance then
-    consequences[1] = parsed.file .. " does not say for which instance it is."
+    return parsed.file .. " does not say for which instance it is."
+  elseif not changes.instance_id then
+    return ("%s is for instance %s; without machines, this one cannot be told from others."):format(
+      parsed.file, wanted.instance)
   end
-  confirmation.ask(parsed, changes.instance_id, consequences, "Make these changes?")
+end
+
+--- With --yes, a file that names its instance is not applied unchecked.
+local function confirm(parsed, wanted, changes)
+  local doubt = doubt_about_instance(parsed, wanted, changes)
+  if confirmation.is_needed(parsed) then
+    confirmation.ask(parsed, changes.instance_id, { doubt }, "Make these changes?")
+  elseif doubt and wanted.instance then
+    failure.raise(doubt .. " Apply it without --yes, or create a machine first.")
+  end
 end
 
 --- Remembers how far it is, for a message if it fails.
@@ -123,7 +147,7 @@ end
 
 local function report_failure(problem, changes, state)
   if #changes > 0 then
-    terminal.note(("%d of %d changes are known to be made. Run it again for the others.")
+    terminal.note(("%d of %d changes were made. Run it again for the rest.")
       :format(state.made, #changes))
   end
   if machines.is_error(problem) and problem.type == "ArgumentError" then
@@ -157,15 +181,15 @@ local function report(changes, written, directory)
 end
 
 function apply.run(parsed)
-  local wanted = plans.read(parsed.file)
+  local wanted = checked(plans.read, parsed.file)
   arguments.check_secrets_dir(parsed)
   parsed.patience_ms = 60000 -- it may have to wait for a rate limit more than once
-  local changes = plans.compare(connection.open(parsed), wanted, {
+  local changes = checked(plans.compare, connection.open(parsed), wanted, {
     prune = parsed.prune,
     secrets_dir = parsed.secrets_dir,
   })
   terminal.print(diff_of(changes))
-  if changes[1] and confirmation.is_needed(parsed) then
+  if changes[1] then
     confirm(parsed, wanted, changes)
   end
   local state = { made = 0 }

@@ -3,6 +3,7 @@
 
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
+local files = require "clerk.machines.plan.files"
 
 ---@class clerk.machines.plan.DesiredMachine
 ---@field name string unique, unless all machines of the name have an `id`
@@ -123,12 +124,15 @@ function desired.hint(text, set)
   return nearest and ("; did you mean %s?"):format(shown(nearest)) or ""
 end
 
+--- Refuses the first of the unknown fields in the order of the alphabet.
 local function check_known(wanted, prefix, given, fields)
+  local unknown = {}
   for name in next, given do
-    if not fields[name] then
-      local text = tostring(name)
-      desired.refuse(wanted, prefix .. text, "is unknown" .. desired.hint(text, fields))
-    end
+    unknown[#unknown + 1] = not fields[name] and tostring(name) or nil
+  end
+  table.sort(unknown)
+  if unknown[1] then
+    desired.refuse(wanted, prefix .. unknown[1], "is unknown" .. desired.hint(unknown[1], fields))
   end
 end
 
@@ -240,13 +244,7 @@ local function load_lua(text, path)
 end
 
 local function read_file(path)
-  local file, problem = io.open(path, "rb")
-  local text
-  if file then
-    text, problem = file:read "*a"
-    file:close()
-    problem = problem and path .. ": " .. problem -- as io.open words it
-  end
+  local text, problem = files.read(path)
   return text or errors.refuse("cannot read the plan: " .. problem)
 end
 
