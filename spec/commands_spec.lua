@@ -533,7 +533,7 @@ describe("clerk-machines", function()
       fault '{"operation": "create", "drop": true, "applied": true}'
       local pattern = "^clerk%-machines create: .*%(connection_lost%) "
         .. "%(it may have taken effect%)\n$"
-      assert.equal("Check whether it has before you try again.\n",
+      assert.equal("Check whether the change was made before you try again.\n",
         assert_refused(1, pattern, "create a"))
     end)
   end)

@@ -159,6 +159,7 @@ describe("clerk-machines plan", function()
       for _, name in ipairs { "plan ", "apply --yes " } do
         local _, errors = refused(2, pattern, name .. path, "CLERK_API_URL=http://127.0.0.1:1")
         assert.truthy(errors:find(path, 1, true))
+        assert.is_nil(errors:find("--help", 1, true)) -- which says nothing about the file
       end
     end
     refused(2, "cannot read the plan: /nowhere: No such file", "plan /nowhere")
@@ -213,6 +214,15 @@ describe("clerk-machines apply", function()
     assert.equal("nothing to change\n", (on_terminal("apply " .. path)))
   end)
 
+  it("names the instance of the file where it cannot be checked, and asks", function()
+    local path = write("shop.lua", (SHOP:gsub("return {", "return { instance = 'ins_a',", 1)))
+    local text = on_terminal("apply " .. path, "n\n")
+    assert.matches("is for instance ins_a; without machines, this one cannot be told from others",
+      (text:gsub("%s+", " ")), 1, true)
+    refused(1, "Apply it without %-%-yes, or create a machine first", "apply --yes " .. path)
+    assert.equal("", names())
+  end)
+
   it("needs --yes without a terminal", function()
     refused(2, "give %-%-yes", "apply " .. write("shop.lua", SHOP))
     assert.equal("", names())
@@ -228,7 +238,7 @@ describe("clerk-machines apply", function()
     fault '{"operation": "create_scope", "status": 403, "times": 1}'
     local path = write("shop.lua", SHOP)
     local _, errors = refused(1, "\nclerk%-machines apply: .*%(403 ", "apply --yes " .. path)
-    local made = errors:match "^(%d) of 7 changes are known to be made%. Run it again for"
+    local made = errors:match "^(%d) of 7 changes were made%. Run it again for"
     assert.is_true(tonumber(made) >= 4, errors)
     local output = succeed("apply --yes " .. path)
     assert.matches("\nchanges made: " .. 7 - made .. "\n$", output)
@@ -483,7 +493,7 @@ describe("A machine's name", function()
   before_each(begin)
   after_each(finish)
 
-  it("does as well as its ID", function()
+  it("works in place of its ID", function()
     local gateway, billing = create "gateway", create "billing"
     assert.equal(gateway.id, succeed_with_json "get gateway".id)
     assert.equal(client:get_secret_key(gateway.id).secret .. "\n", (succeed "secret gateway"))
@@ -501,6 +511,8 @@ describe("A machine's name", function()
   it("must be exact", function()
     create "gateway"
     refused(1, "no machine has the ID or the name 'gate'", "get gate")
+    refused(1, "no machine has the ID or the name 'gatewya'; did you mean 'gateway'%?",
+      "get gatewya")
   end)
 
   it("must be that of one machine, or the candidates are listed", function()
@@ -545,6 +557,15 @@ describe("Several machines", function()
     local _, errors = refused(1, "1 of 3 machines were deleted%. These were not: mch_x mch_y\n",
       "delete one mch_x mch_y --yes")
     assert.matches("\nclerk%-machines delete: No machine was found", errors)
+  end)
+
+  it("that were deleted before one could not be are printed, with --json too", function()
+    local one = create "one"
+    local output, errors = refused(1, "1 of 3 machines were deleted", "delete one mch_x mch_y "
+      .. "--yes --json")
+    assert.matches("not: mch_x mch_y\n", errors)
+    local list = core.decode(output, core.result)
+    assert.same({ 1, one.id }, { list.total_count, list.data[1].id })
   end)
 
   it("lose their scope only after a question that says so", function()

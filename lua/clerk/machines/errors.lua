@@ -160,20 +160,22 @@ local function add_api_errors(err, value)
   err.code = text_or_nil(first.code) or "unknown"
 end
 
---- Clerk's keys, by how they begin, and what the options should hold.
-local KINDS = {
+--- Clerk's keys, by how they begin.
+errors.KEY_KINDS = {
   pk_ = "a publishable key", sk_ = "an instance's secret key", ak_ = "a machine's secret key",
 }
+
+--- How the key of an option should begin, and what it is.
 local EXPECTED = {
   secret_key = { "sk_", "the instance's secret key" },
   machine_secret_key = { "ak_", "a machine's secret key" },
 }
 
 local function explain_key(err, attempt)
-  local kind, expected = attempt.key:sub(1, 3), EXPECTED[attempt.key_name]
-  if err.status == 401 and KINDS[kind] and kind ~= expected[1] then
-    err.message = ("%s (%s is %s, not %s)"):format(err.message, attempt.key_name, KINDS[kind],
-      expected[2])
+  local prefix, expected = attempt.key:sub(1, 3), EXPECTED[attempt.key_name]
+  local kind = errors.KEY_KINDS[prefix]
+  if err.status == 401 and kind and prefix ~= expected[1] then
+    err.message = ("%s (%s is %s, not %s)"):format(err.message, attempt.key_name, kind, expected[2])
   end
 end
 

@@ -1,9 +1,12 @@
 --- Machines by what people type: an ID, or an exact name that only one machine has.
 
+local core = require "clerk.machines.core"
 local failure = require "clerk.machines.cli.failure"
 local text = require "clerk.machines.cli.text"
 
 local names = {}
+
+local LARGEST_PAGE = core.operations.list.parameters.limit.max
 
 --- What is certainly not meant as a name. An empty ID is refused where it is used.
 local function is_id(given)
@@ -17,6 +20,16 @@ local function refuse_several(given, found)
   end
   failure.raise(("%d machines are named '%s': %s; give an ID"):format(#found, given,
     table.concat(lines, ", ")))
+end
+
+--- "; did you mean …?" if the instance has a machine whose name is near.
+local function hint(client, given)
+  local known = {}
+  for _, machine in ipairs(client:list({ limit = LARGEST_PAGE }).data) do
+    known[#known + 1] = type(machine.name) == "string" and machine.name or nil
+  end
+  local nearest = core.nearest(given, known)
+  return nearest and ("; did you mean '%s'?"):format(nearest) or ""
 end
 
 --- One that has it as its ID comes first: anyone may name a machine like an ID.
@@ -36,7 +49,8 @@ local function search(client, given)
   if #found > 1 then
     refuse_several(given, found)
   end
-  return found[1] or failure.raise(("no machine has the ID or the name '%s'"):format(given))
+  return found[1] or failure.raise(("no machine has the ID or the name '%s'%s"):format(given,
+    hint(client, given)))
 end
 
 --- The ID of a machine. What begins like an ID is one, without a request.

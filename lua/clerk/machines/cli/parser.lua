@@ -122,16 +122,12 @@ end
 
 -- ---------------------------------------------------------------- commands
 
-local GLOBAL_NAMES = {
-  "secret_key_file", "machine_secret_key_file", "base_url", "ca_file", "verbose",
-}
-
 --- Global options may also come after the command, but not every command uses the API.
 local function refuse_global_options(parsed)
-  for _, name in ipairs(GLOBAL_NAMES) do
-    if parsed[name] then
-      failure.raise(("--%s has no effect: this command does not use the API")
-        :format((name:gsub("_", "-"))), failure.MISUSED)
+  for _, row in ipairs(connection.OPTIONS) do
+    if parsed[row.name:sub(3):gsub("-", "_")] then
+      failure.raise(row.name .. " has no effect: this command does not use the API",
+        failure.MISUSED)
     end
   end
 end

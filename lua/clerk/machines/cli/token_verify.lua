@@ -48,7 +48,7 @@ local MEANINGS = {
   token_algorithm_refused = "Clerk signs the tokens of machines with RS256, so it is probably not "
     .. "Clerk's.",
   token_key_unknown = "It is probably of another instance.",
-  token_signature_invalid = "It may be of another instance, changed by somebody, or older than the "
+  token_signature_invalid = "It may be of another instance, tampered with, or older than the "
     .. "instance's signing key.",
   token_expired = "Its machine has to mint a new one, before the old one expires.",
   token_not_active = "The clock of this computer may be wrong: `clerk-machines whoami` compares it "

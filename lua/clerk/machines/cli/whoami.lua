@@ -3,6 +3,7 @@
 local confirmation = require "clerk.machines.cli.confirmation"
 local connection = require "clerk.machines.cli.connection"
 local core = require "clerk.machines.core"
+local errors = require "clerk.machines.errors"
 local failure = require "clerk.machines.cli.failure"
 local machines = require "clerk.machines"
 local output = require "clerk.machines.cli.output"
@@ -29,21 +30,15 @@ end
 
 local NAMES = { "secret_key", "machine_secret_key" }
 
-local KINDS = {
-  sk = "an instance's secret key",
-  ak = "a machine's secret key",
-  pk = "a publishable key",
-}
-
 local NEEDED = {
-  secret_key = { prefix = "sk", whose = "an instance's" },
-  machine_secret_key = { prefix = "ak", whose = "a machine's" },
+  secret_key = { prefix = "sk_", whose = "an instance's" },
+  machine_secret_key = { prefix = "ak_", whose = "a machine's" },
 }
 
 --- What a key is, and what it should be.
 local function kind_of(name, key)
-  local prefix = key:match("^(%l%l)_")
-  local kind, needed = KINDS[prefix] or "of an unknown kind", NEEDED[name]
+  local prefix = key:sub(1, 3)
+  local kind, needed = errors.KEY_KINDS[prefix] or "of an unknown kind", NEEDED[name]
   return prefix == needed.prefix and kind or ("%s: %s is needed"):format(kind, needed.whose)
 end
 

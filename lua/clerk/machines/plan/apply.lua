@@ -18,25 +18,25 @@ end
 --- A scope is there or not: to ask for it twice does no harm.
 local REPEAT = { retries = { repeat_unsafe = true } }
 
-local acts = {}
+local make_change = {}
 
-function acts.create(client, step)
+function make_change.create(client, step)
   return client:create(step.change.to)
 end
 
-function acts.update(client, step)
+function make_change.update(client, step)
   client:update(id_of(step.node), step.change.to)
 end
 
-function acts.add_scope(client, step)
+function make_change.add_scope(client, step)
   client:create_scope(id_of(step.node), { to_machine_id = id_of(step.other) }, REPEAT)
 end
 
-function acts.remove_scope(client, step)
+function make_change.remove_scope(client, step)
   client:delete_scope(id_of(step.node), id_of(step.other))
 end
 
-function acts.delete(client, step)
+function make_change.delete(client, step)
   client:delete(id_of(step.node))
 end
 
@@ -81,9 +81,9 @@ local function refuse_several(problem, found)
 end
 
 --- Each says whether its change has been made. That of create returns the machine.
-local looks = {}
+local was_made = {}
 
-function looks.create(client, step, instance, problem)
+function was_made.create(client, step, instance, problem)
   local found = find_created(client, step, instance)
   if #found > 1 then
     refuse_several(problem, found)
@@ -92,7 +92,7 @@ function looks.create(client, step, instance, problem)
   return found[1]
 end
 
-function looks.update(client, step)
+function was_made.update(client, step)
   local machine = find(client, id_of(step.node))
   for field, value in pairs(step.change.to) do
     if not machine or machine[field] ~= value then
@@ -102,20 +102,20 @@ function looks.update(client, step)
   return true
 end
 
-looks.add_scope = has_scope
+was_made.add_scope = has_scope
 
-function looks.remove_scope(client, step)
+function was_made.remove_scope(client, step)
   return not has_scope(client, step)
 end
 
-function looks.delete(client, step)
+function was_made.delete(client, step)
   return find(client, id_of(step.node)) == nil
 end
 
 --- What the change returned, or would have returned if its response had not been lost.
 local function make(client, step, instance)
   local action = step.change.action
-  local ok, result = pcall(acts[action], client, step)
+  local ok, result = pcall(make_change[action], client, step)
   if ok then
     return result
   end
@@ -123,7 +123,7 @@ local function make(client, step, instance)
   if not (errors.is_error(problem) and problem.maybe_applied) then
     error(problem, 0)
   end
-  local has_looked, found = pcall(looks[action], client, step, instance, problem)
+  local has_looked, found = pcall(was_made[action], client, step, instance, problem)
   return has_looked and found or error(problem, 0)
 end
 

@@ -51,7 +51,7 @@ end
 ---@return clerk.machines.plan.Instance
 function Instance.load(client)
   if getmetatable(client) ~= Client then
-    errors.refuse("a plan needs a client of clerk.machines.new")
+    errors.refuse("plan functions need a client of clerk.machines, not of clerk.machines.safe")
   end
   local machines = client:collect({ order_by = "created_at" }, { concurrency = CONCURRENCY })
   local self = { machines = machines, by_id = {}, names = {}, calling = {} }

@@ -33,16 +33,18 @@ function secrets.open(directory)
 end
 
 --- An ID comes from elsewhere, and must not lead out of the directory.
+local function check_name(id)
+  return id:find "^[%w_-]+$" and id
+    or errors.refuse(("cannot write a secret key: the ID %q cannot be a file's name"):format(id))
+end
+
 local function path_of(self, id)
-  if not id:find "^[%w_-]+$" then
-    errors.refuse(("cannot write a secret key: the ID %q cannot be a file's name"):format(id))
-  end
-  return self.directory .. "/" .. id
+  return self.directory .. "/" .. check_name(id)
 end
 
 --- The mark, which becomes the file.
 local function mark_of(self, id)
-  return self.directory .. "/." .. path_of(self, id):match "[^/]+$" .. MARK
+  return self.directory .. "/." .. check_name(id) .. MARK
 end
 
 local function exists(path)
