@@ -1190,7 +1190,7 @@ describe("a closed client", function()
   end)
 
   if _VERSION ~= "Lua 5.1" then
-    it("is the result of leaving the scope of a <close> variable", function()
+    it("is what a <close> variable holds after its scope", function()
       local client = fake.client { fake.ok }
       getmetatable(client).__close(client)
       refused("closed", function() client:list() end)

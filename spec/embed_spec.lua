@@ -110,7 +110,7 @@ describe("The archive for hosts", function()
     ]])
   end)
 
-  it("tells where the mistake of a script is", function()
+  it("says where the mistake of a script is", function()
     assert.equal("program:3", output_of [[
       local client = require "clerk.machines".new { base_url = ... }
       local _, err = pcall(function()
@@ -253,7 +253,7 @@ describe("examples/embed", function()
     assert.falsy(run(("readelf -d %s/host/host"):format(tree)):find "NEEDED.-[Ll]ua")
   end)
 
-  it("tells what failed", function()
+  it("says what failed", function()
     local status, output, errors = play { key = "sk_test_other" }
     assert.equal(1, status)
     assert.matches("^%d+ frames\n$", output)

@@ -416,7 +416,7 @@ describe("The subject of a JWT", function()
     end)
   end
 
-  it("is there", function()
+  it("is required", function()
     assert.equal("token_malformed", code_of(judged '{"exp":1800000060}'))
     assert.equal("token_malformed", code_of(judged '{"exp":1800000060,"x":{"sub":"mch_1"}}'))
   end)
@@ -728,7 +728,7 @@ describe("A token that was changed", function()
     end,
   }
 
-  it("is never accepted, of a thousand", function()
+  it("is never accepted, in a thousand tries", function()
     local verdicts = { malformed = 0, unverified = 0 }
     local tried = 0
     while tried < 1000 do

@@ -196,7 +196,7 @@ describe("examples/openresty/directory", function()
       end)
     end)
 
-    it("remembers a failure briefly, and tells the log why", function()
+    it("remembers a failure briefly, and logs why", function()
       serve "s/failure_s = 1,/failure_s = 60,/"
       local unavailable = '{"error":"unavailable"}\n'
       assert.same({ 502, "MISS", unavailable }, { ask "/machines/mch_refused" })

@@ -347,7 +347,7 @@ describe("Pagination with a server that sends fewer machines than asked for", fu
     end
   end
 
-  it("sends few requests in vain when the number of machines changes", function()
+  it("sends few needless requests when the number of machines changes", function()
     local function count_requests(concurrency)
       local list = quiet_list(3000, { cap = 100 })
       local send = list.send

@@ -165,7 +165,7 @@ describe("clerk-machines token create", function()
     assert.falsy(errors:find("ak_made_up", 1, true))
   end)
 
-  it("refuses options that cannot be, by their names", function()
+  it("refuses options that do not fit, by their names", function()
     for arguments, pattern in pairs {
       ["--expires-in 0"] = "%-%-expires%-in must be a time of at least 1 s, .*, not '0'",
       ["--expires-in soon"] = "%-%-expires%-in must be a time of at least 1 s, .*, not 'soon'",
@@ -291,7 +291,7 @@ describe("clerk-machines token verify", function()
     end
   end)
 
-  it("says that nothing could be told when the API does not tell", function()
+  it("says that the token could not be verified when the API does not answer", function()
     local opaque, jwt = mint(gateway).token, mint(gateway, { token_format = "jwt" }).token
     local publishable = "--publishable-key pk_test_Y2xlcmsuaW52YWxpZCQ" -- clerk.invalid
     for _, case in ipairs {

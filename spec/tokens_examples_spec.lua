@@ -54,7 +54,7 @@ describe("The examples of tokens", function()
     assert.equal(1, client:list_tokens({ subject = caller.id }).total_count)
   end)
 
-  it("keep out a machine that may not, also if it is on the list", function()
+  it("keep out a machine that may not call, even if it is on the list", function()
     local address = start_service(process.quote(stranger.id))
     for _, machine in ipairs { stranger, caller } do
       local _, output = call(address, machine)

@@ -340,7 +340,7 @@ describe("A key set", function()
     assert.is_true(accepts(jwt()))
   end)
 
-  it("lends no key that is for something else", function()
+  it("ignores keys for another use", function()
     assert.equal("token_key_unknown", with(old, { alg = "RS512" }))
     wait(10 * SECOND_MS)
     assert.equal("token_key_unknown", with(old, { use = "enc" }))
@@ -351,7 +351,7 @@ describe("A key set", function()
     assert.is_true(accepts(jwt()))
   end)
 
-  it("lends no key that is too weak", function()
+  it("ignores keys that are too weak", function()
     local weak = require("support.signer").new { bits = 1024 }
     api:publish(weak)
     assert.equal("token_key_unknown", code_of(jwt(weak)))

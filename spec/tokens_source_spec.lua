@@ -225,7 +225,7 @@ describe("When a token cannot be minted", function()
     assert.equal(503, error_of(source.get, source).status)
   end)
 
-  it("early, that is tried once a second", function()
+  it("early, it is tried again once a second", function()
     text()
     api.time = api.time + 240 * SECOND_MS
     api.faults = { 503, 503 }

@@ -102,14 +102,14 @@ describe("the request", function()
       "timeout_ms", "url" }, fields)
   end)
 
-  it("bears the default limits", function()
+  it("has the default limits", function()
     local request = sent(nil, "get", "mch_1")
     assert.equal(10000, request.timeout_ms)
     assert.equal(5000, request.connect_timeout_ms)
     assert.equal(64 * 1024 * 1024, request.max_response_bytes)
   end)
 
-  it("bears the client's limits, and the call's over the client's", function()
+  it("has the client's limits, and the call's over the client's", function()
     local limits = { timeout_ms = 700, connect_timeout_ms = 300, max_response_bytes = 4096 }
     local request = sent(limits, "get", "mch_1")
     assert.equal(700, request.timeout_ms)
@@ -352,7 +352,7 @@ describe("headers", function()
     assert.equal("mine/1 (x) " .. ours, headers["user-agent"])
   end)
 
-  it("bear a key of any format", function()
+  it("have a key of any format", function()
     for _, key in ipairs { "x", "sk_live_" .. ("a"):rep(500), "a b=/+~", "clef\195\169" } do
       assert.equal("Bearer " .. key, sent({ secret_key = key }, "list").headers.authorization)
     end
@@ -574,7 +574,7 @@ describe("the safe twin", function()
 end)
 
 describe("the module", function()
-  it("bears the version and the null of its core", function()
+  it("has the version and the null of its core", function()
     assert.equal(core.version, machines.version)
     assert.equal(core.null, machines.null)
     assert.equal("userdata", type(machines.null))

@@ -162,12 +162,17 @@ local function problem_of_table(value, path, depth)
   return (kind == "array" and problem_of_array or problem_of_object)(value, path, depth)
 end
 
+local function unexpected(path, value)
+  return ("%s must be a string, number, boolean, table or machines.null, got %s"):format(path,
+    type(value))
+end
+
 local CHECKS = {
   string = problem_of_text,
   number = problem_of_number,
   boolean = function() end,
   userdata = function(value, path)
-    return value ~= core.null and path .. " must be a value that JSON has, got userdata" or nil
+    return value ~= core.null and unexpected(path, value) or nil
   end,
   table = problem_of_table,
 }
@@ -175,7 +180,7 @@ local CHECKS = {
 function problem_of(value, path, depth)
   local check = CHECKS[type(value)]
   if not check then
-    return ("%s must be a value that JSON has, got %s"):format(path, type(value))
+    return unexpected(path, value)
   end
   return check(value, path, depth)
 end

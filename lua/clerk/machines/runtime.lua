@@ -8,7 +8,7 @@
 ---@field environment_hint fun(variable: string): string for the message that it is not set
 ---@field check_call fun(operation: string) raises an ArgumentError where a call cannot wait
 ---@field can_spawn fun(): boolean whether tasks are possible here and now
----@field can_detach fun(is_ours: boolean): boolean the same for tasks.detach; with our transport?
+---@field can_detach fun(is_ours: boolean): boolean whether tasks.detach is; is the transport ours?
 ---@field detach? fun(f: function, ...): string? runs it concurrently; nil: a task is enough
 ---@field shared_dict fun(name: string): table?, string? a shared dictionary of nginx
 ---

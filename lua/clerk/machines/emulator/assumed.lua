@@ -1,7 +1,7 @@
---- What the API's public documents leave open. Every choice that the emulator makes is here:
---- correct it here when the real API turns out to differ.
+--- What the API's public documents leave open, and the emulator has chosen: correct it when the
+--- real API turns out to differ.
 ---
---- Choices that other files of the emulator make:
+--- Other files of the emulator have chosen:
 --- * A request is checked in this order: body size, key, API version, path and method, rate limit,
 ---   content type, JSON, parameters (all problems at once), the machines in the path, and then the
 ---   rules of the operation.

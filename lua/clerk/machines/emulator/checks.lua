@@ -8,7 +8,7 @@ local checks = {}
 
 -- ---------------------------------------------------------------- body
 
--- The metatable of decoded objects, by which json.lua knows them again; arrays have none.
+-- The metatable of decoded objects; arrays have none.
 local Object = core.result
 
 local function is_json(content_type)

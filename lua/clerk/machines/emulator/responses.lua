@@ -40,7 +40,7 @@ local function new(now, trace, status, body, more_headers)
   return { status = status, headers = headers, body = body }
 end
 
---- Clerk's service of tokens has only the trace of the network before it.
+--- Clerk's service of tokens sends no trace ID of its own, only that of the network before it.
 local function as_of_tokens(response)
   response.headers["cf-ray"] = response.headers["clerk-trace-id"]
   response.headers["clerk-trace-id"] = nil

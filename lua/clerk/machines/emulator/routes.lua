@@ -7,7 +7,7 @@ local problems = require "clerk.machines.emulator.problems"
 local API_PREFIX = "/v1"
 local FAULTS_PATH = "/emulator/faults"
 
---- The service of tokens is another one than the rest of the API.
+--- A service of its own answers these requests.
 local TOKENS_PATH = "/m2m_tokens"
 
 local routes = {}

@@ -106,10 +106,10 @@ local function refuse_machine_id(value, _, checked)
   end
 end
 
-local CHOICE = "JWTs would be accepted from every machine of the instance. Choose whom to let in: "
-  .. 'callers, an array of machine IDs (recommended); or scope_check: "machine" (the API says whom '
-  .. 'a machine may call now), "claims" (the JWT says it itself, which is weak) or "none" (every '
-  .. "machine). Or accept only opaque tokens: jwt = false"
+local CHOICE = "JWTs would be accepted from every machine of the instance. Choose which machines "
+  .. 'to let in: callers, an array of machine IDs (recommended); or scope_check: "machine" (the '
+  .. 'API says which machines a machine may call now), "claims" (the JWT says it itself, which is '
+  .. 'weak) or "none" (every machine). Or accept only opaque tokens: jwt = false'
 
 local function refuse_jwt(value, _, checked)
   if value == false then
@@ -239,13 +239,15 @@ options.verifier = schema.new {
     name = "max_in_flight",
     kind = "integer", min = 1, max = 1000,
     default = 8,
-    summary = "How many questions to the API run at once, in each process. Others wait.",
+    summary = "How many lookups of this verifier in the API run at once, in each process. "
+      .. "Further lookups wait.",
   },
   {
     name = "max_per_second",
     kind = "integer", min = 1, max = 10000,
     default = 50,
-    summary = "How many questions to the API begin in any second, in each process. Others fail.",
+    summary = "How many lookups of this verifier in the API begin in any second, in each "
+      .. "process. Further lookups fail at once.",
   },
   {
     name = "shared_dict",

@@ -63,9 +63,8 @@ local function framed(text)
   return ("%d:%s"):format(#text, text)
 end
 
---- Of a fixed length: the beginning of all names under which this verifier remembers something.
---- Another one, with the same dictionary and a different cache_ms, may have asked too long ago for
---- this one.
+--- The beginning, of a fixed length, of all names under which this verifier remembers something.
+--- It has cache_ms, since what another verifier of the same dictionary remembers may be too old.
 local function prefix_of(self, machine_key_digest, secret_key_digest)
   local base_url = self.client and self.client.settings.base_url or ""
   local source = self.jwt_key and self.jwt_key.digest or self.jwks_url or ""
