@@ -15,6 +15,7 @@ local annotations = require "annotations"
 local core = require "clerk.machines.core"
 local emulator = require "clerk.machines.emulator"
 local faults = require "clerk.machines.emulator.faults"
+local gate = require "clerk.machines.gate"
 local parser = require "clerk.machines.cli.parser"
 local options = require "clerk.machines.options"
 local token_options = require "clerk.machines.tokens.options"
@@ -310,6 +311,8 @@ local OPTION_TABLES = {
   ["emulator.Fault"] = faults.fields,
   ["tokens.VerifierOptions"] = token_options.verifier,
   ["tokens.SourceOptions"] = token_options.source,
+  GateOptions = gate.options,
+  GateRoute = gate.route_options,
 }
 
 function generators.option_class(name)

@@ -361,8 +361,8 @@ describe("The emulator's tokens", function()
 
   local function parts(jwt)
     local signed, header, payload, signature = jwt:match "^(([^.]+)%.([^.]+))%.([^.]+)$"
-    return core.decode(base64url.decode(header)), core.decode(base64url.decode(payload)), signed,
-      base64url.decode(signature)
+    return core.decode(core.base64url(header)), core.decode(core.base64url(payload)), signed,
+      core.base64url(signature)
   end
 
   --- The DER of an RSA public key (RFC 8017, A.1.1; RFC 5280, 4.1) with these numbers.
@@ -371,7 +371,7 @@ describe("The emulator's tokens", function()
       return string.char(tag, 0x82, math.floor(#bytes / 256), #bytes % 256) .. bytes
     end
     local function number(text)
-      return wrap(2, "\0" .. base64url.decode(text))
+      return wrap(2, "\0" .. core.base64url(text))
     end
     local rsa = wrap(0x30, number(jwk.n) .. number(jwk.e))
     local algorithm = "\48\13\6\9\42\134\72\134\247\13\1\1\1\5\0"
@@ -489,10 +489,6 @@ describe("Base64url", function()
     }
     for bytes, text in pairs(pairs_of) do
       assert.equal(text, base64url.encode(bytes))
-      assert.equal(bytes, base64url.decode(text))
-    end
-    for _, text in ipairs { "A", "Zg==", "Zm9v\n", "a+b/", "AAAAA" } do
-      assert.is_nil(base64url.decode(text))
     end
   end)
 end)

@@ -317,13 +317,7 @@ function Gate:strip()
   read_headers(self)
 end
 
-local gate = {}
-
----@class clerk.machines.GateOptions
----@field verifier clerk.machines.tokens.Verifier
----@field header string? in which the upstream gets the caller's machine ID: X-Clerk-Machine-Id
----@field realm string? what is protected, for WWW-Authenticate
----@field forward_token boolean? whether the upstream gets `Authorization` too
+local gate = { options = NEW, route_options = ROUTE }
 
 --- Makes a gate, which can serve all requests of nginx; raises an ArgumentError.
 ---@param given clerk.machines.GateOptions

@@ -3,7 +3,7 @@
 local runtime = require "clerk.machines.runtime"
 local schema = require "clerk.machines.schema"
 
-local LARGEST = 2 ^ 31 - 1
+local LARGEST = schema.LARGEST
 local LARGEST_EXACT = 2 ^ 53
 
 local function ms(name, default, summary)

@@ -7,7 +7,9 @@
 
 local core = require "clerk.machines.core"
 
-local schema = {}
+local schema = {
+  LARGEST = 2 ^ 31 - 1, -- of what libcurl takes as a number
+}
 
 local function unexpected(name, expected, value)
   local got = type(value) == "number" and tostring(value) or type(value)
@@ -30,7 +32,9 @@ local function shown(key)
 end
 
 --- The keys of a caller's table, in an order that is always the same.
-local function sorted_keys(given)
+---@param given table
+---@return any[]
+function schema.sorted_keys(given)
   local keys = {}
   for key in next, given do
     keys[#keys + 1] = key
@@ -145,7 +149,7 @@ function kinds.headers(_, value, name)
     return unexpected(name, "a table", value)
   end
   local headers = {}
-  for _, header in ipairs(sorted_keys(value)) do
+  for _, header in ipairs(schema.sorted_keys(value)) do
     local text = rawget(value, header)
     if type(header) ~= "string" then
       return unexpected("a name in " .. name, "a string", header)
@@ -235,7 +239,7 @@ local function unknown_key(rows, given)
       found[key] = true
     end
   end
-  return sorted_keys(found)[1]
+  return schema.sorted_keys(found)[1]
 end
 
 local function check(rows, given, prefix, context)
@@ -292,6 +296,23 @@ function schema.check(rows, given, group, context)
     return unexpected(group or "options", "a table", given)
   end
   return check(rows, given, group and group .. "." or "", context or {})
+end
+
+--- The same, and adds the defaults.
+---@param rows table made by `schema.new`
+---@param given any
+---@param group string?
+---@param context clerk.machines.SchemaContext?
+---@return table|nil checked a new table
+---@return string|nil problem
+function schema.complete(rows, given, group, context)
+  local checked, problem = schema.check(rows, given, group, context)
+  for _, row in ipairs(checked and rows or {}) do
+    if checked[row.name] == nil then
+      checked[row.name] = row.default
+    end
+  end
+  return checked, problem
 end
 
 return schema

@@ -304,6 +304,17 @@
 ---@field token_format? "opaque"|"jwt" `"opaque"` tokens can be revoked, and are shared by all processes of the machine; `"jwt"` tokens are verified offline. Default: `"opaque"`.
 ---@field refresh_before_ms? integer 0 to 2147483647. How long before its end a token is replaced, in milliseconds. Default: `60000`.
 
+---@class clerk.machines.GateOptions
+---@field verifier? clerk.machines.tokens.Verifier Decides about tokens.
+---@field header? string The header in which the upstream gets the caller's machine ID. Default: `"X-Clerk-Machine-Id"`.
+---@field realm? string What is protected, for `WWW-Authenticate`. Default: `"machines"`.
+---@field forward_token? boolean Whether the upstream gets the `Authorization` header too. Default: `false`.
+
+---@class clerk.machines.GateRoute
+---@field callers? string[] The machines that are let in, by their IDs.
+---@field optional? boolean Whether requests without any credentials are let through.
+---@field authorize? fun(token: clerk.machines.Token): boolean Lets through only requests for whose token it returns true. Called last.
+
 -- ---------------------------------------------------------------- the emulator
 
 ---@class clerk.machines.emulator.Options

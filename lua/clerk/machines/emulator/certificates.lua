@@ -10,7 +10,10 @@ local x509_name = require "openssl.x509.name"
 
 local schema = require "clerk.machines.schema"
 
-local LOOPBACK = { "localhost", "127.0.0.1", "::1" }
+local certificates = {
+  LOOPBACK = { "localhost", "127.0.0.1", "::1" },
+}
+
 local HOUR, YEAR = 3600, 365 * 86400
 
 local function array(_, value, name)
@@ -21,12 +24,10 @@ local function array(_, value, name)
 end
 
 local OPTIONS = schema.new {
-  { name = "hosts", kind = array },
+  { name = "hosts", kind = array, default = certificates.LOOPBACK },
   { name = "not_before", kind = "integer", min = 0, max = 2 ^ 40 },
   { name = "not_after", kind = "integer", min = 0, max = 2 ^ 40 },
 }
-
-local certificates = {}
 
 local function new_key()
   return pkey.new { type = "EC", curve = "prime256v1" }
@@ -104,14 +105,14 @@ end
 ---@param given clerk.machines.emulator.CertificateOptions?
 ---@return clerk.machines.emulator.Certificates
 function certificates.new(given)
-  local checked, problem = schema.check(OPTIONS, given or {})
+  local checked, problem = schema.complete(OPTIONS, given or {})
   if not checked then
     error("certificates.new: " .. problem, 2)
   end
   local start, finish = os.time() - HOUR, os.time() + YEAR
   local authority = new_authority(start, finish)
   local not_before, not_after = checked.not_before or start, checked.not_after or finish
-  local server = new_server(authority, checked.hosts or LOOPBACK, not_before, not_after)
+  local server = new_server(authority, checked.hosts, not_before, not_after)
   return {
     ca = authority.certificate:toPEM(),
     certificate = server.certificate:toPEM(),

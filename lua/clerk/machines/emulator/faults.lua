@@ -10,8 +10,6 @@ for i, operation in ipairs(core.operations) do
   operation_names[i] = operation.name
 end
 
-local LARGEST = 2 ^ 31 - 1
-
 local function retry_after(row, value, name)
   local kind = type(value) == "number" and "integer" or "string"
   return schema.kinds[kind](row, value, name)
@@ -34,7 +32,7 @@ faults.fields = schema.new {
   },
   {
     name = "times",
-    kind = "integer", min = 1, max = LARGEST,
+    kind = "integer", min = 1, max = schema.LARGEST,
     default = 1,
     summary = "How many requests to apply to.",
   },
@@ -48,7 +46,7 @@ faults.fields = schema.new {
   },
   {
     name = "retry_after",
-    kind = retry_after, type = "integer|string", min = 0, max = LARGEST,
+    kind = retry_after, type = "integer|string", min = 0, max = schema.LARGEST,
     summary = "`Retry-After` of the scripted response: seconds, or a date.",
   },
   {
@@ -65,7 +63,7 @@ faults.fields = schema.new {
   },
   {
     name = "delay_ms",
-    kind = "integer", min = 0, max = LARGEST,
+    kind = "integer", min = 0, max = schema.LARGEST,
     default_text = "0",
     summary = "How much later the response comes, in milliseconds.",
   },
@@ -77,7 +75,7 @@ faults.fields = schema.new {
   },
   {
     name = "truncate",
-    kind = "integer", min = 0, max = LARGEST,
+    kind = "integer", min = 0, max = schema.LARGEST,
     summary = "Bytes of the body to send before the connection is closed.",
   },
   {
@@ -100,7 +98,7 @@ local function gives_response(fault)
 end
 
 local function check(fault)
-  local checked, problem = schema.check(faults.fields, fault, "fault")
+  local checked, problem = schema.complete(faults.fields, fault, "fault")
   if checked and checked.drop and (checked.truncate or gives_response(checked)) then
     return nil, "fault.drop sends no response, so it cannot be combined with a field of a response"
   end
@@ -136,8 +134,7 @@ function Faults:add(fault)
   if not checked then
     return problem
   end
-  local times = checked.times or faults.fields.times.default
-  self.pending[#self.pending + 1] = { fault = checked, times = times }
+  self.pending[#self.pending + 1] = { fault = checked, times = checked.times }
 end
 
 ---Takes the first fault that applies to an operation.

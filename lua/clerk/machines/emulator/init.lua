@@ -20,8 +20,6 @@ local problems = require "clerk.machines.emulator.problems"
 local responses = require "clerk.machines.emulator.responses"
 local store = require "clerk.machines.emulator.store"
 
-local DEFAULT_SECRET_KEY = "sk_test_emulator"
-
 ---@class clerk.machines.emulator.Request
 ---@field method string
 ---@field url string absolute, or from the path on
@@ -40,7 +38,7 @@ emulator.options = schema.new {
   {
     name = "secret_key",
     kind = "string",
-    default = DEFAULT_SECRET_KEY,
+    default = "sk_test_emulator",
     summary = "The instance's secret key. Requests about tokens may have a machine's instead.",
   },
   {
@@ -68,7 +66,7 @@ end
 ---@param given clerk.machines.emulator.Options?
 ---@return clerk.machines.Emulator
 function emulator.new(given)
-  local checked, problem = schema.check(emulator.options, given == nil and {} or given)
+  local checked, problem = schema.complete(emulator.options, given == nil and {} or given)
   if not checked then
     error("emulator.new: " .. problem, 2)
   end
@@ -77,7 +75,7 @@ function emulator.new(given)
     clock = checked.clock or wall_clock(),
     clock_is_ours = not checked.clock,
     slept_ms = 0,
-    admission = admission.new(checked.secret_key or DEFAULT_SECRET_KEY, own_store,
+    admission = admission.new(checked.secret_key, own_store,
       checked.rate_limit),
     store = own_store,
     faults = faults.new(),

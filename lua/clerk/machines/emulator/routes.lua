@@ -136,7 +136,12 @@ local function wrong_method(allowed)
   return problem
 end
 
-local function match(method, segments)
+--- The route, and the values of its path; or nil and a problem.
+local function match(method, path)
+  local segments, problem = decode_segments(path)
+  if not segments then
+    return nil, problem
+  end
   local allowed = {}
   for _, route in ipairs(table_of_routes) do
     local values = path_values(route.segments, segments)
@@ -153,21 +158,24 @@ local function match(method, segments)
   return nil, problems.new("resource_not_found", "There is nothing at this path.")
 end
 
+--- The path and the query of a URL, or nil.
+local function split_url(url)
+  local target = url:match("^%a[%w+.-]*://[^/?#]*(.*)$") or url
+  if not target:find("[^\33-\126]") and not target:find("#", 1, true) then
+    return target:match("^([^?]*)%??(.*)$")
+  end
+end
+
 ---@param method string
 ---@param url string absolute, or from the path on
 ---@return clerk.machines.emulator.Call?
 ---@return clerk.machines.emulator.Problem?
 function routes.find(method, url)
-  local target = url:match("^%a[%w+.-]*://[^/?#]*(.*)$") or url
-  if target:find("[^\33-\126]") or target:find("#", 1, true) then
+  local path, encoded_query = split_url(url)
+  if not path then
     return nil, malformed("The URL holds bytes that must be percent-encoded.")
   end
-  local path, encoded_query = target:match("^([^?]*)%??(.*)$")
-  local segments, problem = decode_segments(path)
-  if not segments then
-    return nil, problem
-  end
-  local route, values = match(method, segments)
+  local route, values = match(method, path)
   if not route then
     return nil, values
   end

@@ -10,16 +10,18 @@ local certificates = require "clerk.machines.emulator.certificates"
 local exchange = require "clerk.machines.emulator.exchange"
 local schema = require "clerk.machines.schema"
 
-local DEFAULT_HOST = "127.0.0.1"
-local LOOPBACK = { "localhost", "127.0.0.1", "::1" }
 local IDLE_SECONDS = 120
 
+local function complain(message)
+  io.stderr:write(message, "\n")
+end
+
 local OPTIONS = schema.new {
-  { name = "host", kind = "string" },
-  { name = "port", kind = "integer", min = 0, max = 65535 },
+  { name = "host", kind = "string", default = "127.0.0.1" },
+  { name = "port", kind = "integer", min = 0, max = 65535, default = 0 },
   { name = "tls", kind = "boolean" },
-  { name = "on_listening", kind = "function" },
-  { name = "on_error", kind = "function" },
+  { name = "on_listening", kind = "function", default = complain },
+  { name = "on_error", kind = "function", default = complain },
 }
 
 local server = {}
@@ -44,7 +46,7 @@ end
 
 local function certified_hosts(host)
   local hosts = { host }
-  for _, each in ipairs(LOOPBACK) do
+  for _, each in ipairs(certificates.LOOPBACK) do
     if each ~= host then
       hosts[#hosts + 1] = each
     end
@@ -108,20 +110,9 @@ local function run_until_signal(listener, signals, on_error)
   end
 end
 
-local function complain(message)
-  io.stderr:write(message, "\n")
-end
-
 local function check(given)
-  local settings, problem = schema.check(OPTIONS, given)
-  if not settings then
-    error("serve: " .. problem, 3)
-  end
-  settings.host = settings.host or DEFAULT_HOST
-  settings.port = settings.port or 0
-  settings.on_listening = settings.on_listening or complain
-  settings.on_error = settings.on_error or complain
-  return settings
+  local settings, problem = schema.complete(OPTIONS, given)
+  return settings or error("serve: " .. problem, 3)
 end
 
 ---@class clerk.machines.emulator.ServerOptions

@@ -70,11 +70,11 @@ end
 ---@return table? payload nil when this key has not signed the token
 function Signer:read(jwt)
   local signed, payload, signature = jwt:match "^([%w_-]+%.([%w_-]+))%.([%w_-]+)$"
-  signature = signature and base64url.decode(signature)
+  signature = signature and core.base64url(signature)
   if not signature or not key_of(self):verify(signature, digest_of(signed)) then
     return nil
   end
-  return core.decode(base64url.decode(payload), core.result)
+  return core.decode(core.base64url(payload), core.result)
 end
 
 return signer

@@ -4,6 +4,7 @@
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
 local files = require "clerk.machines.plan.files"
+local schema = require "clerk.machines.schema"
 
 ---@class clerk.machines.plan.DesiredMachine
 ---@field name string unique, unless all machines of the name have an `id`
@@ -106,33 +107,22 @@ local WHOLE = {
   machines = check_array,
 }
 
-local function names_of(set)
-  local names = {}
-  for name in pairs(set) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  return names
-end
-
 --- "; did you mean …?", or nothing when no key of the set is near.
 ---@param text string
 ---@param set table<string, any>
 ---@return string
 function desired.hint(text, set)
-  local nearest = core.nearest(text, names_of(set))
+  local nearest = core.nearest(text, schema.sorted_keys(set))
   return nearest and ("; did you mean %s?"):format(shown(nearest)) or ""
 end
 
 --- Refuses the first of the unknown fields in the order of the alphabet.
 local function check_known(wanted, prefix, given, fields)
-  local unknown = {}
-  for name in next, given do
-    unknown[#unknown + 1] = not fields[name] and tostring(name) or nil
-  end
-  table.sort(unknown)
-  if unknown[1] then
-    desired.refuse(wanted, prefix .. unknown[1], "is unknown" .. desired.hint(unknown[1], fields))
+  for _, name in ipairs(schema.sorted_keys(given)) do
+    if not fields[name] then
+      local text = tostring(name)
+      desired.refuse(wanted, prefix .. text, "is unknown" .. desired.hint(text, fields))
+    end
   end
 end
 
@@ -140,7 +130,7 @@ end
 local function check_fields(wanted, prefix, given, fields)
   check_known(wanted, prefix, given, fields)
   local checked = {}
-  for _, name in ipairs(names_of(fields)) do
+  for _, name in ipairs(schema.sorted_keys(fields)) do
     local value = rawget(given, name)
     if value ~= nil then
       fields[name](wanted, prefix .. name, value)

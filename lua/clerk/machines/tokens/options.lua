@@ -9,8 +9,6 @@ local schema = require "clerk.machines.schema"
 
 local options = {}
 
-local LARGEST = 2 ^ 31 - 1
-
 --- Whether a value has the form of a machine's ID.
 ---@param value any
 ---@return boolean
@@ -168,7 +166,7 @@ end
 local function ms(name, default, summary)
   return {
     name = name,
-    kind = "integer", min = 0, max = LARGEST,
+    kind = "integer", min = 0, max = schema.LARGEST,
     default = default,
     summary = summary,
   }
@@ -312,7 +310,7 @@ options.source = schema.new {
   },
   {
     name = "refresh_before_ms",
-    kind = "integer", min = 0, max = LARGEST,
+    kind = "integer", min = 0, max = schema.LARGEST,
     default = MARGIN_MS,
     refuse = refuse_margin,
     summary = "How long before its end a token is replaced, in milliseconds.",
@@ -329,15 +327,7 @@ options.verification = schema.new { CALLERS }
 ---@return string|nil problem
 function options.check(rows, given)
   local own = type(given) == "table" and client_of(rawget(given, "client"))
-  local checked, problem = schema.check(rows, given, nil, {
-    allow_http = own and own.settings.allow_http,
-  })
-  for _, row in ipairs(checked and rows or {}) do
-    if checked[row.name] == nil then
-      checked[row.name] = row.default
-    end
-  end
-  return checked, problem
+  return schema.complete(rows, given, nil, { allow_http = own and own.settings.allow_http })
 end
 
 return options
