@@ -2,7 +2,7 @@
 
 local cqueues = require "cqueues"
 local files = require "support.files"
-local gate = require "support.gate"
+local task_server = require "support.task_server"
 local machines = require "clerk.machines"
 local process = require "support.process"
 local safe = require "clerk.machines.safe"
@@ -67,7 +67,7 @@ for name, new_host in pairs(hosts) do
     local host, web, clients
 
     before_each(function()
-      host, web, clients = new_host(), gate.start(), {}
+      host, web, clients = new_host(), task_server.start(), {}
     end)
 
     after_each(function()
@@ -75,11 +75,11 @@ for name, new_host in pairs(hosts) do
         client:close()
       end
       host.run()
-      gate.stop_all()
+      task_server.stop_all()
     end)
 
     local function new_client(options)
-      local client = gate.client(web, options)
+      local client = task_server.client(web, options)
       clients[#clients + 1] = client
       return client, host.attach(client)
     end
@@ -112,7 +112,7 @@ for name, new_host in pairs(hosts) do
     end)
 
     it("a client of clerk.machines.safe works too", function()
-      local client = safe.new(gate.settings(web))
+      local client = safe.new(task_server.settings(web))
       clients[1] = client
       host.attach(client)
       local task = client:spawn(client.get, client, "mch_1")
@@ -145,8 +145,8 @@ for name, new_host in pairs(hosts) do
       local task = client:spawn(client.get, client, "mch_flaky")
       host.run()
       assert.equal("done", task.status)
-      assert.equal(404, gate.failure_of(failed).status)
-      assert.matches("a mistake", gate.failure_of(faulty))
+      assert.equal(404, task_server.failure_of(failed).status)
+      assert.matches("a mistake", task_server.failure_of(faulty))
     end)
 
     it("a task that a callback cancels ends, and so does one that waits for it", function()
@@ -236,7 +236,7 @@ for name, new_host in pairs(hosts) do
         assert.equal("attach needs a client, got " .. type(value), err.message)
       end
       assert.matches("attach needs a client, got nil", tostring(select(2, pcall(host.attach))))
-      local client = gate.client(web)
+      local client = task_server.client(web)
       client:close()
       local ok, err = pcall(host.attach, client)
       assert.is_false(ok)
@@ -246,10 +246,10 @@ for name, new_host in pairs(hosts) do
 end
 
 describe("In a loop of cqueues", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
   it("a coroutine waits for a task's results while others go on", function()
-    local client, loop = gate.client(gate.start()), cqueues.new()
+    local client, loop = task_server.client(task_server.start()), cqueues.new()
     local attachment = for_cqueues.attach(client, loop)
     local order = {}
     loop:wrap(function()
@@ -268,7 +268,7 @@ describe("In a loop of cqueues", function()
   end)
 
   it("a coroutine that waits for a task has its error raised", function()
-    local client, loop = gate.client(gate.start()), cqueues.new()
+    local client, loop = task_server.client(task_server.start()), cqueues.new()
     local attachment = for_cqueues.attach(client, loop)
     local err
     loop:wrap(function()
@@ -282,7 +282,7 @@ describe("In a loop of cqueues", function()
   end)
 
   it("a coroutine that waits for something that is not a task is refused", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local attachment = for_cqueues.attach(client, cqueues.new())
     for _, value in ipairs { 1, "task", {} } do
       local ok, err = pcall(attachment.await, attachment, value)
@@ -293,7 +293,7 @@ describe("In a loop of cqueues", function()
   end)
 
   it("a coroutine that waits for a task goes on when the client is closed", function()
-    local client, loop = gate.client(gate.start()), cqueues.new()
+    local client, loop = task_server.client(task_server.start()), cqueues.new()
     local attachment = for_cqueues.attach(client, loop)
     local err
     loop:wrap(function()
@@ -310,7 +310,7 @@ describe("In a loop of cqueues", function()
   end)
 
   it("attach takes the loop that runs, unless it is given one", function()
-    local client, loop = gate.client(gate.start()), cqueues.new()
+    local client, loop = task_server.client(task_server.start()), cqueues.new()
     local machine
     loop:wrap(function()
       machine = for_cqueues.attach(client):await(client:spawn(client.get, client, "mch_1"))
@@ -321,7 +321,7 @@ describe("In a loop of cqueues", function()
   end)
 
   it("attach refuses something that is not a loop", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     for _, loop in ipairs { 1, "loop", {} } do
       local ok, err = pcall(for_cqueues.attach, client, loop)
       assert.is_false(ok)
@@ -338,7 +338,7 @@ end)
 if rawget(_G, "jit") and not os.getenv "LD_PRELOAD" then
   describe("Attached to Neovim's loop", function()
     after_each(function()
-      gate.stop_all()
+      task_server.stop_all()
       process.none_left()
     end)
 
@@ -351,7 +351,7 @@ if rawget(_G, "jit") and not os.getenv "LD_PRELOAD" then
           io.write(...)
           vim.cmd "qall!"
         end
-      ]]):format(gate.start():url "/v1") .. program)
+      ]]):format(task_server.start():url "/v1") .. program)
       local status, output, errors = process.run(
         "timeout 20 nvim --headless --clean -c 'luafile " .. path .. "'")
       assert.equal(0, status, errors)

@@ -2,11 +2,11 @@
 
 local error_of = require "support.error_of"
 local fake = require "support.fake"
-local gate = require "support.gate"
+local task_server = require "support.task_server"
 local machines = require "clerk.machines"
 local server = require "support.server"
 
-local failure_of, spawn_and_await = gate.failure_of, gate.spawn_and_await
+local failure_of, spawn_and_await = task_server.failure_of, task_server.spawn_and_await
 
 --- Retries that wait long enough to be cancelled in.
 local PATIENT = { backoff = { initial_interval = 30000, max_elapsed_time = 100000 } }
@@ -27,7 +27,7 @@ end
 --- A client with long waits between attempts, and a function that returns whether one has begun.
 local function waiting_client(web)
   local has_begun = false
-  local client = gate.client(web, { retries = PATIENT, on_event = function(event)
+  local client = task_server.client(web, { retries = PATIENT, on_event = function(event)
     has_begun = has_begun or event.type == "wait"
   end })
   return client, function() return has_begun end
@@ -48,11 +48,11 @@ end
 local has_close_handlers = load "local x <close> = nil"
 
 describe("A change that is cancelled", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
   it("before it starts never reaches the server", function()
-    local web = gate.start()
-    local client = gate.client(web)
+    local web = task_server.start()
+    local client = task_server.client(web)
     local task = client:spawn(create, client)
     task:cancel()
     local err = assert_cancelled(task)
@@ -64,7 +64,7 @@ describe("A change that is cancelled", function()
 
   it("while it connects was not applied", function()
     local web = server.start("", { deaf = true })
-    local client = gate.client(web)
+    local client = task_server.client(web)
     local task = client:spawn(create, client)
     for _ = 1, 5 do client:step(10) end
     task:cancel()
@@ -72,8 +72,8 @@ describe("A change that is cancelled", function()
   end)
 
   it("after it was sent may have been applied, and its connection is closed at once", function()
-    local web = gate.start()
-    local client = gate.client(web)
+    local web = task_server.start()
+    local client = task_server.client(web)
     local task = spawn_and_await(web, client, create)
     task:cancel()
     local err = assert_cancelled(task)
@@ -83,10 +83,10 @@ describe("A change that is cancelled", function()
   end)
 
   it("in a retry wait is reported by its earlier attempts", function()
-    local web = gate.start()
+    local web = task_server.start()
     local client, is_waiting = waiting_client(web)
     local task = client:spawn(client.update, client, "mch_flaky", { name = "a" })
-    gate.step_until(client, is_waiting)
+    task_server.step_until(client, is_waiting)
     task:cancel()
     local err = assert_cancelled(task)
     assert.is_true(err.maybe_applied)
@@ -96,10 +96,10 @@ describe("A change that is cancelled", function()
   end)
 
   it("in a pause was not applied", function()
-    local web = gate.start()
+    local web = task_server.start()
     local client, is_waiting = waiting_client(web)
     local refused = client:spawn(create, client, "mch_closed")
-    gate.step_until(client, is_waiting)
+    task_server.step_until(client, is_waiting)
     local waiting = client:spawn(create, client, "mch_1")
     for task, attempts in pairs { [refused] = 1, [waiting] = 0 } do
       task:cancel()
@@ -111,8 +111,8 @@ describe("A change that is cancelled", function()
   end)
 
   it("in the queue was not applied", function()
-    local web = gate.start()
-    local client = gate.client(web, { max_connections = 1 })
+    local web = task_server.start()
+    local client = task_server.client(web, { max_connections = 1 })
     spawn_and_await(web, client, client.get, "mch_hang")
     local task = client:spawn(create, client, "mch_1")
     client:step(10)
@@ -125,12 +125,12 @@ describe("A change that is cancelled", function()
   end)
 
   it("in its own on_event or secret_key is not sent", function()
-    local web = gate.start()
+    local web = task_server.start()
     for _, name in ipairs { "on_event", "secret_key" } do
       local task
-      local client = gate.client(web, { [name] = function()
+      local client = task_server.client(web, { [name] = function()
         task:cancel()
-        return gate.key
+        return task_server.key
       end })
       task = client:spawn(function()
         coroutine.yield()
@@ -144,11 +144,11 @@ describe("A change that is cancelled", function()
 end)
 
 describe("A task that is cancelled", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
   it("stops waiting for another task, which goes on", function()
-    local web = gate.start()
-    local client = gate.client(web)
+    local web = task_server.start()
+    local client = task_server.client(web)
     local joined = spawn_and_await(web, client, client.get, "mch_gate")
     local joiner = client:spawn(joined.result, joined)
     local other = client:spawn(joined.result, joined)
@@ -161,8 +161,8 @@ describe("A task that is cancelled", function()
   end)
 
   it("fails the tasks that wait for it", function()
-    local web = gate.start()
-    local client = gate.client(web)
+    local web = task_server.start()
+    local client = task_server.client(web)
     local joined = spawn_and_await(web, client, client.get, "mch_hang")
     local joiner = client:spawn(joined.result, joined)
     joined:cancel()
@@ -172,7 +172,7 @@ describe("A task that is cancelled", function()
   end)
 
   it("can be cancelled again, also after its end", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local task = client:spawn(client.get, client, "mch_hang")
     task:cancel()
     local err = assert_cancelled(task)
@@ -188,8 +188,8 @@ describe("A task that is cancelled", function()
   end)
 
   it("can be cancelled by another task", function()
-    local web = gate.start()
-    local client = gate.client(web)
+    local web = task_server.start()
+    local client = task_server.client(web)
     local victims = {}
     for i = 1, 3 do victims[i] = spawn_and_await(web, client, client.get, "mch_hang") end
     client:spawn(function()
@@ -202,8 +202,8 @@ describe("A task that is cancelled", function()
   end)
 
   it("by itself goes on until it has to wait", function()
-    local web = gate.start()
-    local client = gate.client(web)
+    local web = task_server.start()
+    local client = task_server.client(web)
     local task, went_on
     task = client:spawn(function()
       coroutine.yield()
@@ -218,8 +218,8 @@ describe("A task that is cancelled", function()
   end)
 
   it("and catches the error cannot wait any more", function()
-    local web = gate.start()
-    local client = gate.client(web, { max_connections = 1 })
+    local web = task_server.start()
+    local client = task_server.client(web, { max_connections = 1 })
     local joined = client:spawn(coroutine.yield)
     local errs = {}
     local function try(f, ...)
@@ -232,7 +232,7 @@ describe("A task that is cancelled", function()
       try(joined.result, joined)
       return "more"
     end)
-    gate.step_until_received(client, web, 1)
+    task_server.step_until_received(client, web, 1)
     joined = client:spawn(coroutine.yield)
     task:cancel()
     assert.equal("cancelled", task.status)
@@ -245,15 +245,15 @@ describe("A task that is cancelled", function()
   end)
 
   it("has finished its clean-up when cancel returns", function()
-    local web = gate.start()
-    local client = gate.client(web)
+    local web = task_server.start()
+    local client = task_server.client(web)
     local cleaned
     local task = client:spawn(function()
       local _, err = pcall(client.get, client, "mch_hang")
       cleaned = err.code
       error("mine", 0)
     end)
-    gate.step_until_received(client, web, 1)
+    task_server.step_until_received(client, web, 1)
     task:cancel()
     assert.equal("cancelled", cleaned)
     assert.equal("cancelled", task.status)
@@ -261,7 +261,7 @@ describe("A task that is cancelled", function()
   end)
 
   it("and yields on its own in its clean-up ends with a later step", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local is_clean
     local task = client:spawn(function()
       pcall(client.get, client, "mch_hang")
@@ -276,8 +276,8 @@ describe("A task that is cancelled", function()
   end)
 
   it("while it yields on its own gets the error at its next wait", function()
-    local web = gate.start()
-    local client = gate.client(web)
+    local web = task_server.start()
+    local client = task_server.client(web)
     local task = client:spawn(function()
       coroutine.yield()
       client:get "mch_1"
@@ -290,7 +290,7 @@ describe("A task that is cancelled", function()
   end)
 
   it("and blocks in a coroutine of its own ends after that call", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local inner, task
     task = client:spawn(function()
       coroutine.yield()
@@ -308,11 +308,11 @@ describe("A task that is cancelled", function()
   end)
 
   it("leaves other calls on its connection undisturbed", function()
-    local web = gate.start_http2()
-    local client = gate.client(web)
+    local web = task_server.start_http2()
+    local client = task_server.client(web)
     local given = {}
     for i = 1, 4 do given[i] = client:spawn(client.get, client, "mch_gate" .. i) end
-    gate.step_until_received(client, web, 4)
+    task_server.step_until_received(client, web, 4)
     given[2]:cancel()
     assert_cancelled(given[2])
     client:get "mch_open"
@@ -323,8 +323,8 @@ describe("A task that is cancelled", function()
   end)
 
   it("gives its connection to the next call", function()
-    local web = gate.start()
-    local client = gate.client(web, { max_connections = 1 })
+    local web = task_server.start()
+    local client = task_server.client(web, { max_connections = 1 })
     local first = spawn_and_await(web, client, client.get, "mch_hang")
     local queued = client:spawn(client.get, client, "mch_2")
     local last = client:spawn(client.get, client, "mch_3")
@@ -332,11 +332,11 @@ describe("A task that is cancelled", function()
     first:cancel()
     client:run()
     assert.equal("mch_3", last:result().id)
-    assert.same({ "mch_hang", "mch_3" }, gate.asked(web))
+    assert.same({ "mch_hang", "mch_3" }, task_server.asked(web))
   end)
 
   it("just after it got a connection, gives it to the next call", function()
-    local client = gate.client(gate.start(), { max_connections = 1 })
+    local client = task_server.client(task_server.start(), { max_connections = 1 })
     local queued, last
     client:spawn(function()
       client:get "mch_1" -- its connection goes to the next call as it ends,
@@ -350,7 +350,7 @@ describe("A task that is cancelled", function()
   end)
 
   it("just after it got a connection, may block in its clean-up", function()
-    local client = gate.client(gate.start(), { max_connections = 1 })
+    local client = task_server.client(task_server.start(), { max_connections = 1 })
     local queued, cleaned
     client:spawn(function()
       client:get "mch_1"
@@ -360,7 +360,7 @@ describe("A task that is cancelled", function()
       pcall(client.get, client, "mch_2")
       cleaned = coroutine.wrap(client.get)(client, "mch_slow").id
     end)
-    local instructions = gate.instructions_of(function() client:run() end)
+    local instructions = task_server.instructions_of(function() client:run() end)
     assert.equal("mch_slow", cleaned)
     assert_cancelled(queued)
     assert.is_true(instructions < 100000, instructions) -- else it spins
@@ -393,7 +393,7 @@ describe("A call that is interrupted by a signal", function()
 
   it("is cancelled, and not carried out by the next call", function()
     local web = server.start(SCRIPT)
-    local client = machines.new { secret_key = gate.key, base_url = web:url "/v1" }
+    local client = machines.new { secret_key = task_server.key, base_url = web:url "/v1" }
     local instructions = 1
     while create_until_interrupted(client, instructions) do
       client:get "mch_1"
@@ -408,7 +408,7 @@ end)
 describe("The caller's own transport in a task that is cancelled", function()
   it("is not called again", function()
     local sends = 0
-    local client = machines.new { secret_key = gate.key, transport = { send = function()
+    local client = machines.new { secret_key = task_server.key, transport = { send = function()
       sends = sends + 1
       return fake.answer(503)
     end } }
@@ -427,7 +427,7 @@ describe("The caller's own transport in a task that is cancelled", function()
   end)
 
   it("may finish what it is doing", function()
-    local client = machines.new { secret_key = gate.key, transport = { send = function()
+    local client = machines.new { secret_key = task_server.key, transport = { send = function()
       coroutine.yield()
       return fake.ok
     end } }
@@ -440,7 +440,7 @@ end)
 
 if has_close_handlers then
   describe("A variable to be closed in a task", function()
-    after_each(gate.stop_all)
+    after_each(task_server.stop_all)
 
     for name, f in pairs {
       ["is done"] = function(client) return client:get "mch_1" end,
@@ -448,7 +448,7 @@ if has_close_handlers then
       ["fails at once"] = function() error "mine" end,
     } do
       it("is closed when it " .. name .. ", and may wait then", function()
-        local client = gate.client(gate.start())
+        local client = task_server.client(task_server.start())
         local closed
         local task = client:spawn(with_close_handler(function()
           closed = client:get("mch_closing").id
@@ -460,8 +460,8 @@ if has_close_handlers then
     end
 
     it("is closed when it is cancelled, before cancel returns", function()
-      local web = gate.start()
-      local client = gate.client(web)
+      local web = task_server.start()
+      local client = task_server.client(web)
       local raised, err
       local task = spawn_and_await(web, client, with_close_handler(function(_, problem)
         raised = problem
@@ -473,14 +473,14 @@ if has_close_handlers then
     end)
 
     it("can be a client, whose tasks are then cancelled", function()
-      local web = gate.start()
+      local web = task_server.start()
       local task
       local scope = load [[
         local new, work = ...
         local client <close> = new()
         work(client)
       ]]
-      scope(function() return gate.client(web) end, function(client)
+      scope(function() return task_server.client(web) end, function(client)
         task = spawn_and_await(web, client, client.get, "mch_hang")
       end)
       assert_cancelled(task)
@@ -490,7 +490,7 @@ if has_close_handlers then
 end
 
 describe("A client that is closed", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
   --- Tasks in every state in which a task can be, by what they wait for.
   local function spawn_everywhere(web, client)
@@ -503,8 +503,8 @@ describe("A client that is closed", function()
   end
 
   it("cancels its tasks, whatever they wait for", function()
-    local web = gate.start()
-    local client = gate.client(web, { max_connections = 2 })
+    local web = task_server.start()
+    local client = task_server.client(web, { max_connections = 2 })
     local given = spawn_everywhere(web, client)
     client:close()
     assert_cancelled(given.transfer)
@@ -516,7 +516,7 @@ describe("A client that is closed", function()
   end)
 
   it("refuses everything, except for the results of its tasks", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local done = client:spawn(client.get, client, "mch_1")
     client:run()
     local task = client:spawn(client.get, client, "mch_hang")
@@ -533,7 +533,7 @@ describe("A client that is closed", function()
   end)
 
   it("refuses the calls of its tasks' clean-up", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local errs = {}
     client:spawn(function()
       pcall(client.get, client, "mch_hang")
@@ -546,8 +546,8 @@ describe("A client that is closed", function()
   end)
 
   it("can be closed by its own task, which goes on until it has to wait", function()
-    local web = gate.start()
-    local client = gate.client(web)
+    local web = task_server.start()
+    local client = task_server.client(web)
     local went_on
     local other = spawn_and_await(web, client, client.get, "mch_hang")
     local task = client:spawn(function()
@@ -564,7 +564,7 @@ describe("A client that is closed", function()
   for _, name in ipairs { "attempt", "answer", "wait", "end" } do
     local function closing_client(web)
       local client
-      client = gate.client(web, { retries = gate.quick, on_event = function(event)
+      client = task_server.client(web, { retries = task_server.quick, on_event = function(event)
         local is_ours = event.url:find("mch_flaky", 1, true)
         if is_ours and event.type == name then client:close() end
       end })
@@ -572,15 +572,15 @@ describe("A client that is closed", function()
     end
 
     it("can be closed by on_event at " .. name .. " in its own task", function()
-      local web = gate.start()
-      local client, other = closing_client(web), gate.client(web)
+      local web = task_server.start()
+      local client, other = closing_client(web), task_server.client(web)
       local task = client:spawn(client.get, client, "mch_flaky")
-      gate.step_until(other, function() return task.status ~= "running" end)
+      task_server.step_until(other, function() return task.status ~= "running" end)
       assert_cancelled(task)
     end)
 
     it("can be closed by on_event at " .. name .. " of a call outside tasks", function()
-      local web = gate.start()
+      local web = task_server.start()
       local client = closing_client(web)
       local task = client:spawn(client.get, client, "mch_hang")
       local ok, result = pcall(client.get, client, "mch_flaky")
@@ -592,8 +592,8 @@ describe("A client that is closed", function()
   end
 
   it("fails calls that other clients' tasks make on it, and only these tasks", function()
-    local web = gate.start()
-    local client, other = gate.client(web, { max_connections = 1 }), gate.client(web)
+    local web = task_server.start()
+    local client, other = task_server.client(web, { max_connections = 1 }), task_server.client(web)
     local moving = spawn_and_await(web, other, function() return create(client) end)
     local queued = other:spawn(create, client)
     local own = other:spawn(other.get, other, "mch_1")
@@ -610,10 +610,10 @@ describe("A client that is closed", function()
   end)
 
   it("by a task ends the blocking call outside tasks", function()
-    local web = gate.start()
-    local client, other = gate.client(web), gate.client(web)
+    local web = task_server.start()
+    local client, other = task_server.client(web), task_server.client(web)
     other:spawn(function()
-      repeat other:get "mch_1" until table.concat(gate.asked(web), " "):find "mch_hang"
+      repeat other:get "mch_1" until table.concat(task_server.asked(web), " "):find "mch_hang"
       client:close()
     end)
     local err = error_of(create, client)
@@ -623,8 +623,8 @@ describe("A client that is closed", function()
   end)
 
   it("leaves other clients' tasks undisturbed", function()
-    local web = gate.start()
-    local client, other = gate.client(web), gate.client(web)
+    local web = task_server.start()
+    local client, other = task_server.client(web), task_server.client(web)
     client:spawn(client.get, client, "mch_hang")
     local task = spawn_and_await(web, other, other.get, "mch_gate")
     client:close()

@@ -1,18 +1,18 @@
 -- Clients that the garbage collector takes while their tasks are running.
 
 local descriptors = require "support.descriptors"
-local gate = require "support.gate"
+local task_server = require "support.task_server"
 
-local spawn_and_await = gate.spawn_and_await
+local spawn_and_await = task_server.spawn_and_await
 
 --- Retries that wait long enough to be collected in.
 local PATIENT = { backoff = { initial_interval = 30000, max_elapsed_time = 100000 } }
 
 describe("A task that is still referenced", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
   it("does not keep other tasks alive that slept at the same time", function()
-    local client = gate.client(gate.start(), {
+    local client = task_server.client(task_server.start(), {
       retries = { backoff = { initial_interval = 5, max_interval = 5 } },
     })
     local given, others = 0, setmetatable({}, { __mode = "v" })
@@ -37,13 +37,13 @@ describe("A task that is still referenced", function()
 end)
 
 describe("A client that is collected", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
   --- Calls f with a new client; returns what then is left of f's results, and of the client.
   local function outlive(web, options, f)
     local weak = setmetatable({}, { __mode = "v" })
     local function live()
-      local client = gate.client(web, options)
+      local client = task_server.client(web, options)
       weak[1] = client
       for _, each in ipairs { f(client) } do table.insert(weak, each) end
       assert(#weak > 1)
@@ -66,7 +66,7 @@ describe("A client that is collected", function()
     end,
     ["in a retry wait"] = function(_, client, is_waiting)
       local task = client:spawn(client.get, client, "mch_flaky")
-      gate.step_until(client, is_waiting)
+      task_server.step_until(client, is_waiting)
       return task
     end,
     ["waiting for another"] = function(web, client)
@@ -88,8 +88,8 @@ describe("A client that is collected", function()
     end,
   } do
     it("takes its tasks with it, " .. name .. ", and leaves nothing open", function()
-      local web = gate.start()
-      gate.client(web):step()
+      local web = task_server.start()
+      task_server.client(web):step()
       local before = descriptors.count()
       local has_waited = false
       local options = { max_connections = 1, retries = PATIENT, on_event = function(event)
@@ -99,13 +99,13 @@ describe("A client that is collected", function()
       assert.is_nil(outlive(web, options, function(client) return f(web, client, is_waiting) end))
       assert.equal(before, descriptors.count())
       web:wait_until_closed(web:connections())
-      assert.equal("mch_2", gate.client(web):get("mch_2").id)
+      assert.equal("mch_2", task_server.client(web):get("mch_2").id)
     end)
   end
 
   it("takes its tasks with it over HTTP/2", function()
-    local web = gate.start_http2()
-    gate.client(web):step()
+    local web = task_server.start_http2()
+    task_server.client(web):step()
     local before = descriptors.count()
     assert.is_nil(outlive(web, {}, function(client)
       local task = spawn_and_await(web, client, client.get, "mch_hang")
@@ -115,13 +115,13 @@ describe("A client that is collected", function()
   end)
 
   it("does not resume its tasks once more, even if their wait is over", function()
-    local web = gate.start()
-    local other = gate.client(web)
+    local web = task_server.start()
+    local other = task_server.client(web)
     local turns, events = 0, 0
     local function live()
-      local client = gate.client(web, { on_event = function() events = events + 1 end })
+      local client = task_server.client(web, { on_event = function() events = events + 1 end })
       client:spawn(client.get, client, "mch_flaky")
-      gate.step_until(client, function() return events == 3 end)
+      task_server.step_until(client, function() return events == 3 end)
       client:spawn(function()
         while true do
           turns = turns + 1
@@ -137,34 +137,34 @@ describe("A client that is collected", function()
   end)
 
   it("is kept by a task that uses it", function()
-    local web = gate.start()
+    local web = task_server.start()
     local function spawn()
-      local client = gate.client(web)
+      local client = task_server.client(web)
       return client:spawn(client.get, client, "mch_1")
     end
-    local task, other = spawn(), gate.client(web)
+    local task, other = spawn(), task_server.client(web)
     collectgarbage()
     collectgarbage()
-    gate.step_until(other, function() return task.status ~= "running" end)
+    task_server.step_until(other, function() return task.status ~= "running" end)
     assert.equal("mch_1", task:result().id)
   end)
 
   it("is kept by a task of its own", function()
-    local web = gate.start()
-    local other = gate.client(web)
+    local web = task_server.start()
+    local other = task_server.client(web)
     local function spawn()
-      return gate.client(web):spawn(other.get, other, "mch_1")
+      return task_server.client(web):spawn(other.get, other, "mch_1")
     end
     local task = spawn()
     for _ = 1, 3 do collectgarbage() end
-    gate.step_until(other, function() return task.status ~= "running" end)
+    task_server.step_until(other, function() return task.status ~= "running" end)
     assert.equal("mch_1", task:result().id)
   end)
 
   for name, count in pairs { ["a connection"] = 1, ["a place in the queue"] = 2 } do
     it("gives back what its tasks hold of another client: " .. name, function()
-      local web = gate.start()
-      local other = gate.client(web, { max_connections = 1 })
+      local web = task_server.start()
+      local other = task_server.client(web, { max_connections = 1 })
       outlive(web, {}, function(client)
         for i = 2, count do client:spawn(other.get, other, "mch_" .. i) end
         return spawn_and_await(web, client, function() return other:get "mch_slow" end)
@@ -174,7 +174,7 @@ describe("A client that is collected", function()
   end
 
   it("is collected although it was used in a coroutine that is gone", function()
-    local web = gate.start()
+    local web = task_server.start()
     assert.is_nil(outlive(web, {}, function(client)
       return client:spawn(function()
         local machine = coroutine.wrap(client.get)(client, "mch_1")
@@ -185,7 +185,7 @@ describe("A client that is collected", function()
 end)
 
 describe("A safe client that is collected", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
   it("leaves an iterator that still works", function()
     local safe = require "clerk.machines.safe"

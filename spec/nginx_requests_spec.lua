@@ -3,7 +3,7 @@
 -- nginx's Lua is LuaJIT, and cannot run with sanitizers.
 if not rawget(_G, "jit") or os.getenv "LD_PRELOAD" then return end
 
-local gate = require "support.gate"
+local task_server = require "support.task_server"
 local nginx = require "support.nginx"
 local process = require "support.process"
 local server = require "support.server"
@@ -55,13 +55,13 @@ describe("Inside nginx", function()
   local api, web
 
   before_each(function()
-    api = gate.start()
+    api = task_server.start()
     web = nginx.start { init = CLIENTS:format(api:url "/v1"), server = SERVER }
   end)
 
   after_each(function()
     nginx.stop_all()
-    gate.stop_all()
+    task_server.stop_all()
   end)
 
   --- A request that goes on in the background.
@@ -86,7 +86,7 @@ describe("Inside nginx", function()
       local waiting = begin "/get/client/mch_closed"
       api:wait_until_received(1)
       assert.equal("mch_2", web:get "/get/single/mch_2")
-      assert.same({ "mch_closed", "mch_2" }, gate.asked(api))
+      assert.same({ "mch_closed", "mch_2" }, task_server.asked(api))
       waiting:stop()
       assert.equal("mch_flaky", web:get "/get/narrow/mch_flaky")
     end)
@@ -134,7 +134,7 @@ describe("Inside nginx", function()
         return first_id, last_id, second:result().id
       ]]
       assert.same({ "mch_1", "mch_3", "mch_2" }, { first_id, last_id, id })
-      assert.same({ "mch_1", "mch_2", "mch_3" }, gate.asked(api))
+      assert.same({ "mch_1", "mch_2", "mch_3" }, task_server.asked(api))
     end)
 
   it("steps take no memory that stays while a task waits", function()

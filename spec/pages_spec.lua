@@ -5,7 +5,7 @@
 local changing_list = require "support.changing_list"
 local emulator = require "clerk.machines.emulator"
 local fake = require "support.fake"
-local gate = require "support.gate"
+local task_server = require "support.task_server"
 local machines = require "clerk.machines"
 local server = require "support.server"
 
@@ -957,7 +957,7 @@ describe("collect over real sockets", function()
   local function start(gate_count, broken_from, cap)
     local values = { gate = gate_count, broken_from = broken_from or 1000, cap = cap or 1000 }
     local web = server.start(SCRIPT, { values = values })
-    return gate.client(web, { retries = false }), web
+    return task_server.client(web, { retries = false }), web
   end
 
   local function check_all(found)
@@ -986,7 +986,7 @@ describe("collect over real sockets", function()
   it("sends one request after another when on_event calls it", function()
     local web = select(2, start(1))
     local client, found
-    client = gate.client(web, { max_connections = 1, on_event = function(event)
+    client = task_server.client(web, { max_connections = 1, on_event = function(event)
       if event.type == "attempt" and not found then
         found = {}
         found = client:collect(PARAMS, { concurrency = 4 })
@@ -999,10 +999,10 @@ describe("collect over real sockets", function()
   it("cancels its requests when its task is cancelled", function()
     local client, web = start "none"
     local task = client:spawn(client.collect, client, PARAMS, { concurrency = 8 })
-    gate.step_until_received(client, web, 9)
+    task_server.step_until_received(client, web, 9)
     assert.equal(9, client:step(0))
     task:cancel()
-    local err = gate.failure_of(task)
+    local err = task_server.failure_of(task)
     assert.equal("cancelled", task.status)
     assert.same({ "cancelled", 1, 51 }, { err.code, err.pages, err.machines })
     assert.equal(0, client:step(0))
@@ -1023,9 +1023,9 @@ describe("collect over real sockets", function()
   it("ends when its client is closed", function()
     local client, web = start "none"
     local task = client:spawn(client.collect, client, PARAMS, { concurrency = 8 })
-    gate.step_until_received(client, web, 9)
+    task_server.step_until_received(client, web, 9)
     client:close()
-    assert.equal("cancelled", gate.failure_of(task).code)
+    assert.equal("cancelled", task_server.failure_of(task).code)
     assert.equal("cancelled", task.status)
   end)
 end)

@@ -2,7 +2,7 @@
 
 local core = require "clerk.machines.core"
 local emulator = require "clerk.machines.emulator"
-local gate = require "support.gate"
+local task_server = require "support.task_server"
 local machines = require "clerk.machines"
 local paths = require "support.secret_paths"
 local process = require "support.process"
@@ -43,7 +43,7 @@ local function check(value, path, holds_secret)
 end
 
 describe("No secret is", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
   for _, path in ipairs(paths) do
     it("in the outcome of " .. path.name, function() path.run(check) end)

@@ -7,7 +7,7 @@ local certificates = require "clerk.machines.emulator.certificates"
 local core = require "clerk.machines.core"
 local emulate = require "support.emulate"
 local files = require "support.files"
-local gate = require "support.gate"
+local task_server = require "support.task_server"
 local machines = require "clerk.machines"
 local posix = require "support.posix"
 local process = require "support.process"
@@ -247,7 +247,7 @@ describe("A fork", function()
       for _, name in ipairs { "busy", "waits1", "waits2", "queued" } do
         spawned[name] = client:spawn(get, client, name)
       end
-      gate.step_until_received(client, web, 3)
+      task_server.step_until_received(client, web, 3)
       return spawned
     end
 

@@ -1,13 +1,13 @@
 -- Tasks: how they run, end and wait for each other, how steps move them, and calls outside tasks.
 
 local fake = require "support.fake"
-local gate = require "support.gate"
+local task_server = require "support.task_server"
 local interpreter = require "support.interpreter"
 local machines = require "clerk.machines"
 local process = require "support.process"
 local safe = require "clerk.machines.safe"
 
-local failure_of = gate.failure_of
+local failure_of = task_server.failure_of
 
 -- In this file, because errors name the file that made the call.
 local function error_of(f, ...)
@@ -44,11 +44,11 @@ local function in_coroutine(f, ...)
 end
 
 describe("A task", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
   it("runs until it has to wait, and goes on with steps", function()
-    local web = gate.start()
-    local client = gate.client(web)
+    local web = task_server.start()
+    local client = task_server.client(web)
     local steps = {}
     local task = client:spawn(function()
       table.insert(steps, "begun")
@@ -57,7 +57,7 @@ describe("A task", function()
     end)
     assert.same({ "begun" }, steps)
     assert.equal("running", task.status)
-    gate.step_until_received(client, web, 1)
+    task_server.step_until_received(client, web, 1)
     assert.equal("running", task.status)
     client:get "mch_open"
     client:run()
@@ -93,7 +93,7 @@ describe("A task", function()
   end)
 
   it("can run a method", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local task = client:spawn(client.get, client, "mch_1")
     client:run()
     local machine, info = task:result()
@@ -104,7 +104,7 @@ describe("A task", function()
 
   it("shows its status and nothing else", function()
     local client = idle_client()
-    local task = client:spawn(coroutine.yield, gate.key)
+    local task = client:spawn(coroutine.yield, task_server.key)
     assert.equal("clerk.machines.Task (running)", tostring(task))
     client:run()
     assert.equal("clerk.machines.Task (done)", tostring(task))
@@ -136,7 +136,7 @@ describe("A task", function()
   end)
 
   it("fails with the API's errors, and with arguments refused before any I/O", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local refused = client:spawn(client.get, client, "mch_none")
     local wrong = client:spawn(client.get, client, "..")
     assert.equal("failed", wrong.status)
@@ -148,7 +148,7 @@ describe("A task", function()
   end)
 
   it("that fails does not disturb other tasks, and nothing is printed", function()
-    local web = gate.start()
+    local web = task_server.start()
     local script = [[
       local client = require "clerk.machines".new { secret_key = "sk_test", base_url = %q }
       local names = { "mch_none", "..", "mch_1", "mch_none" }
@@ -168,7 +168,7 @@ describe("A task", function()
   end)
 
   it("can spawn other tasks, which run like it", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local inner
     local outer = client:spawn(function()
       inner = client:spawn(client.get, client, "mch_inner")
@@ -182,7 +182,7 @@ describe("A task", function()
   end)
 
   it("can spawn other tasks after a failed call and as its last act", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local late, last
     client:spawn(function()
       pcall(client.get, client, "mch_none")
@@ -233,11 +233,11 @@ describe("A task", function()
 end)
 
 describe("A task's result", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
   it("can be waited for outside tasks, and in a coroutine that a task made", function()
-    local web = gate.start()
-    local client = gate.client(web)
+    local web = task_server.start()
+    local client = task_server.client(web)
     local task = client:spawn(client.get, client, "mch_1")
     assert.equal("running", task.status)
     assert.equal("mch_1", task:result().id)
@@ -272,8 +272,8 @@ describe("A task's result", function()
   end)
 
   it("is passed to the tasks that wait for it, also of other clients, in their order", function()
-    local web = gate.start()
-    local client, other = gate.client(web), gate.client(web)
+    local web = task_server.start()
+    local client, other = task_server.client(web), task_server.client(web)
     local order = {}
     local joined = client:spawn(client.get, client, "mch_gate")
     local function join(name)
@@ -298,7 +298,7 @@ describe("A task's result", function()
   end)
 
   it("takes no memory when a cancelled task asks for it again and again", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local awaited = client:spawn(client.get, client, "mch_hang")
     local grown_kb
     local task = client:spawn(function()
@@ -318,7 +318,7 @@ describe("A task's result", function()
   end)
 
   it("raises the error of a failed task only in the task that waits for it", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local joined = client:spawn(client.get, client, "mch_none")
     local plain = client:spawn(joined.result, joined)
     local caught = client:spawn(pcall, joined.result, joined)
@@ -331,7 +331,7 @@ describe("A task's result", function()
 end)
 
 describe("A function given to task:on_done", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
   local endings = {
     done = function() return 1 end,
@@ -345,7 +345,7 @@ describe("A function given to task:on_done", function()
       local function note(task) table.insert(seen, task.status) end
       local task
       task = client:spawn(function()
-        coroutine.yield(gate.key)
+        coroutine.yield(task_server.key)
         return f(function() return task end)
       end)
       task:on_done(note)
@@ -361,16 +361,16 @@ describe("A function given to task:on_done", function()
   end
 
   it("is called when the task is cancelled while it waits", function()
-    local web = gate.start()
-    local client = gate.client(web)
-    local task, seen = gate.spawn_and_await(web, client, client.get, "mch_hang"), nil
+    local web = task_server.start()
+    local client = task_server.client(web)
+    local task, seen = task_server.spawn_and_await(web, client, client.get, "mch_hang"), nil
     task:on_done(function(ended) seen = ended end)
     task:cancel()
     assert.equal(task, seen)
   end)
 
   it("may use the client, and spawn tasks", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local task, id, next_task = client:spawn(client.get, client, "mch_1"), nil, nil
     task:on_done(function()
       id = client:get("mch_2").id
@@ -383,7 +383,7 @@ describe("A function given to task:on_done", function()
 
   it("may raise, which the step does after the other functions were called", function()
     local client, seen = idle_client(), 0
-    local task = client:spawn(coroutine.yield, gate.key)
+    local task = client:spawn(coroutine.yield, task_server.key)
     local waiting = client:spawn(task.result, task)
     task:on_done(function() error("first", 0) end)
     task:on_done(function() seen = seen + 1 error("second", 0) end)
@@ -411,11 +411,11 @@ describe("A function given to task:on_done", function()
 end)
 
 describe("Steps", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
   it("return how many of the client's own tasks are left", function()
-    local web = gate.start()
-    local client, other = gate.client(web), gate.client(web)
+    local web = task_server.start()
+    local client, other = task_server.client(web), task_server.client(web)
     client:spawn(client.get, client, "mch_gate")
     client:spawn(client.get, client, "mch_gate")
     other:spawn(other.get, other, "mch_gate")
@@ -429,10 +429,10 @@ describe("Steps", function()
   end)
 
   it("also move other clients' tasks", function()
-    local web = gate.start()
-    local client, other = gate.client(web), gate.client(web)
+    local web = task_server.start()
+    local client, other = task_server.client(web), task_server.client(web)
     local task = other:spawn(other.get, other, "mch_1")
-    gate.step_until(client, function() return task.status == "done" end)
+    task_server.step_until(client, function() return task.status == "done" end)
     other:run()
   end)
 
@@ -455,25 +455,25 @@ describe("Steps", function()
   end)
 
   it("do not spin while all tasks wait", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     client:spawn(client.get, client, "mch_slow")
     client:spawn(client.get, client, "mch_busy")
-    local instructions = gate.instructions_of(function() client:run() end)
+    local instructions = task_server.instructions_of(function() client:run() end)
     assert.is_true(instructions < 100000, instructions)
   end)
 
   it("wait only when they may, and not by default", function()
-    local web = gate.start()
-    local client = gate.client(web)
-    gate.spawn_and_await(web, client, client.get, "mch_hang")
-    local blocked = gate.blocked_count(function()
+    local web = task_server.start()
+    local client = task_server.client(web)
+    task_server.spawn_and_await(web, client, client.get, "mch_hang")
+    local blocked = task_server.blocked_count(function()
       for _ = 1, 50 do
         client:step()
         client:step(0)
       end
     end)
     assert.is_true(blocked < 50, blocked)
-    assert.is_true(gate.blocked_count(function() client:step(200) end) > 0)
+    assert.is_true(task_server.blocked_count(function() client:step(200) end) > 0)
   end)
 
   it("lose no task, however often they are interrupted", function()
@@ -501,7 +501,7 @@ describe("Steps", function()
       }
       interrupted_step(client, first)
       local is_over = interrupted_step(client, second)
-      gate.step_until(client, function()
+      task_server.step_until(client, function()
         return given[1].status ~= "running" and given[2].status ~= "running"
       end)
       return is_over
@@ -524,7 +524,7 @@ describe("Steps", function()
   end)
 
   it("can wait without a limit", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local task = client:spawn(client.get, client, "mch_1")
     while client:step(math.huge) > 0 do end -- luacheck: ignore
     assert.equal("mch_1", task:result().id)
@@ -543,7 +543,7 @@ describe("Steps", function()
   end)
 
   it("are possible in a coroutine that a task made", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local inner = client:spawn(client.get, client, "mch_1")
     local outer = client:spawn(in_coroutine, function()
       while inner.status == "running" do client:step(100) end
@@ -577,11 +577,11 @@ describe("What is not a task's function or a task", function()
 end)
 
 describe("A client in a task of another one", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
   it("yields there too, and counts no unfinished task for that", function()
-    local web = gate.start()
-    local client, other = gate.client(web), gate.client(web)
+    local web = task_server.start()
+    local client, other = task_server.client(web), task_server.client(web)
     local task = client:spawn(other.get, other, "mch_gate")
     assert.equal("running", task.status)
     assert.equal(1, client:step())
@@ -595,15 +595,15 @@ describe("A client in a task of another one", function()
 end)
 
 describe("A call in the caller's own coroutine", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
   it("blocks when there are no tasks", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     assert.equal("mch_1", in_coroutine(client.get, client, "mch_1").id)
   end)
 
   it("blocks within a task, while the other tasks go on", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local opener = client:spawn(function()
       client:get "mch_1"
       return client:get "mch_open"
@@ -618,7 +618,7 @@ describe("A call in the caller's own coroutine", function()
   end)
 
   it("also blocks within a task in its retry waits", function()
-    local client = gate.client(gate.start(), { retries = gate.quick })
+    local client = task_server.client(task_server.start(), { retries = task_server.quick })
     local _, info = client:spawn(function()
       return nil, in_coroutine(function()
         return (select(2, client:get "mch_flaky"))
@@ -629,10 +629,10 @@ describe("A call in the caller's own coroutine", function()
 end)
 
 describe("A call outside tasks", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
   it("blocks, while the tasks go on", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local task = client:spawn(function()
       client:get "mch_1"
       return client:get "mch_open"
@@ -643,8 +643,8 @@ describe("A call outside tasks", function()
   end)
 
   it("lets tasks go on in its retry waits", function()
-    local web = gate.start()
-    local client, other = gate.client(web), gate.client(web)
+    local web = task_server.start()
+    local client, other = task_server.client(web), task_server.client(web)
     local task = other:spawn(other.get, other, "mch_1")
     local _, info = client:get("mch_flaky", { retries = { backoff = { initial_interval = 1000 } } })
     assert.equal(2, info.attempts)
@@ -652,7 +652,7 @@ describe("A call outside tasks", function()
   end)
 
   it("raises its own error, and tasks keep theirs", function()
-    local client = gate.client(gate.start())
+    local client = task_server.client(task_server.start())
     local task = client:spawn(client.get, client, "mch_none1")
     assert.equal("mch_none2", error_of(client.get, client, "mch_none2").code)
     client:run()
@@ -661,7 +661,7 @@ describe("A call outside tasks", function()
 end)
 
 describe("The caller's function in a task", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
   --- Yields a few times.
   local function dawdle()
@@ -669,13 +669,13 @@ describe("The caller's function in a task", function()
   end
 
   it("can yield as secret_key and as on_event", function()
-    local web = gate.start()
+    local web = task_server.start()
     local events = {}
-    local client = gate.client(web, {
-      retries = gate.quick,
+    local client = task_server.client(web, {
+      retries = task_server.quick,
       secret_key = function()
         dawdle()
-        return gate.key
+        return task_server.key
       end,
       on_event = function(event)
         dawdle()
@@ -687,12 +687,12 @@ describe("The caller's function in a task", function()
     client:run()
     assert.equal(2, select(2, task:result()).attempts)
     assert.equal("attempt answer wait attempt answer end", table.concat(events, " "))
-    assert.equal("Bearer " .. gate.key, web:requests()[2].headers.authorization)
+    assert.equal("Bearer " .. task_server.key, web:requests()[2].headers.authorization)
   end)
 
   it("can yield as a transport, while other calls overtake it", function()
     local order = {}
-    local client = machines.new { secret_key = gate.key, transport = {
+    local client = machines.new { secret_key = task_server.key, transport = {
       send = function(_, request)
         local id = request.url:match "mch_%w+"
         if id == "mch_slow" then dawdle() end
@@ -711,7 +711,7 @@ describe("The caller's function in a task", function()
     local callbacks = {}
     local answers = { fake.answer(503), fake.ok }
     local client = machines.new {
-      secret_key = gate.key,
+      secret_key = task_server.key,
       retries = { backoff = { initial_interval = 100 } },
       transport = { send = function()
         local thread, response = coroutine.running(), nil
@@ -725,7 +725,7 @@ describe("The caller's function in a task", function()
     }
     local task = client:spawn(client.get, client, "mch_1")
     for _ = 1, 2 do
-      gate.step_until(client, function() return callbacks[1] end)
+      task_server.step_until(client, function() return callbacks[1] end)
       client:step(0)
       table.remove(callbacks)()
       client:step(0)
@@ -736,16 +736,16 @@ describe("The caller's function in a task", function()
 
   for _, name in ipairs { "secret_key", "on_event", "send" } do
     it("can raise as " .. name .. ", which ends only that call", function()
-      local web = gate.start()
+      local web = task_server.start()
       local mine = {}
       local function raise()
         if coroutine.running() then coroutine.yield() end
         error(mine, 0)
       end
       local transport = { send = raise }
-      local client = gate.client(web, { [name == "send" and "transport" or name] =
+      local client = task_server.client(web, { [name == "send" and "transport" or name] =
         name == "send" and transport or raise })
-      local other = gate.client(web)
+      local other = task_server.client(web)
       local task = client:spawn(client.get, client, "mch_1")
       local caught = client:spawn(function()
         return pcall(client.get, client, "mch_2")
@@ -769,9 +769,10 @@ describe("The caller's function in a task", function()
     end
     for _, name in ipairs { "attempt", "answer", "end" } do
       has_asked = false
-      client = gate.client(gate.start(), { max_connections = 1, on_event = function(event)
+      local function on_event(event)
         if event.type == name then ask() end
-      end })
+      end
+      client = task_server.client(task_server.start(), { max_connections = 1, on_event = on_event })
       assert.equal("mch_1", client:get("mch_1").id)
       has_asked = false
       local task = client:spawn(client.get, client, "mch_2")
@@ -782,11 +783,11 @@ describe("The caller's function in a task", function()
 end)
 
 describe("The safe twin's tasks", function()
-  after_each(gate.stop_all)
+  after_each(task_server.stop_all)
 
 
   it("return the function's results, or nil and the error it raised", function()
-    local client = safe.new(gate.settings(gate.start()))
+    local client = safe.new(task_server.settings(task_server.start()))
     local good = client:spawn(client.get, client, "mch_1")
     local refused = client:spawn(client.get, client, "mch_none")
     local failing = client:spawn(error, "mine", 0)
@@ -803,7 +804,7 @@ describe("The safe twin's tasks", function()
   end)
 
   it("return a refused argument's error without raising it", function()
-    local client = safe.new(gate.settings(gate.start()))
+    local client = safe.new(task_server.settings(task_server.start()))
     local function assert_refusal(none, err)
       assert.is_nil(none)
       assert.equal("ArgumentError", err.type)
@@ -825,8 +826,8 @@ describe("The safe twin's tasks", function()
   for _, swallows in ipairs { false, true } do
     it("keep the error of the call that was cancelled, " .. (swallows and "even when the function "
       .. "returns something else" or "when the function returns it"), function()
-      local web = gate.start()
-      local client = safe.new(gate.settings(web))
+      local web = task_server.start()
+      local client = safe.new(task_server.settings(web))
       local task = client:spawn(function()
         local machine, err = client:create { name = "mch_hang" }
         if swallows then
@@ -835,7 +836,7 @@ describe("The safe twin's tasks", function()
         end
         return machine, err
       end)
-      gate.step_until_received(client, web, 1)
+      task_server.step_until_received(client, web, 1)
       task:cancel()
       assert.equal("cancelled", task.status)
       local none, err = task:result()
@@ -847,7 +848,7 @@ describe("The safe twin's tasks", function()
   end
 
   it("can be cancelled and waited for", function()
-    local client = safe.new(gate.settings(gate.start()))
+    local client = safe.new(task_server.settings(task_server.start()))
     local task = client:spawn(client.get, client, "mch_hang")
     local joiner = client:spawn(function() return task:result() end)
     task:cancel()

@@ -6,7 +6,7 @@
 
 local certificates = require "clerk.machines.emulator.certificates"
 local core = require "clerk.machines.core"
-local gate = require "support.gate"
+local task_server = require "support.task_server"
 local machines = require "clerk.machines"
 local process = require "support.process"
 local safe = require "clerk.machines.safe"
@@ -392,7 +392,7 @@ local function interrupt(row, ending, new, watch)
   })
   local tasks = {}
   for i = 1, 2 do tasks[i] = client:spawn(client.get_secret_key, client, "mch_1") end
-  gate.step_until(client, function() return has_happened and #web:requests() > 0 end)
+  task_server.step_until(client, function() return has_happened and #web:requests() > 0 end)
   ending.run(client, tasks)
   for _, task in ipairs(tasks) do watch_ended(task, watch) end
   watch(client, "the client")

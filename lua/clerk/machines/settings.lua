@@ -71,7 +71,7 @@ function settings.user_agent(own)
   return own and own .. " " .. ours or ours
 end
 
---- Adds `prepared`: the settings in the core's form; and whether the fast path of calls can be taken.
+--- Adds `prepared`: the settings in the core's form; and whether calls can take the fast path.
 local function prepare(resolved)
   resolved.prepared = core.settings(resolved)
   resolved.is_fast = not (resolved.transport or resolved.on_event or resolved.deadline_ms)

@@ -6,7 +6,7 @@ local core = require "clerk.machines.core"
 local failure = require "clerk.machines.cli.failure"
 local terminal = require "clerk.machines.cli.terminal"
 
-local GROUPS = { "whoami", "machines", "keys", "scope", "token", "graph", "plan", "emulate" }
+local GROUPS = { "whoami", "machines", "secret_keys", "scope", "token", "graph", "plan", "emulate" }
 
 local EPILOG = [[
 Examples:

@@ -5,7 +5,7 @@
 
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
-local flights = require "clerk.machines.tokens.flights"
+local single_flight = require "clerk.machines.tokens.single_flight"
 
 local keys = {}
 
@@ -132,7 +132,7 @@ end
 
 --- Makes the keys as new as they must be: fresh or, for a JWT that they do not verify, fetched
 --- within the last ten seconds. Raises when they cannot be: whether the JWT is good cannot be told.
----@param asker clerk.machines.tokens.Questions
+---@param asker clerk.machines.tokens.Lookups
 ---@param headers table<string, string> for the source
 ---@param is_doubtful boolean whether they do not verify the JWT
 ---@param ends_at number core.now's
@@ -215,7 +215,7 @@ function keys.at(url, api_key_digest, clock, transport)
   return register.sets[name] or add(register, name, setmetatable({
     url = url,
     clock = clock,
-    flights = flights.new(),
+    flights = single_flight.new(),
   }, Keys))
 end
 

@@ -5,7 +5,7 @@ local cache = require "clerk.machines.tokens.cache"
 local call = require "clerk.machines.call"
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
-local flights = require "clerk.machines.tokens.flights"
+local single_flight = require "clerk.machines.tokens.single_flight"
 local options = require "clerk.machines.tokens.options"
 
 --- How long a refresh is not tried again while the token lives.
@@ -184,7 +184,7 @@ function source.new(given)
       transport = client.transport,
       is_ours = not client.settings.transport,
     },
-    flights = flights.new(),
+    flights = single_flight.new(),
     refused = cache.new(MOST_REFUSED, clock),
     must_replace = false,
   }, Source)

@@ -6,14 +6,14 @@
 local cache = require "clerk.machines.tokens.cache"
 local core = require "clerk.machines.core"
 local errors = require "clerk.machines.errors"
-local flights = require "clerk.machines.tokens.flights"
+local single_flight = require "clerk.machines.tokens.single_flight"
 local keys = require "clerk.machines.tokens.keys"
 local options = require "clerk.machines.tokens.options"
-local questions = require "clerk.machines.tokens.questions"
+local lookups = require "clerk.machines.tokens.lookups"
 local runtime = require "clerk.machines.runtime"
 local schema = require "clerk.machines.schema"
 
---- How long a verification takes at most, all its questions included.
+--- How long a verification takes at most, all its lookups included.
 local BUDGET_MS = 2000
 
 --- How long it is remembered of a token that nothing could be told.
@@ -158,7 +158,7 @@ end
 
 --- The IDs of the machines that a machine may call; none when it does not exist any more.
 local function ask_machine(self, check, subject)
-  local ok, machine = pcall(self.questions.ask, self.questions, check.ends_at, "get", subject)
+  local ok, machine = pcall(self.lookups.ask, self.lookups, check.ends_at, "get", subject)
   if not ok and errors.is_error(machine) and machine.type == "ClerkErrors"
     and machine.status == 404 then
     return {}
@@ -185,7 +185,7 @@ local function check_machine(self, check, subject)
   local name = name_of(check.identity, "machine:", subject)
   local list = self.cache:get(name)
   if not list then
-    local ok, result = self.flights:run(self.questions, name, check.ends_at, look_up_machine, self,
+    local ok, result = self.flights:run(self.lookups, name, check.ends_at, look_up_machine, self,
       check, name, subject)
     list = ok and result or error(result, 0)
   end
@@ -231,7 +231,7 @@ local function prove(self, check, jwt)
   local record = not code and record_of(self, check, jwt) or nil
   local is_old = not code and not set:is_fresh()
   if is_old or code and set.renew and jwt:kid() then
-    set:renew(self.questions, headers_for_keys(self, check.identity), code ~= nil, check.ends_at)
+    set:renew(self.lookups, headers_for_keys(self, check.identity), code ~= nil, check.ends_at)
     code = set:refusal(jwt)
     record = not code and record_of(self, check, jwt) or nil
   end
@@ -311,7 +311,7 @@ end
 --- Runs once for all that ask about a token at the same time.
 local function ask(self, check, text)
   local now = self.clock()
-  local ok, answer = pcall(self.questions.ask, self.questions, check.ends_at, "verify_token",
+  local ok, answer = pcall(self.lookups.ask, self.lookups, check.ends_at, "verify_token",
     { token = text })
   local problem = ok and problem_of(answer)
   if not ok or problem then
@@ -329,7 +329,7 @@ local function verify_opaque(self, check, text)
   if refusal then
     error(refusal, 0)
   end
-  local ok, record = self.flights:run(self.questions, check.name, check.ends_at, ask, self, check,
+  local ok, record = self.flights:run(self.lookups, check.name, check.ends_at, ask, self, check,
     text)
   return ok and rejudge(self, check, record) or error(record, 0)
 end
@@ -437,8 +437,8 @@ function verifier.new(given)
   self.cache = new_cache(self, clock)
   self.refusals = cache.new(MOST_REFUSALS, clock)
   self.doubts = cache.new(MOST_REFUSALS, clock)
-  self.flights = flights.new()
-  self.questions = questions.new(self.client, self, clock)
+  self.flights = single_flight.new()
+  self.lookups = lookups.new(self.client, self, clock)
   check_keys(self)
   return setmetatable(self, Verifier)
 end

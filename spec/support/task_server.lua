@@ -50,18 +50,18 @@ local HTTP_2 = RESPOND .. "connection:http2(respond)"
 local KEY = "sk_test_marked_key"
 local PATIENCE_STEPS = 1000
 
-local gate = { key = KEY }
+local task_server = { key = KEY }
 
 --- Retries for specs that need one and not its wait.
-gate.quick = { backoff = { initial_interval = 1 } }
+task_server.quick = { backoff = { initial_interval = 1 } }
 
 --- Starts a server for plain HTTP/1.1.
-function gate.start()
+function task_server.start()
   return server.start(HTTP_1)
 end
 
 --- Starts a server for HTTP/2 over TLS.
-function gate.start_http2()
+function task_server.start_http2()
   local made = certificates.new { hosts = { "127.0.0.1" } }
   local web = server.start(HTTP_2, {
     tls = { certificate = made.certificate, key = made.key, alpn = { "h2" } },
@@ -70,24 +70,24 @@ function gate.start_http2()
   return web
 end
 
-function gate.stop_all()
+function task_server.stop_all()
   files.remove_temporary()
   server.stop_all()
 end
 
 --- The settings for a client of the server.
-function gate.settings(web, options)
+function task_server.settings(web, options)
   local settings = { secret_key = KEY, base_url = web:url "/v1", ca_file = web.ca_file }
   for name, value in pairs(options or {}) do settings[name] = value end
   return settings
 end
 
-function gate.client(web, options)
-  return machines.new(gate.settings(web, options))
+function task_server.client(web, options)
+  return machines.new(task_server.settings(web, options))
 end
 
 --- Steps until `holds` returns true.
-function gate.step_until(client, holds)
+function task_server.step_until(client, holds)
   for _ = 1, PATIENCE_STEPS do
     if holds() then return end
     client:step(10)
@@ -96,27 +96,27 @@ function gate.step_until(client, holds)
 end
 
 --- Steps until `count` requests have reached the server.
-function gate.step_until_received(client, web, count)
-  gate.step_until(client, function() return #web:requests() >= count end)
+function task_server.step_until_received(client, web, count)
+  task_server.step_until(client, function() return #web:requests() >= count end)
 end
 
 --- Spawns f(client, ...) and returns the task after its request has reached the server.
-function gate.spawn_and_await(web, client, f, ...)
+function task_server.spawn_and_await(web, client, f, ...)
   local count = #web:requests()
   local task = client:spawn(f, client, ...)
-  gate.step_until_received(client, web, count + 1)
+  task_server.step_until_received(client, web, count + 1)
   return task
 end
 
 --- The error of a task that has failed.
-function gate.failure_of(task)
+function task_server.failure_of(task)
   local ok, problem = pcall(task.result, task)
   assert(not ok, "the task has not failed")
   return problem
 end
 
 --- The requested IDs, in the order of their arrival.
-function gate.asked(web)
+function task_server.asked(web)
   local ids = {}
   for i, request in ipairs(web:requests()) do
     ids[i] = (request.target .. request.body):match "mch_%w+"
@@ -126,7 +126,7 @@ end
 
 --- Roughly how many instructions of Lua this coroutine executes while f runs: few when it waits for
 --- something, many when it spins.
-function gate.instructions_of(f)
+function task_server.instructions_of(f)
   local count, unit = 0, 100
   if jit then
     jit.off() -- compiled code calls no hooks
@@ -141,7 +141,7 @@ function gate.instructions_of(f)
 end
 
 --- How often this process gives the processor away while f runs, because it waits.
-function gate.blocked_count(f)
+function task_server.blocked_count(f)
   local function read_count()
     return tonumber(files.read "/proc/self/status":match "\nvoluntary_ctxt_switches:%s*(%d+)")
   end
@@ -150,4 +150,4 @@ function gate.blocked_count(f)
   return read_count() - before
 end
 
-return gate
+return task_server

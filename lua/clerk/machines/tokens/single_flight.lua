@@ -6,20 +6,20 @@ local errors = require "clerk.machines.errors"
 local runtime = require "clerk.machines.runtime"
 local tasks = require "clerk.machines.task"
 
-local flights = {}
+local single_flight = {}
 
----@class clerk.machines.tokens.Flights
-local Flights = {}
-Flights.__index = Flights
+---@class clerk.machines.tokens.SingleFlight
+local SingleFlight = {}
+SingleFlight.__index = SingleFlight
 
 --- What waits for a run does so a little longer than the run may take.
 local GRACE_MS = 100
 
-function flights.new()
-  return setmetatable({ unfinished = {} }, Flights)
+function single_flight.new()
+  return setmetatable({ unfinished = {} }, SingleFlight)
 end
 
-local function land(self, name, flight, ok, result)
+local function finish(self, name, flight, ok, result)
   flight.is_over, flight.ok, flight.result = true, ok, result
   if self.unfinished[name] == flight then
     self.unfinished[name] = nil
@@ -29,16 +29,16 @@ local function land(self, name, flight, ok, result)
   end
 end
 
-local function fly(self, name, flight, f, ...)
-  land(self, name, flight, pcall(f, ...))
+local function run(self, name, flight, f, ...)
+  finish(self, name, flight, pcall(f, ...))
 end
 
-local function take_off(self, host, name, ends_at, f, ...)
+local function start(self, host, name, ends_at, f, ...)
   local flight = { ends_at = ends_at + GRACE_MS, waiters = {}, is_over = false }
   self.unfinished[name] = flight
-  local problem = tasks.detach(host.group, fly, self, name, flight, f, ...)
+  local problem = tasks.detach(host.group, run, self, name, flight, f, ...)
   if problem then
-    land(self, name, flight, false, errors.of("TransportError", "no_resources", problem))
+    finish(self, name, flight, false, errors.of("TransportError", "no_resources", problem))
   end
   return flight
 end
@@ -63,7 +63,7 @@ end
 
 --- The run of that name, if there is one and its time is not over: nginx drops timers when it has
 --- too many.
-function Flights:find(name)
+function SingleFlight:find(name)
   local flight = self.unfinished[name]
   return flight and core.now() < flight.ends_at and flight or nil
 end
@@ -81,16 +81,16 @@ end
 ---@param ends_at number core.now's, when f must have ended
 ---@return boolean ok
 ---@return any result of f, or what it raised
-function Flights:run(host, name, ends_at, f, ...)
+function SingleFlight:run(host, name, ends_at, f, ...)
   if not host.transport.sleep then
     runtime.check_call(host.operation)
   end
   if not runtime.can_detach(host.is_ours) then
     return pcall(f, ...)
   end
-  local flight = self:find(name) or take_off(self, host, name, ends_at, f, ...)
+  local flight = self:find(name) or start(self, host, name, ends_at, f, ...)
   await(flight)
   return outcome(flight)
 end
 
-return flights
+return single_flight

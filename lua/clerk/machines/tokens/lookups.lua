@@ -7,11 +7,11 @@ local errors = require "clerk.machines.errors"
 local runtime = require "clerk.machines.runtime"
 local settings = require "clerk.machines.settings"
 
-local questions = {}
+local lookups = {}
 
----@class clerk.machines.tokens.Questions: clerk.machines.tokens.Host
-local Questions = {}
-Questions.__index = Questions
+---@class clerk.machines.tokens.Lookups: clerk.machines.tokens.Host
+local Lookups = {}
+Lookups.__index = Lookups
 
 local SECOND_MS = 1000
 
@@ -35,8 +35,8 @@ end
 ---@param client clerk.machines.Client? without it, only `get` works, over the default transport
 ---@param limits { max_in_flight: integer, max_per_second: integer }
 ---@param clock fun(): number ms
----@return clerk.machines.tokens.Questions
-function questions.new(client, limits, clock)
+---@return clerk.machines.tokens.Lookups
+function lookups.new(client, limits, clock)
   local self = setmetatable({
     operation = "verify",
     client = client,
@@ -46,9 +46,9 @@ function questions.new(client, limits, clock)
     transport = client and client.transport,
     user_agent = client and client.settings.user_agent or settings.user_agent(),
     max_per_second = limits.max_per_second,
-    times = {}, -- of the last `max_per_second` questions, each in its place
+    times = {}, -- of the last `max_per_second` lookups, each in its place
     count = 0,
-  }, Questions)
+  }, Lookups)
   self.transport = self.transport or assert(runtime.new_transport { max_connections = 1 })
   self.group = client and client.group or runtime.new_group(self)
   return self
@@ -89,7 +89,7 @@ end
 ---@param operation string
 ---@param argument string|table
 ---@return table result
-function Questions:ask(ends_at, operation, argument)
+function Lookups:ask(ends_at, operation, argument)
   check_rate(self, operation)
   local view = runtime.can_detach(self.is_ours) and self.views.limited or self.views.unlimited
   local result, info = clients.call(view, operation, argument, {
@@ -143,7 +143,7 @@ end
 ---@param headers table<string, string> in addition
 ---@param max_bytes integer
 ---@return string body
-function Questions:get(ends_at, url, headers, max_bytes)
+function Lookups:get(ends_at, url, headers, max_bytes)
   if self.client and self.client.is_closed then
     error(errors.of("TransportError", "cancelled", "the client was closed"), 0)
   end
@@ -153,4 +153,4 @@ function Questions:get(ends_at, url, headers, max_bytes)
   return body
 end
 
-return questions
+return lookups

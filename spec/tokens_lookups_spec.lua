@@ -1,7 +1,7 @@
 -- What a verifier asks over real sockets: once for all that ask, in time, within limits of its own.
 
 local error_of = require "support.error_of"
-local gate = require "support.gate"
+local task_server = require "support.task_server"
 local json_writer = require "clerk.machines.json_writer"
 local machines = require "clerk.machines"
 local server = require "support.server"
@@ -17,7 +17,7 @@ local WAITERS = 50
 --   mt_busy…   is answered 429, with a Retry-After of 40 seconds, and so is mch_busy…
 --   mt_last…   is answered, and then the connection is closed
 -- All others are good. Keys are answered at once the first time, and later after mt_open. Notes
--- "crowd" when more than two questions run at once.
+-- "crowd" when more than two lookups run at once.
 local SCRIPT = [[
   local function answer(request, name)
     if name:find "^m%a+_busy" then return connection:answer(429, "{}", "Retry-After: 40") end
@@ -92,7 +92,7 @@ describe("A verifier over a socket", function()
     verifier:verify(api:jwt())
     api.time = api.time + 10000
     local bad = client:spawn(verifier.verify, verifier, api:jwt({}, { kid = "ins_2" }))
-    gate.step_until_received(client, web, 2)
+    task_server.step_until_received(client, web, 2)
     local good = client:spawn(verifier.verify, verifier, api:jwt { jti = "mt_2" })
     assert.same({ "done", "running" }, { good.status, bad.status })
     verifier:verify "mt_open"
@@ -124,9 +124,9 @@ describe("A verifier over a socket", function()
     assert.equal(1, #web:requests())
   end)
 
-  it("ends the wait of a task that is cancelled, and not the question", function()
+  it("ends the wait of a task that is cancelled, and not the lookup", function()
     local spawned = spawn_all(3, "mt_gate")
-    gate.step_until_received(client, web, 1)
+    task_server.step_until_received(client, web, 1)
     spawned[1]:cancel()
     assert.equal("cancelled", error_of(spawned[1].result, spawned[1]).code)
     verifier:verify "mt_open"
@@ -136,7 +136,7 @@ describe("A verifier over a socket", function()
 
   it("remembers the answer when all that asked have gone", function()
     local task = client:spawn(verifier.verify, verifier, "mt_gate")
-    gate.step_until_received(client, web, 1)
+    task_server.step_until_received(client, web, 1)
     task:cancel()
     verifier:verify "mt_open"
     client:run()
@@ -149,7 +149,7 @@ describe("A verifier over a socket", function()
     assert.same({ "TransportError", "timeout" }, { problem.type, problem.code })
   end)
 
-  it("sends no more than max_in_flight questions at once; others wait for their turn", function()
+  it("sends no more than max_in_flight lookups at once; further ones wait", function()
     verifier = new_verifier { max_in_flight = 2 }
     local spawned = {}
     for i = 1, 12 do spawned[i] = client:spawn(verifier.verify, verifier, "mt_" .. i) end
@@ -237,7 +237,7 @@ describe("A verification", function()
 
   before_each(function() api = token_api.new() end)
 
-  it("has two seconds for all its questions together", function()
+  it("has two seconds for all its lookups together", function()
     local verifier = api:verifier { scope_check = "machine" }
     api.tokens.mt_a, api.machines[CALLER] = api:token(), { ME }
     local send = api.send
@@ -271,7 +271,7 @@ describe("A verification", function()
 end)
 
 describe("In any second", function()
-  it("max_per_second questions are asked, and others fail at once", function()
+  it("max_per_second lookups begin, and further ones fail at once", function()
     local api = token_api.new()
     local verifier = api:verifier { max_per_second = 3 }
     local function outcomes(first)
