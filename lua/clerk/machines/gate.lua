@@ -9,6 +9,7 @@ local clients = require "clerk.machines.client"
 local errors = require "clerk.machines.errors"
 local json_writer = require "clerk.machines.json_writer"
 local options = require "clerk.machines.tokens.options"
+local runtime = require "clerk.machines.runtime"
 local schema = require "clerk.machines.schema"
 local verifiers = require "clerk.machines.tokens.verifier"
 
@@ -323,7 +324,7 @@ local gate = { options = NEW, route_options = ROUTE }
 ---@param given clerk.machines.GateOptions
 ---@return clerk.machines.Gate
 function gate.new(given)
-  if not rawget(_G, "ngx") then
+  if not runtime.is_nginx then
     refuse "gates work inside nginx only; elsewhere, use verifier:verify"
   end
   local self, problem = options.check(NEW, given)

@@ -2,6 +2,7 @@
 --- modules use without asking: nginx's inside nginx, and a scheduler over libcurl everywhere else.
 
 ---@class clerk.machines.Runtime
+---@field is_nginx boolean
 ---@field new_transport fun(options: table): clerk.machines.Transport?, string? the default one
 ---@field new_limit fun(count: integer): table at most `count` at a time: see loop/limits.lua
 ---@field refuse_option fun(name: string): string? a problem when the option is not allowed here

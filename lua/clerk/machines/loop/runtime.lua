@@ -16,6 +16,7 @@ local function check_yield(operation)
 end
 
 return {
+  is_nginx = false,
   new_transport = transport.new,
   new_limit = limits.new,
   refuse_option = allow,

@@ -25,6 +25,7 @@ local function shared_dict(name)
 end
 
 return {
+  is_nginx = true,
   new_transport = transport.new,
   new_limit = limits.new,
   refuse_option = refuse_option,

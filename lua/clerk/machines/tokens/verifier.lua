@@ -196,7 +196,7 @@ end
 
 -- ---------------------------------------------------------------- JWTs
 
---- The headers that the source of keys needs: the API's own takes the instance's key.
+--- The headers that a JWKS needs: the API's own takes the instance's key.
 local function headers_for_keys(self, identity)
   if self.jwks_url then
     return {}
