@@ -31,7 +31,7 @@ install(DIRECTORY examples DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 set(headers "${CMAKE_INSTALL_INCLUDEDIR}/clerk-machines")
 set(package "${CMAKE_INSTALL_LIBDIR}/cmake/clerk-machines")
 install(FILES src/core/clerk.h DESTINATION "${headers}")
-install(FILES src/curl/curl.h src/curl/certificates.h src/curl/poller.h src/curl/site.h src/core/memory.h
+install(FILES src/curl/curl.h src/curl/certificates.h src/curl/poller.h src/curl/site.h src/core/clerk_memory.h
   DESTINATION "${headers}/transport")
 install(FILES src/crypto/rsa.h src/crypto/sha256.h DESTINATION "${headers}/crypto")
 set_target_properties(clerk_core PROPERTIES EXPORT_NAME core)

@@ -126,6 +126,7 @@ static clerk_attempt judge_response(const clerk_operation *operation, clerk_tran
   clerk_attempt attempt = {.has_response = transfer->has_response,
                            .failure = transfer->failure,
                            .sent = transfer->sent,
+                           .is_final = transfer->is_final,
                            .status = transfer->status};
   if (!attempt.has_response) return attempt;
   clerk_shape shape = clerk_shape_of(operation, body_of(transfer));

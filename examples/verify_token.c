@@ -12,7 +12,7 @@
 **   ./verify_token key.pem mch_… mch_… <token
 **
 ** The key is the instance's public one, from the Dashboard's page of API keys; the machines are those
-** that may call. Exit status: 0 let in, 1 refused, 2 wrong usage.
+** that may call. Exit status: 0 let in, 1 refused, 2 wrong usage, 3 could not tell.
 */
 #include <stdio.h>
 #include <string.h>
@@ -21,7 +21,7 @@
 #include "clerk.h"
 #include "rsa.h"
 
-enum { LET_IN, REFUSED, MISUSED };
+enum { LET_IN, REFUSED, MISUSED, UNKNOWN };
 
 enum { SKEW_MS = 5000 }; /* by which clocks may differ */
 
@@ -33,6 +33,12 @@ static int misuse(const char *message) {
 static int refuse(const clerk_refusal *refusal) {
   fprintf(stderr, "verify_token: %s: %s\n", clerk_refusal_name(refusal->code), refusal->message);
   return REFUSED;
+}
+
+/* Not a refusal: a server answers 503 instead of 401. */
+static int give_up(void) {
+  fprintf(stderr, "verify_token: out of memory\n");
+  return UNKNOWN;
 }
 
 /* ------------------------------------------------------------------ what the core does not do */
@@ -68,20 +74,19 @@ static clerk_text without_newline(clerk_text line) {
 /* ------------------------------------------------------------------ the verification */
 
 /* In this order: no claim is looked at before the signature is verified. */
-static bool verify(clerk_rsa_key *key, clerk_text token, char *memory, clerk_claims *claims,
-                   clerk_refusal *refusal) {
+static int verify(clerk_rsa_key *key, clerk_text token, char *memory, clerk_claims *claims,
+                  clerk_refusal *refusal) {
   clerk_jwt jwt;
   bool is_valid;
-  if (!clerk_jwt_read(&jwt, token, memory, refusal)) return false;
-  if (clerk_rsa_key_verify(key, jwt.signed_text, jwt.signature, &is_valid) != CLERK_OK) {
-    *refusal = (clerk_refusal){CLERK_REFUSAL_SIGNATURE, "out of memory: this cannot be told now"};
-    return false;
-  }
+  if (!clerk_jwt_read(&jwt, token, memory, refusal)) return REFUSED;
+  if (clerk_rsa_key_verify(key, jwt.signed_text, jwt.signature, &is_valid) != CLERK_OK)
+    return UNKNOWN;
   if (!is_valid) {
     *refusal = (clerk_refusal){CLERK_REFUSAL_SIGNATURE, "the signature is not by this key"};
-    return false;
+    return REFUSED;
   }
-  return clerk_jwt_judge(&jwt, unix_ms(), SKEW_MS, claims, refusal);
+  bool is_good = clerk_jwt_judge(&jwt, unix_ms(), SKEW_MS, claims, refusal);
+  return is_good ? LET_IN : REFUSED;
 }
 
 static bool is_caller(clerk_text subject, char **callers) {
@@ -95,7 +100,9 @@ static int decide(clerk_rsa_key *key, char **callers) {
   clerk_claims claims;
   clerk_refusal refusal = {CLERK_REFUSAL_NOT_GRANTED, "this machine may not call"};
   clerk_text token = without_newline(read_all(stdin, input, sizeof input));
-  if (!verify(key, token, memory, &claims, &refusal)) return refuse(&refusal);
+  int result = verify(key, token, memory, &claims, &refusal);
+  if (result == UNKNOWN) return give_up();
+  if (result == REFUSED) return refuse(&refusal);
   if (!is_caller(claims.subject, callers)) return refuse(&refusal);
   printf("%s\n", claims.subject.bytes);
   return LET_IN;
@@ -106,8 +113,8 @@ int main(int argc, char **argv) {
   clerk_problem problem;
   if (argc < 3) return misuse("usage: verify_token KEY_FILE MACHINE_ID... <TOKEN");
   clerk_status status = read_key(argv[1], &key, &problem);
-  if (status != CLERK_OK)
-    return misuse(status == CLERK_REFUSED ? problem.message : "out of memory");
+  if (status == CLERK_NO_MEMORY) return give_up();
+  if (status != CLERK_OK) return misuse(problem.message);
   int result = decide(&key, argv + 2);
   clerk_rsa_key_free(&key);
   return result;

@@ -42,6 +42,19 @@ describe("A transport", function()
     assert.equal(600, err.status)
     assert.equal("odd", err.body)
   end)
+
+  for _, time in ipairs { -1, 0 / 0, 1 / 0, -1 / 0, 1e300, "7", {} } do
+    it(("must not return %s as its time"):format(type(time) == "table" and "a table" or time),
+      function()
+        local client = fake.client({}, { transport = {
+          send = function() error "must not be called" end,
+          now = function() return time end,
+        } })
+        local err = error_of(client.get, client, "mch_1")
+        assert.equal("ArgumentError", err.type)
+        assert.truthy(err.message:find("transport:now must return milliseconds", 1, true))
+      end)
+  end
 end)
 
 describe("A method refuses, by name, what is not a client of this Lua state:", function()

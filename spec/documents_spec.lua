@@ -281,7 +281,7 @@ describe("The commands at", function()
 
   local SPECIAL = {
     { "examples/run", is_run_by "spec/examples_spec.lua" },
-    { "examples/setup run", is_run_by "spec/examples_spec.lua" },
+    { "examples/setup", is_run_by "spec/examples_spec.lua" },
     { "examples/openresty/", is_run_by "spec/openresty_spec.lua" },
     { "bench/run", show_usage },
     { "apt-get ", check_packages },

@@ -412,6 +412,14 @@ describe("a TransportError", function()
     assert.not_equal("", err.message)
   end)
 
+  it("is that of the failure where a transport returns false instead of nil", function()
+    local client = fake.client({}, { transport = { send = function()
+      return false, { code = "tls_failed", message = "certificate has expired", sent = false }
+    end } })
+    local err = assert.has_error(function() client:get "m" end)
+    assert.equal("certificate has expired", err.message)
+  end)
+
   it("does not keep the response of an earlier attempt", function()
     local client = fake.client {
       fake.answer(503, "busy", { ["cf-ray"] = "r", ["retry-after"] = "1" }),

@@ -99,7 +99,7 @@ enum { CLERK_PARAMETERS_MAX = 5, CLERK_MEMBERS_MAX = 3 };
 /* What a request does at the server, and so what it means to send it twice. */
 typedef enum clerk_effect {
   CLERK_READS,
-  CLERK_CHANGES,       /* twice is like once */
+  CLERK_CHANGES,       /* idempotent */
   CLERK_ADDS,          /* twice adds two */
   CLERK_ADDS_OR_REUSES /* ... unless the server may return what it has: min_remaining_ttl_seconds */
 } clerk_effect;

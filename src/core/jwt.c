@@ -227,11 +227,11 @@ static bool take_names(const clerk_field fields[], char **out, clerk_claims *cla
 static bool read_times(const clerk_field fields[], clerk_token_times *times,
                        clerk_refusal *refusal) {
   if (!is_present(&fields[EXP]) || !read_time(&fields[EXP], &times->expiration_ms))
-    return malformed(refusal, "the token's expiration (exp) is missing or is not a time");
+    return malformed(refusal, "the token's exp is missing or is not a number of seconds");
   if (!read_time(&fields[NBF], &times->not_before_ms))
-    return malformed(refusal, "the token's start (nbf) is not a time");
+    return malformed(refusal, "the token's nbf is not a number of seconds");
   if (!read_time(&fields[IAT], &times->issued_at_ms))
-    return malformed(refusal, "the token's issue (iat) is not a time");
+    return malformed(refusal, "the token's iat is not a number of seconds");
   return true;
 }
 

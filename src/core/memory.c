@@ -1,5 +1,5 @@
 /* Memory that is wiped before it is freed. */
-#include "memory.h"
+#include "clerk_memory.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "memory.h"
+#include "clerk_memory.h"
 
 /* A name and what must follow it before the next one take four bytes at least: "":{ */
 enum { NAMES_MAX = CLERK_OBJECT_MAX / 4 };

@@ -4,7 +4,7 @@
 
 #include "clerk.h"
 
-enum { CLERK_OBJECT_MAX = 6144 };
+enum { CLERK_OBJECT_MAX = CLERK_JWT_MAX / 4 * 3 }; /* what a JWT can hold */
 
 /* A member of interest of the outermost object. */
 typedef struct clerk_field {

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "clerk.h"
-#include "memory.h"
+#include "clerk_memory.h"
 #include "number.h"
 
 /* ------------------------------------------------------------------ URL */
@@ -100,7 +100,7 @@ static cJSON *new_array(const clerk_value *value) {
   return array;
 }
 
-/* A part of the document as it is; like strings, not copied into a block that nobody wipes. */
+/* A part of the document as it is; like strings, not copied into a block that is never wiped. */
 static cJSON *new_raw(const char *json) {
   cJSON *item = cJSON_CreateStringReference(json);
   if (item) item->type = cJSON_Raw | cJSON_IsReference;
@@ -115,6 +115,7 @@ static cJSON *new_member(clerk_type type, const clerk_value *value) {
     case CLERK_INTEGER:
       snprintf(number, sizeof number, "%" PRId64, value->integer);
       return cJSON_CreateRaw(number);
+    case CLERK_BOOLEAN: return cJSON_CreateBool(value->boolean);
     case CLERK_NUMBER: clerk_number_write(value->number, number); return cJSON_CreateRaw(number);
     case CLERK_JSON: return new_raw(value->text.bytes);
     case CLERK_MACHINE_IDS: return new_array(value);

@@ -77,9 +77,9 @@ static int64_t wait_of(const clerk_retry *retry, const clerk_attempt *attempt, d
   double growth = fmin(pow(policy->exponent, retry->attempts - 1), DBL_MAX);
   double delay = fmin(policy->initial_interval_ms * growth, policy->max_interval_ms);
   int64_t backoff_ms = (int64_t)(delay / 2 + random * delay / 2);
-  bool is_told = attempt->has_response && attempt->has_retry_after;
-  int64_t told_ms = is_told ? attempt->retry_after_s * 1000 : 0;
-  return told_ms > backoff_ms ? told_ms : backoff_ms;
+  bool has_retry_after = attempt->has_response && attempt->has_retry_after;
+  int64_t retry_after_ms = has_retry_after ? attempt->retry_after_s * 1000 : 0;
+  return retry_after_ms > backoff_ms ? retry_after_ms : backoff_ms;
 }
 
 /* Other calls try again after this long at most, whatever Retry-After says. */

@@ -80,7 +80,7 @@ bool clerk_parse_date(const char *text, int64_t *seconds) {
   return true;
 }
 
-/* Stops at a billion seconds, which avoids an overflow. */
+/* Stops growing at ten digits, so that it cannot overflow. */
 static bool parse_seconds(const char *text, int64_t *seconds) {
   const int64_t enough = INT64_C(1000000000);
   if (*text == '\0' || text[strspn(text, "0123456789")] != '\0') return false;

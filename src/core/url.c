@@ -151,9 +151,13 @@ clerk_status clerk_check_base_url(clerk_text url, bool allow_http, clerk_problem
   if (!split(url.bytes, &parts))
     return refuse(problem, "must be an absolute URL with https (or http to loopback) and a host");
   if (strpbrk(parts.path, "?#")) return refuse(problem, "must not contain a query or fragment");
-  if (!is_host(&parts)) return refuse(problem, "must have a plain name or address as its host");
+  if (!is_host(&parts))
+    return refuse(problem, "must have a name, an IPv4 address or [IPv6] as its host");
   if (!is_port(parts.port)) return refuse(problem, "must have a port from 1 to 65535");
-  if (!is_path(parts.path)) return refuse(problem, "must be a plain URL");
+  if (!is_path(parts.path))
+    return refuse(problem,
+                  "must have a path without \".\" or \"..\" segments, bad escapes and other "
+                  "special characters");
   if (!parts.is_https && !allow_http && !is_loopback(&parts))
     return refuse(problem, "must be https, except to 127.0.0.0/8, [::1] or localhost");
   return CLERK_OK;

@@ -23,13 +23,13 @@ static clerk_status refuse(clerk_problem *problem, const char *message) {
 
 /* ------------------------------------------------------------------ OpenSSL's queue of errors */
 
-/* Begins to note OpenSSL's errors; whether there are none yet. */
+/* Begins to note OpenSSL's errors. Returns whether there are none yet. */
 static bool note_errors(void) {
   ERR_set_mark();
   return ERR_peek_error() == 0;
 }
 
-/* Forgets the errors since note_errors, which returned `were_none`; whether memory was out. When there
+/* Forgets the errors since note_errors, which returned `were_none`. Returns whether memory was out. When there
 ** were others before, that cannot be seen: only the oldest error can be taken from the queue. */
 static bool end_errors(bool were_none) {
   bool is_out_of_memory = false;
@@ -41,7 +41,7 @@ static bool end_errors(bool were_none) {
 
 /* ------------------------------------------------------------------ keys */
 
-/* A public key of these numbers; NULL when memory is out. */
+/* A public key of these numbers; NULL when out of memory. */
 static EVP_PKEY *new_public_key(const BIGNUM *n, const BIGNUM *e) {
   EVP_PKEY *public_key = NULL;
   OSSL_PARAM *params = NULL;
@@ -194,7 +194,7 @@ static clerk_status digest_of(clerk_sha256 *sha256, clerk_text text,
   return status == CLERK_OK ? clerk_sha256_end(sha256, digest) : status;
 }
 
-/* OpenSSL says 0 of a bad signature, and also when memory is out. */
+/* OpenSSL says 0 of a bad signature, and also when out of memory. */
 clerk_status clerk_rsa_key_verify(clerk_rsa_key *key, clerk_text text, clerk_text signature,
                                   bool *is_valid) {
   unsigned char digest[CLERK_SHA256_LENGTH];

@@ -27,7 +27,7 @@ clerk_status clerk_rsa_key_init(clerk_rsa_key *key, clerk_text n, clerk_text e,
 clerk_status clerk_rsa_key_init_pem(clerk_rsa_key *key, clerk_text pem, clerk_problem *problem);
 
 /* Sets `is_valid` to whether `signature` is the key's over `text`: RSASSA-PKCS1-v1_5 with SHA-256 (RFC
-** 8017, 8.2). CLERK_OK, or CLERK_NO_MEMORY, and it could not be told: then `is_valid` is false. */
+** 8017, 8.2). CLERK_OK; or CLERK_NO_MEMORY: the signature was not checked, and `is_valid` is false. */
 clerk_status clerk_rsa_key_verify(clerk_rsa_key *key, clerk_text text, clerk_text signature,
                                   bool *is_valid);
 

@@ -23,7 +23,7 @@ static bool has_hash_links(const char *directory) {
   return found;
 }
 
-/* Appends a file. False when it cannot be read (errno says why) or without memory (errno is 0). */
+/* Appends a file. False when it cannot be read (errno says why) or when out of memory (errno is 0). */
 static bool append_file(clerk_buffer *buffer, const char *path) {
   char bytes[4096];
   size_t length;

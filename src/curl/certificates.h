@@ -6,7 +6,7 @@
 #include <curl/curl.h>
 
 #include "clerk.h"
-#include "memory.h"
+#include "clerk_memory.h"
 
 /* Zero it before clerk_certificates_choose; clerk_certificates_free ends it. */
 typedef struct clerk_certificates {
@@ -22,7 +22,7 @@ typedef struct clerk_certificates {
 clerk_status clerk_certificates_choose(clerk_certificates *certificates, const char *ca_file,
                                        clerk_problem *problem);
 
-/* Makes a handle trust them, as long as they live. False without memory. */
+/* Makes a handle trust them, as long as they live. False when out of memory. */
 bool clerk_certificates_set(const clerk_certificates *certificates, CURL *easy);
 
 void clerk_certificates_free(clerk_certificates *certificates);

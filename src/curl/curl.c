@@ -346,7 +346,7 @@ static void finish_transfers(clerk_curl *curl) {
   }
 }
 
-/* Without memory libcurl can lose a socket or its timer, and crash when it continues. */
+/* Out of memory, libcurl can lose a socket or its timer, and crash when it continues. */
 static void start_over(clerk_curl *curl) {
   while (curl->moving.first)
     fail(curl, curl->moving.first, CLERK_NO_RESOURCES, "not enough memory");
@@ -389,7 +389,10 @@ static void begin(clerk_curl *curl, clerk_transfer *transfer) {
 }
 
 static void begin_waiting_and_run_timer(clerk_curl *curl, int64_t end_us) {
-  while (curl->waiting.first && now_us() < end_us) begin(curl, curl->waiting.first);
+  while (curl->waiting.first) {
+    begin(curl, curl->waiting.first); /* at least one, however busy other clients are */
+    if (now_us() >= end_us) break;
+  }
   if (curl->timer_ms >= 0 && curl->timer_ms <= now_us() / 1000) act_on_timer(curl);
 }
 

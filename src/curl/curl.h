@@ -16,7 +16,7 @@
 
 #include "certificates.h"
 #include "clerk.h"
-#include "memory.h"
+#include "clerk_memory.h"
 #include "poller.h"
 #include "site.h"
 
@@ -38,7 +38,7 @@ typedef struct clerk_loop {
   clerk_transfers finished; /* and not fetched by clerk_loop_next_finished */
 } clerk_loop;
 
-/* A new loop, for clerk_loop_release; NULL without memory. Each clerk_curl has a reference too. */
+/* A new loop, for clerk_loop_release; NULL when out of memory. Each clerk_curl has a reference too. */
 clerk_loop *clerk_loop_new(void);
 
 /* Drops a reference; the last one frees the loop. NULL is allowed. */
@@ -105,7 +105,7 @@ void clerk_curl_close(clerk_curl *curl);
 /* Zero it before its first use. Callers may read only the members marked as results. */
 struct clerk_transfer {
   bool is_finished;      /* result: the other results are valid from then on */
-  bool has_response;     /* public */
+  bool has_response;     /* result: otherwise there is a failure */
   int status;            /* result: with a response */
   clerk_buffer body;     /* result: with a response, unpacked; its bytes are NULL when empty */
   clerk_failure failure; /* result: without a response */

@@ -21,11 +21,11 @@ enum { USUAL_HEAD = 1000, HEAD_LIMIT = 256 * 1024, RESERVE_LIMIT = 16 * 1024 * 1
 
 /* ------------------------------------------------------------------ sockets */
 
-static int open_socket(const struct curl_sockaddr *address) {
+static int open_socket(int family, int type, int protocol) {
 #ifdef SOCK_CLOEXEC
-  return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  return socket(family, type | SOCK_CLOEXEC, protocol);
 #else
-  int fd = socket(address->family, address->socktype, address->protocol);
+  int fd = socket(family, type, protocol);
   if (fd >= 0) fcntl(fd, F_SETFD, FD_CLOEXEC);
   return fd;
 #endif
@@ -34,7 +34,7 @@ static int open_socket(const struct curl_sockaddr *address) {
 static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
   clerk_transfer *transfer = user;
   (void)purpose;
-  int fd = open_socket(address);
+  int fd = open_socket(address->family, address->socktype, address->protocol);
   transfer->lacks_fd = fd < 0 && clerk_lacks_descriptors(errno);
   if (fd < 0) return CURL_SOCKET_BAD;
   if (clerk_poller_keep(&transfer->owner->loop->poller, fd)) return fd;
@@ -132,7 +132,7 @@ static void begin_head(clerk_transfer *transfer, const char *status_line, size_t
   transfer->phase = CLERK_IN_HEAD;
   transfer->has_length = transfer->has_coding = transfer->is_in_length = false;
   clerk_buffer_clear(&transfer->head);
-  clerk_buffer_reserve(&transfer->head, USUAL_HEAD); /* without memory it is made later */
+  clerk_buffer_reserve(&transfer->head, USUAL_HEAD); /* out of memory: it is made later */
 }
 
 /* A line that begins with a blank continues the one before (RFC 9112, 5.2). */
@@ -333,15 +333,13 @@ static bool set_body(CURL *easy, const clerk_buffer *body) {
          SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->length);
 }
 
-/* The target is sent as it was built: without memory libcurl can lose the query of a URL silently.
+/* The target is sent as it was built: out of memory, libcurl can lose the query of a URL silently.
 ** (CURLINFO_EFFECTIVE_URL is the handle's first URL then.) A URL that does not parse stays a string,
 ** so that libcurl reports what is wrong with it. */
-static bool set_target(CURL *easy, clerk_curl *curl, clerk_transfer *transfer, const char *url) {
-  transfer->site = clerk_site_of(&curl->site, url);
-  if (!transfer->site) return false;
-  if (!transfer->site->url) return SET(easy, CURLOPT_URL, url);
-  const char *target = url + strlen(transfer->site->origin);
-  return SET(easy, CURLOPT_CURLU, transfer->site->url) &&
+static bool set_target(CURL *easy, const clerk_site *site, const char *url) {
+  if (!site->url) return SET(easy, CURLOPT_URL, url);
+  const char *target = url + strlen(site->origin);
+  return SET(easy, CURLOPT_CURLU, site->url) &&
          SET(easy, CURLOPT_REQUEST_TARGET, *target ? target : NULL);
 }
 
@@ -358,13 +356,21 @@ static bool set_whole_url(CURL *easy, const char *url) {
 ** So over TLS, where HTTP/2 may be spoken, a POST gets a new connection. */
 static bool set_route(CURL *easy, clerk_curl *curl, clerk_transfer *transfer,
                       const clerk_curl_request *request) {
-  bool is_direct = !curl->proxy && clerk_is_loopback(request->url);
+  transfer->site = clerk_site_of(&curl->site, request->url);
+  if (!transfer->site) return false;
+  bool is_direct = !curl->proxy && transfer->site->is_loopback;
   bool needs_proof = transfer->is_tls && strcmp(request->method, "POST") == 0;
   return SET(easy, CURLOPT_NOPROXY, is_direct ? "*" : NULL) &&
          SET(easy, CURLOPT_PIPEWAIT, (long)transfer->is_tls) &&
          SET(easy, CURLOPT_FRESH_CONNECT, (long)needs_proof) &&
-         (is_direct || transfer->is_tls ? set_target(easy, curl, transfer, request->url)
+         (is_direct || transfer->is_tls ? set_target(easy, transfer->site, request->url)
                                         : set_whole_url(easy, request->url));
+}
+
+/* libcurl's own method is not set, since it would be copied for each transfer. */
+static bool set_method(CURL *easy, const clerk_transfer *transfer, const char *method) {
+  const char *usual = transfer->upload.bytes ? "POST" : "GET";
+  return SET(easy, CURLOPT_CUSTOMREQUEST, strcmp(method, usual) == 0 ? NULL : method);
 }
 
 bool clerk_easy_set(CURL *easy, clerk_curl *curl, clerk_transfer *transfer,
@@ -374,7 +380,7 @@ bool clerk_easy_set(CURL *easy, clerk_curl *curl, clerk_transfer *transfer,
   return set_user(easy, transfer) && set_limits(easy, request) &&
          set_body(easy, &transfer->upload) && set_route(easy, curl, transfer, request) &&
          SET(easy, CURLOPT_HTTPHEADER, transfer->header_lines) &&
-         SET(easy, CURLOPT_CUSTOMREQUEST, request->method);
+         set_method(easy, transfer, request->method);
 }
 
 void clerk_easy_forget(CURL *easy) {
@@ -445,7 +451,7 @@ static bool is_refused_by_proxy(const clerk_transfer *transfer) {
 bool clerk_easy_descriptors_are_scarce(void) {
   enum { NEEDED = 5 };
   int fds[NEEDED], count = 0;
-  while (count < NEEDED && (fds[count] = socket(AF_UNIX, SOCK_STREAM, 0)) >= 0) count++;
+  while (count < NEEDED && (fds[count] = open_socket(AF_UNIX, SOCK_STREAM, 0)) >= 0) count++;
   bool is_scarce = count < NEEDED && clerk_lacks_descriptors(errno);
   for (int i = 0; i < count; i++) close(fds[i]);
   return is_scarce;

@@ -10,10 +10,10 @@
 /* Whether so few descriptors are left that libcurl cannot look up a name or start. */
 bool clerk_easy_descriptors_are_scarce(void);
 
-/* A handle with the options that all transfers of `curl` share; NULL without memory. */
+/* A handle with the options that all transfers of `curl` share; NULL when out of memory. */
 CURL *clerk_easy_new(clerk_curl *curl);
 
-/* Sets the options of one transfer. False without memory: the handle must not be used then. */
+/* Sets the options of one transfer. False when out of memory: the handle must not be used then. */
 bool clerk_easy_set(CURL *easy, clerk_curl *curl, clerk_transfer *transfer,
                     const clerk_curl_request *request);
 

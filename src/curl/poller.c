@@ -13,7 +13,7 @@
 #include <sys/epoll.h>
 #endif
 
-/* The watch of a descriptor; NULL without memory. */
+/* The watch of a descriptor; NULL when out of memory. */
 static clerk_watch *reserve_watch(clerk_poller *poller, int descriptor) {
   size_t index = (size_t)descriptor;
   if (index < poller->capacity && index >= poller->end) poller->end = index + 1;
@@ -206,7 +206,7 @@ size_t clerk_poller_wait(clerk_poller *poller, int wait_ms, clerk_ready ready[],
   size_t written = 0;
   nfds_t watched = count_watched(poller);
   if (watched > FEW) many = calloc(watched, sizeof *many);
-  if (watched > FEW && !many) watched = FEW; /* without memory, some at least */
+  if (watched > FEW && !many) watched = FEW; /* out of memory: some at least */
   struct pollfd *polled = many ? many : few;
   gather(poller, polled, watched);
   if (poll(polled, watched, wait_ms) > 0)

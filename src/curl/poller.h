@@ -54,7 +54,7 @@ void clerk_poller_trim(clerk_poller *poller);
 /*
 ** To be called when a descriptor was just opened, and before it is closed. Such a descriptor stays
 ** registered with epoll while nothing waits for it, which saves half of the system calls of a kept
-** connection. False without memory.
+** connection. False when out of memory.
 */
 bool clerk_poller_keep(clerk_poller *poller, int descriptor);
 void clerk_poller_drop(clerk_poller *poller, int descriptor);
@@ -65,7 +65,7 @@ void clerk_poller_drop(clerk_poller *poller, int descriptor);
 */
 clerk_watch *clerk_poller_find(clerk_poller *poller, int local_port, int *next);
 
-/* Watches for these events from now on; 0 for none. False without memory. */
+/* Watches for these events from now on; 0 for none. False when out of memory. */
 bool clerk_poller_watch(clerk_poller *poller, int descriptor, int events, void *owner);
 
 /* Whether the descriptor is watched for being writable. */

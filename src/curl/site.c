@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clerk.h"
+
 /* How long the part before the path is. */
 static size_t origin_length(const char *url) {
   const char *scheme_end = strstr(url, "://");
@@ -12,7 +14,7 @@ static size_t origin_length(const char *url) {
   return start + strcspn(url + start, "/");
 }
 
-/* False without memory. */
+/* False when out of memory. */
 static bool parse(clerk_site *site) {
   site->url = curl_url();
   if (!site->url) return false;
@@ -28,6 +30,7 @@ static clerk_site *new_site(const char *origin, size_t length) {
   if (!site) return NULL;
   site->references = 1;
   memcpy(site->origin, origin, length);
+  site->is_loopback = clerk_is_loopback(site->origin);
   if (parse(site)) return site;
   free(site);
   return NULL;

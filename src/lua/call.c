@@ -20,6 +20,7 @@ typedef struct settings {
   clerk_lua_limits limits;
   int64_t deadline_ms;
   bool check_bounds;
+  bool has_headers;
 } settings;
 
 /* ------------------------------------------------------------------ settings */
@@ -76,6 +77,14 @@ static void read_limits(lua_State *L, int index, clerk_lua_limits *limits) {
   limits->max_response_bytes = (size_t)number_field(L, index, "max_response_bytes");
 }
 
+static bool has_members(lua_State *L, int index, const char *name) {
+  lua_getfield(L, index, name);
+  lua_pushnil(L);
+  bool has_any = lua_next(L, -2);
+  lua_pop(L, has_any ? 3 : 1);
+  return has_any;
+}
+
 static int64_t read_deadline(lua_State *L, int index) {
   int64_t deadline_ms;
   lua_getfield(L, index, "deadline_ms");
@@ -95,6 +104,7 @@ static int core_settings(lua_State *L) {
   read_limits(L, 1, &s->limits);
   s->deadline_ms = read_deadline(L, 1);
   s->check_bounds = boolean_field(L, 1, "check_bounds");
+  s->has_headers = has_members(L, 1, "headers");
   lua_pushvalue(L, 1);
   lua_setuservalue(L, -2);
   return 1;
@@ -109,7 +119,7 @@ static int core_call(lua_State *L) {
   const clerk_operation *operation = clerk_find_operation(luaL_checkstring(L, 1));
   luaL_argcheck(L, operation, 1, "unknown operation");
   const settings *s = luaL_checkudata(L, 2, SETTINGS);
-  int64_t now_ms = (int64_t)luaL_checknumber(L, 3);
+  int64_t now_ms = clerk_lua_check_ms(L, 3);
   lua_settop(L, 4 + CLERK_PARAMETERS_MAX);
   clerk_lua_call *c = clerk_lua_new(L, sizeof *c, CALL);
   int index = lua_gettop(L);
@@ -122,6 +132,7 @@ static int core_call(lua_State *L) {
   clerk_retry_start(&c->retry, operation, clerk_is_repeatable(operation, values), &s->policy,
                     s->deadline_ms, now_ms);
   c->limits = s->limits;
+  c->has_headers = s->has_headers;
   lua_getuservalue(L, 2);
   lua_setuservalue(L, index);
   lua_pushvalue(L, index);
@@ -134,10 +145,6 @@ clerk_lua_call *clerk_lua_check_call(lua_State *L, int index) {
 
 static clerk_lua_call *check_call(lua_State *L) {
   return clerk_lua_check_call(L, 1);
-}
-
-static int64_t check_ms(lua_State *L, int index) {
-  return (int64_t)luaL_checknumber(L, index);
 }
 
 /* The caller's headers override ours; reserved ones were refused before. */
@@ -194,11 +201,13 @@ static const char *keep_field(lua_State *L, int index, const char *name) {
   return lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
 }
 
+static const char NEITHER[] = "the transport returned neither a response nor a failure";
+
 /* What makes the response of a transport unusable, or NULL. */
 static const char *read_response(lua_State *L, int response, clerk_attempt *attempt,
                                  clerk_text *body) {
   int64_t status;
-  if (!lua_istable(L, response)) return "the transport returned neither a response nor a failure";
+  if (!lua_istable(L, response)) return NEITHER;
   lua_getfield(L, response, "status");
   bool is_status = clerk_lua_integer(L, -1, &status) && status >= 100 && status <= 999;
   lua_getfield(L, response, "body");
@@ -223,7 +232,7 @@ static const char *read_response(lua_State *L, int response, clerk_attempt *atte
 static const char *read_failure(lua_State *L, int failure, clerk_attempt *attempt) {
   attempt->failure = CLERK_BAD_RESPONSE;
   attempt->sent = true;
-  if (!lua_istable(L, failure)) return "the transport returned neither a response nor a failure";
+  if (!lua_istable(L, failure)) return NEITHER;
   const char *code = keep_field(L, failure, "code");
   if (!code || !clerk_find_failure(code, &attempt->failure))
     return "the transport returned a failure with an unknown code";
@@ -240,7 +249,7 @@ static const char *read_failure(lua_State *L, int failure, clerk_attempt *attemp
 static const char *read_answer(lua_State *L, int response, int failure, clerk_attempt *attempt,
                                clerk_text *body) {
   const char *wrong = NULL;
-  if (!lua_isnil(L, response)) wrong = read_response(L, response, attempt, body);
+  if (lua_toboolean(L, response)) wrong = read_response(L, response, attempt, body);
   if (attempt->has_response) return NULL;
   const char *message = read_failure(L, failure, attempt);
   return wrong ? wrong : message;
@@ -340,7 +349,7 @@ static int call_receive(lua_State *L) {
   clerk_lua_call *c = check_call(L);
   clerk_attempt attempt = {0};
   clerk_text body = {"", 0};
-  int64_t now_ms = check_ms(L, 4);
+  int64_t now_ms = clerk_lua_check_ms(L, 4);
   lua_settop(L, 5);
   const char *wrong = read_answer(L, 2, 3, &attempt, &body);
   lua_createtable(L, 0, 6);
@@ -359,14 +368,15 @@ static int call_receive(lua_State *L) {
 /* call:may_wait(ms, now) -> whether the budgets allow it */
 static int call_may_wait(lua_State *L) {
   clerk_lua_call *c = check_call(L);
-  lua_pushboolean(L, clerk_retry_may_wait(&c->retry, check_ms(L, 2), check_ms(L, 3)));
+  lua_pushboolean(
+      L, clerk_retry_may_wait(&c->retry, clerk_lua_check_ms(L, 2), clerk_lua_check_ms(L, 3)));
   return 1;
 }
 
 /* call:time_left(now) -> ms until the deadline, or nil without one */
 static int call_time_left(lua_State *L) {
   clerk_lua_call *c = check_call(L);
-  int64_t left = clerk_retry_time_left(&c->retry, check_ms(L, 2));
+  int64_t left = clerk_retry_time_left(&c->retry, clerk_lua_check_ms(L, 2));
   if (left == INT64_MAX) return 0;
   clerk_lua_push_integer(L, left);
   return 1;

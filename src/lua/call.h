@@ -18,6 +18,7 @@ typedef struct clerk_lua_call {
   clerk_request request;
   clerk_retry retry;
   clerk_lua_limits limits;
+  bool has_headers; /* the caller's own, in the table of settings */
 } clerk_lua_call;
 
 /* Raises unless a call is at `index`. */

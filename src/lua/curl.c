@@ -65,17 +65,18 @@ static int loop_next_finished(lua_State *L) {
   return 1;
 }
 
+static void push_or_nil(lua_State *L, int number) {
+  if (number >= 0)
+    lua_pushinteger(L, number);
+  else
+    lua_pushnil(L);
+}
+
 /* loop:descriptor() -> fd or nil, ms until a step is due or nil */
 static int loop_descriptor(lua_State *L) {
   int wait_ms;
-  int descriptor = clerk_loop_descriptor(check_loop(L), &wait_ms);
-  lua_pushinteger(L, descriptor);
-  lua_pushinteger(L, wait_ms);
-  for (int index = -2; index < 0; index++)
-    if (lua_tointeger(L, index) < 0) {
-      lua_pushnil(L);
-      lua_replace(L, index - 1);
-    }
+  push_or_nil(L, clerk_loop_descriptor(check_loop(L), &wait_ms));
+  push_or_nil(L, wait_ms);
   return 2;
 }
 
@@ -131,7 +132,7 @@ static int curl_start(lua_State *L) {
       .timeout_ms = (long)integer_field(L, 2, "timeout_ms"),
       .connect_timeout_ms = (long)integer_field(L, 2, "connect_timeout_ms"),
       .max_response_bytes = (size_t)integer_field(L, 2, "max_response_bytes")};
-  luaL_argcheck(L, request.method && request.url, 2, "a method and a url expected");
+  luaL_argcheck(L, request.method && request.url, 2, "a method and a URL expected");
   clerk_transfer *transfer = clerk_lua_new_transfer(L);
   add_headers(L, 2, transfer);
   add_body(L, 2, transfer);
@@ -161,7 +162,8 @@ static int transfer_is_finished(lua_State *L) {
 enum { LONGEST_STEP_MS = 1000 };
 
 int clerk_lua_step_ms(double left_ms) {
-  return left_ms < 0 ? 0 : left_ms > LONGEST_STEP_MS ? LONGEST_STEP_MS : (int)left_ms;
+  if (left_ms < 0) return 0;
+  return left_ms < (double)LONGEST_STEP_MS ? (int)left_ms : LONGEST_STEP_MS;
 }
 
 /* transfer:step(ends_at) -> whether it is finished now; waits at most until that time of core.now, and

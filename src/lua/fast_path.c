@@ -13,26 +13,29 @@ static void add_header(lua_State *L, clerk_transfer *transfer, const char *name,
   clerk_lua_check_status(L, clerk_transfer_add_header(transfer, name, value));
 }
 
-static bool is_empty(lua_State *L, int table) {
-  lua_pushnil(L);
-  if (!lua_next(L, table)) return true;
-  lua_pop(L, 2);
-  return false;
-}
-
 /* The caller's headers override ours. */
-static void add_headers(lua_State *L, int index, const clerk_request *request,
-                        clerk_transfer *transfer) {
+static void add_own_headers(lua_State *L, int index, const clerk_request *request,
+                            clerk_transfer *transfer) {
   lua_getuservalue(L, index);
   lua_getfield(L, -1, "headers");
   int own = lua_gettop(L);
-  bool is_ours = is_empty(L, own);
   for (size_t i = 0; i < request->header_count; i++)
-    if (is_ours || !clerk_lua_field(L, own, request->headers[i].name))
+    if (!clerk_lua_field(L, own, request->headers[i].name))
       add_header(L, transfer, request->headers[i].name, request->headers[i].value);
   for (lua_pushnil(L); lua_next(L, own); lua_pop(L, 1))
     add_header(L, transfer, lua_tostring(L, -2), lua_tostring(L, -1));
   lua_pop(L, 2);
+}
+
+static void add_headers(lua_State *L, int index, const clerk_lua_call *call,
+                        clerk_transfer *transfer) {
+  const clerk_request *request = &call->request;
+  if (call->has_headers) {
+    add_own_headers(L, index, request, transfer);
+    return;
+  }
+  for (size_t i = 0; i < request->header_count; i++)
+    add_header(L, transfer, request->headers[i].name, request->headers[i].value);
 }
 
 /* Pushes a transfer of the call, started; the key was checked. */
@@ -46,7 +49,7 @@ static clerk_transfer *start(lua_State *L, clerk_curl *curl, int index, clerk_te
                                 .connect_timeout_ms = call->limits.connect_timeout_ms,
                                 .max_response_bytes = call->limits.max_response_bytes};
   clerk_transfer *transfer = clerk_lua_new_transfer(L);
-  add_headers(L, index, &call->request, transfer);
+  add_headers(L, index, call, transfer);
   if (body)
     clerk_lua_check_status(L, clerk_transfer_set_body(transfer, (clerk_text){body, strlen(body)}));
   clerk_lua_check_status(L, clerk_curl_start(curl, transfer, &request));

@@ -30,7 +30,7 @@ static bool finish(int fd, bool ok) {
 /* Replaces what is at `path`, a link too, with a new file. */
 static bool write_private(const char *path, clerk_text text) {
   if (unlink(path) != 0 && errno != ENOENT) return false;
-  int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR);
+  int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
   return fd >= 0 && finish(fd, write_all(fd, text) && fsync(fd) == 0);
 }
 

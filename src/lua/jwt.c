@@ -2,9 +2,9 @@
 #include <string.h>
 
 #include "base64url.h"
+#include "clerk_memory.h"
 #include "crypto.h"
 #include "json.h"
-#include "memory.h"
 #include "parts.h"
 #include "support.h"
 
@@ -58,7 +58,7 @@ static int jwt_kid(lua_State *L) {
   return 1;
 }
 
-/* jwt:verify(key) -> whether its signature is the key's. Raises when memory is out. */
+/* jwt:verify(key) -> whether its signature is the key's. Raises when out of memory. */
 static int jwt_verify(lua_State *L) {
   jwt *j = check_jwt(L);
   clerk_rsa_key *key = clerk_lua_check_rsa_key(L, 2);
@@ -71,12 +71,6 @@ static int jwt_verify(lua_State *L) {
 
 /* ------------------------------------------------------------------ times */
 
-static int64_t check_ms(lua_State *L, int index) {
-  lua_Number ms = luaL_checknumber(L, index);
-  luaL_argcheck(L, ms >= 0 && ms <= 1e15, index, "milliseconds expected");
-  return (int64_t)ms;
-}
-
 static void push_times(lua_State *L, const clerk_token_times *times) {
   lua_createtable(L, 0, 3);
   clerk_lua_set_integer(L, "expiration", times->expiration_ms);
@@ -86,7 +80,7 @@ static void push_times(lua_State *L, const clerk_token_times *times) {
 
 static int64_t time_field(lua_State *L, const char *name, int64_t otherwise) {
   lua_getfield(L, 1, name);
-  int64_t ms = lua_isnil(L, -1) ? otherwise : check_ms(L, -1);
+  int64_t ms = lua_isnil(L, -1) ? otherwise : clerk_lua_check_ms(L, -1);
   lua_pop(L, 1);
   return ms;
 }
@@ -99,7 +93,7 @@ static int core_judge_times(lua_State *L) {
   clerk_token_times times = {.expiration_ms = time_field(L, "expiration", INT64_MAX),
                              .not_before_ms = time_field(L, "not_before", 0),
                              .issued_at_ms = time_field(L, "issued_at", 0)};
-  if (!clerk_judge_times(&times, check_ms(L, 2), check_ms(L, 3), &refusal))
+  if (!clerk_judge_times(&times, clerk_lua_check_ms(L, 2), clerk_lua_check_ms(L, 3), &refusal))
     return push_refusal(L, &refusal);
   lua_pushboolean(L, 1);
   return 1;
@@ -176,7 +170,8 @@ static int jwt_token(lua_State *L) {
   clerk_claims claims;
   clerk_refusal refusal;
   luaL_argcheck(L, j->is_verified, 1, "its signature is not verified");
-  if (!clerk_jwt_judge(&j->jwt, check_ms(L, 2), check_ms(L, 3), &claims, &refusal))
+  if (!clerk_jwt_judge(&j->jwt, clerk_lua_check_ms(L, 2), clerk_lua_check_ms(L, 3), &claims,
+                       &refusal))
     return push_refusal(L, &refusal);
   push_token(L, &claims);
   push_times(L, &claims.times);

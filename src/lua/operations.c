@@ -89,7 +89,6 @@ static void push_operation(lua_State *L, const clerk_operation *operation) {
   clerk_lua_set_boolean(L, "returns_secret", operation->returns_secret);
   clerk_lua_set_boolean(L, "may_return_204", operation->may_return_204);
   set_members(L, operation->members);
-  clerk_lua_set_string(L, "alias", operation->alias);
   lua_newtable(L);
   for (int i = 0; operation->parameters[i].name; i++) {
     push_parameter(L, &operation->parameters[i]);

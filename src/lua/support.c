@@ -61,6 +61,12 @@ bool clerk_lua_integer(lua_State *L, int index, int64_t *integer) {
 #endif
 }
 
+int64_t clerk_lua_check_ms(lua_State *L, int index) {
+  lua_Number ms = luaL_checknumber(L, index);
+  luaL_argcheck(L, ms >= 0 && ms <= 1e15, index, "milliseconds expected, from 0 to 10^15");
+  return (int64_t)ms;
+}
+
 void clerk_lua_push_integer(lua_State *L, int64_t integer) {
 #if LUA_VERSION_NUM >= 503
   lua_pushinteger(L, integer);

@@ -41,6 +41,9 @@ const char *clerk_lua_field(lua_State *L, int index, const char *name);
 /* The integer at `index`, or a float with an integral value; false when it is neither. */
 bool clerk_lua_integer(lua_State *L, int index, int64_t *integer);
 
+/* The milliseconds at `index`; raises unless they are from 0 to 10^15. */
+int64_t clerk_lua_check_ms(lua_State *L, int index);
+
 void clerk_lua_push_integer(lua_State *L, int64_t integer);
 
 /* Of a clock that only goes forward. */

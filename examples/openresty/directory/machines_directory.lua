@@ -29,8 +29,11 @@ local client, dictionary
 --- For init_by_lua: nginx does not start without a key, and the workers share the loaded modules.
 ---@param options { dictionary: string } and any of the settings
 function directory.start(options)
-  for name in pairs(settings) do
-    settings[name] = options[name] or settings[name]
+  for name, value in pairs(options) do
+    if name ~= "dictionary" and not settings[name] then
+      error(('unknown option "%s"'):format(name), 2)
+    end
+    settings[name] = settings[name] and value
   end
   dictionary = ngx.shared[options.dictionary]
   if not dictionary then
@@ -138,8 +141,9 @@ local function fetch_or_wait(id)
   while not lock(id) do
     ngx.sleep(pause_s)
     pause_s = math.min(2 * pause_s, LONGEST_PAUSE_S)
-    if look(id) then
-      return look(id)
+    local status, body, cache = look(id)
+    if status then
+      return status, body, cache
     end
   end
   return refresh(id)

@@ -24,10 +24,17 @@ local SPREAD_MS = 1000
 
 -- ---------------------------------------------------------------- time
 
+local function check_ms(ms)
+  if type(ms) ~= "number" or not (ms >= 0 and ms <= 1e15) then
+    errors.refuse("transport:now must return milliseconds, from 0 to 10^15")
+  end
+  return math.floor(ms)
+end
+
 --- The client's time in ms, by the transport's clock if it has one.
 function call.now(client)
   local transport = client.transport
-  return transport.now and math.floor(transport:now()) or core.now()
+  return transport.now and check_ms(transport:now()) or core.now()
 end
 
 --- The time of a call. A wait has taken its time, also where a transport's clock says otherwise.

@@ -18,10 +18,10 @@ typedef struct clerk_buffer {
   size_t capacity;
 } clerk_buffer;
 
-/* Makes room for `length` more bytes. False without memory; the buffer is unchanged. */
+/* Makes room for `length` more bytes. False when out of memory; the buffer is unchanged. */
 bool clerk_buffer_reserve(clerk_buffer *buffer, size_t length);
 
-/* Appends. False without memory; the buffer is unchanged. */
+/* Appends. False when out of memory; the buffer is unchanged. */
 bool clerk_buffer_append(clerk_buffer *buffer, const char *bytes, size_t length);
 
 /* Wipes the bytes and keeps the capacity. */
