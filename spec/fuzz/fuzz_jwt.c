@@ -60,12 +60,12 @@ static bool is_strict_object(clerk_text document) {
   bool is_strict = document.length > 0 && *document.bytes != '\xEF';
   clerk_reader reader;
   clerk_reader_init(&reader, document);
-  clerk_token token = clerk_reader_next(&reader);
-  is_strict = is_strict && token == CLERK_TOKEN_OBJECT;
-  for (; token != CLERK_TOKEN_END && is_strict; token = clerk_reader_next(&reader)) {
-    if (token == CLERK_TOKEN_BROKEN) is_strict = false;
-    if (token == CLERK_TOKEN_OBJECT) open[reader.depth] = objects++;
-    if (token != CLERK_TOKEN_KEY) continue;
+  clerk_json_token token = clerk_reader_next(&reader);
+  is_strict = is_strict && token == CLERK_JSON_OBJECT;
+  for (; token != CLERK_JSON_END && is_strict; token = clerk_reader_next(&reader)) {
+    if (token == CLERK_JSON_BROKEN) is_strict = false;
+    if (token == CLERK_JSON_OBJECT) open[reader.depth] = objects++;
+    if (token != CLERK_JSON_KEY) continue;
     fuzz_name name = name_of(&reader, open[reader.depth]);
     is_strict = is_new(names, count, name);
     if (is_strict)

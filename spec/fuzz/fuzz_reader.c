@@ -82,7 +82,7 @@ static bool is_strict_number(const char *at) {
 }
 
 /* The C library reads the same, in the C locale. */
-static void check_number(const clerk_reader *reader, clerk_token token, clerk_text input) {
+static void check_number(const clerk_reader *reader, clerk_json_token token, clerk_text input) {
   const char *start = reader->at; /* private: behind the literal */
   while (start > input.bytes && strchr(number_bytes, start[-1])) start--;
   char *literal = strndup(start, (size_t)(reader->at - start));
@@ -91,7 +91,7 @@ static void check_number(const clerk_reader *reader, clerk_token token, clerk_te
   errno = 0;
   int64_t integer = strtoll(literal, NULL, 10);
   bool is_integer = !strpbrk(literal, ".eE") && errno == 0;
-  assert(is_integer == (token == CLERK_TOKEN_INTEGER));
+  assert(is_integer == (token == CLERK_JSON_INTEGER));
   if (is_integer)
     assert(reader->integer == integer);
   else
@@ -105,19 +105,19 @@ typedef struct nesting {
   bool after_key;
 } nesting;
 
-static void check_balance(nesting *open, clerk_token token) {
+static void check_balance(nesting *open, clerk_json_token token) {
   bool in_object = open->depth > 0 && open->is_object[open->depth - 1];
-  bool closes = token == CLERK_TOKEN_ARRAY_END || token == CLERK_TOKEN_OBJECT_END;
-  assert(open->after_key == (in_object && token != CLERK_TOKEN_KEY && !closes));
-  open->after_key = token == CLERK_TOKEN_KEY;
-  if (token == CLERK_TOKEN_KEY) assert(in_object);
+  bool closes = token == CLERK_JSON_ARRAY_END || token == CLERK_JSON_OBJECT_END;
+  assert(open->after_key == (in_object && token != CLERK_JSON_KEY && !closes));
+  open->after_key = token == CLERK_JSON_KEY;
+  if (token == CLERK_JSON_KEY) assert(in_object);
   if (closes) {
-    assert(open->depth > 0 && in_object == (token == CLERK_TOKEN_OBJECT_END));
+    assert(open->depth > 0 && in_object == (token == CLERK_JSON_OBJECT_END));
     open->depth--;
   }
-  if (token == CLERK_TOKEN_ARRAY || token == CLERK_TOKEN_OBJECT) {
+  if (token == CLERK_JSON_ARRAY || token == CLERK_JSON_OBJECT) {
     assert(open->depth < CLERK_DEPTH_MAX);
-    open->is_object[open->depth++] = token == CLERK_TOKEN_OBJECT;
+    open->is_object[open->depth++] = token == CLERK_JSON_OBJECT;
   }
 }
 
@@ -129,23 +129,23 @@ static void check_document(clerk_text input) {
 }
 
 /* Reads the input to its end or problem, which stays what it is. */
-static clerk_token check_tokens(clerk_text input, clerk_reader *reader) {
+static clerk_json_token check_tokens(clerk_text input, clerk_reader *reader) {
   nesting open = {.depth = 0};
-  clerk_token token;
+  clerk_json_token token;
   size_t offset, count = 0;
   clerk_reader_init(reader, input);
-  while ((token = clerk_reader_next(reader)) > CLERK_TOKEN_END) {
+  while ((token = clerk_reader_next(reader)) > CLERK_JSON_END) {
     count++;
     assert(count <= input.length);
     check_balance(&open, token);
     assert(reader->depth == open.depth);
-    if (token == CLERK_TOKEN_STRING || token == CLERK_TOKEN_KEY) check_string(reader, input);
-    if (token == CLERK_TOKEN_INTEGER || token == CLERK_TOKEN_FLOAT)
+    if (token == CLERK_JSON_STRING || token == CLERK_JSON_KEY) check_string(reader, input);
+    if (token == CLERK_JSON_INTEGER || token == CLERK_JSON_FLOAT)
       check_number(reader, token, input);
   }
   assert(clerk_reader_next(reader) == token);
-  if (token == CLERK_TOKEN_END) assert(open.depth == 0 && count > 0);
-  if (token == CLERK_TOKEN_BROKEN) {
+  if (token == CLERK_JSON_END) assert(open.depth == 0 && count > 0);
+  if (token == CLERK_JSON_BROKEN) {
     assert(clerk_reader_problem(reader, &offset) != NULL);
     assert(offset <= input.length);
   }
@@ -159,8 +159,8 @@ static void check_cuts(clerk_text document) {
   while (strchr(" \t\r\n", document.bytes[length - 1])) length--;
   if (!strchr("]}", document.bytes[length - 1])) return;
   for (size_t cut = length > 64 ? length - 64 : 0; cut < length; cut++) {
-    clerk_token end = check_tokens((clerk_text){document.bytes, cut}, &reader);
-    assert(end == CLERK_TOKEN_BROKEN);
+    clerk_json_token end = check_tokens((clerk_text){document.bytes, cut}, &reader);
+    assert(end == CLERK_JSON_BROKEN);
   }
 }
 
@@ -176,13 +176,13 @@ static void compare_text(const clerk_reader *reader, const char *theirs) {
 }
 
 /* NOLINTBEGIN(misc-no-recursion): no deeper than the reader goes, CLERK_DEPTH_MAX */
-static void compare_value(clerk_reader *reader, clerk_token token, const cJSON *theirs);
+static void compare_value(clerk_reader *reader, clerk_json_token token, const cJSON *theirs);
 
-static void compare_members(clerk_reader *reader, clerk_token end, const cJSON *child) {
-  clerk_token token;
+static void compare_members(clerk_reader *reader, clerk_json_token end, const cJSON *child) {
+  clerk_json_token token;
   while ((token = clerk_reader_next(reader)) != end) {
     assert(child);
-    if (token == CLERK_TOKEN_KEY) {
+    if (token == CLERK_JSON_KEY) {
       compare_text(reader, child->string);
       token = clerk_reader_next(reader);
     }
@@ -192,29 +192,29 @@ static void compare_members(clerk_reader *reader, clerk_token end, const cJSON *
   assert(!child);
 }
 
-static void compare_value(clerk_reader *reader, clerk_token token, const cJSON *theirs) {
+static void compare_value(clerk_reader *reader, clerk_json_token token, const cJSON *theirs) {
   switch (token) {
-    case CLERK_TOKEN_NULL: assert(cJSON_IsNull(theirs)); return;
-    case CLERK_TOKEN_FALSE: assert(cJSON_IsFalse(theirs)); return;
-    case CLERK_TOKEN_TRUE: assert(cJSON_IsTrue(theirs)); return;
-    case CLERK_TOKEN_INTEGER:
+    case CLERK_JSON_NULL: assert(cJSON_IsNull(theirs)); return;
+    case CLERK_JSON_FALSE: assert(cJSON_IsFalse(theirs)); return;
+    case CLERK_JSON_TRUE: assert(cJSON_IsTrue(theirs)); return;
+    case CLERK_JSON_INTEGER:
       assert(cJSON_IsNumber(theirs) && theirs->valuedouble == (double)reader->integer);
       return;
-    case CLERK_TOKEN_FLOAT:
+    case CLERK_JSON_FLOAT:
       assert(cJSON_IsNumber(theirs) && theirs->valuedouble == reader->number);
       assert(signbit(theirs->valuedouble) == signbit(reader->number));
       return;
-    case CLERK_TOKEN_STRING:
+    case CLERK_JSON_STRING:
       assert(cJSON_IsString(theirs));
       compare_text(reader, theirs->valuestring);
       return;
-    case CLERK_TOKEN_ARRAY:
+    case CLERK_JSON_ARRAY:
       assert(cJSON_IsArray(theirs));
-      compare_members(reader, CLERK_TOKEN_ARRAY_END, theirs->child);
+      compare_members(reader, CLERK_JSON_ARRAY_END, theirs->child);
       return;
-    case CLERK_TOKEN_OBJECT:
+    case CLERK_JSON_OBJECT:
       assert(cJSON_IsObject(theirs));
-      compare_members(reader, CLERK_TOKEN_OBJECT_END, theirs->child);
+      compare_members(reader, CLERK_JSON_OBJECT_END, theirs->child);
       return;
     default: assert(false);
   }
@@ -281,26 +281,26 @@ static void replace_lone_surrogates(char *text) {
 }
 
 /* The document, and a copy of it that cJSON can read. cJSON wants the NUL within the length. */
-static void check_differences(clerk_text document, char *text, clerk_token end,
+static void check_differences(clerk_text document, char *text, clerk_json_token end,
                               clerk_reader *reader) {
   replace_lone_surrogates(text);
   cJSON *theirs = cJSON_ParseWithLengthOpts(text, document.length + 1, NULL, true);
   bool is_long = has_long_number(text);
-  if (end == CLERK_TOKEN_END && theirs && !is_long) {
+  if (end == CLERK_JSON_END && theirs && !is_long) {
     clerk_reader_init(reader, document);
-    clerk_token first = clerk_reader_next(reader);
+    clerk_json_token first = clerk_reader_next(reader);
     compare_value(reader, first, theirs);
   }
-  if (end == CLERK_TOKEN_END) assert(theirs || is_long);
-  if (end == CLERK_TOKEN_BROKEN) assert(!theirs || is_long || is_known_difference(text, reader));
+  if (end == CLERK_JSON_END) assert(theirs || is_long);
+  if (end == CLERK_JSON_BROKEN) assert(!theirs || is_long || is_known_difference(text, reader));
   cJSON_Delete(theirs);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   clerk_text document = {(const char *)data, size};
   clerk_reader reader;
-  clerk_token end = check_tokens(document, &reader);
-  if (end == CLERK_TOKEN_END) {
+  clerk_json_token end = check_tokens(document, &reader);
+  if (end == CLERK_JSON_END) {
     check_document(document);
     check_cuts(document);
   }

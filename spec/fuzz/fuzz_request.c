@@ -142,7 +142,7 @@ static void compare_json(const cJSON *member, const char *text) {
 static void compare_member(const cJSON *member, const clerk_value *value, clerk_type type) {
   if (value->is_null)
     assert(cJSON_IsNull(member));
-  else if (type == CLERK_JSON)
+  else if (type == CLERK_ANY_JSON)
     compare_json(member, value->text.bytes);
   else if (type == CLERK_INTEGER)
     assert(cJSON_IsNumber(member) && member->valuedouble == (double)value->integer);

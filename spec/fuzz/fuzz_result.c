@@ -90,14 +90,14 @@ static void push_text(lua_State *L, const clerk_reader *reader) {
 }
 
 /* NOLINTBEGIN(misc-no-recursion): no deeper than the reader goes, CLERK_DEPTH_MAX */
-static void push_plain(lua_State *L, clerk_reader *reader, clerk_token token, bool is_member);
+static void push_plain(lua_State *L, clerk_reader *reader, clerk_json_token token, bool is_member);
 
 static void push_table(lua_State *L, clerk_reader *reader, bool is_object) {
-  clerk_token token;
+  clerk_json_token token;
   luaL_checkstack(L, 4, "plain");
   lua_newtable(L);
-  for (int i = 1; (token = clerk_reader_next(reader)) != CLERK_TOKEN_ARRAY_END &&
-                  token != CLERK_TOKEN_OBJECT_END;
+  for (int i = 1; (token = clerk_reader_next(reader)) != CLERK_JSON_ARRAY_END &&
+                  token != CLERK_JSON_OBJECT_END;
        i++) {
     if (is_object) {
       push_text(L, reader);
@@ -111,21 +111,21 @@ static void push_table(lua_State *L, clerk_reader *reader, bool is_object) {
   }
 }
 
-static void push_plain(lua_State *L, clerk_reader *reader, clerk_token token, bool is_member) {
+static void push_plain(lua_State *L, clerk_reader *reader, clerk_json_token token, bool is_member) {
   switch (token) {
-    case CLERK_TOKEN_NULL:
+    case CLERK_JSON_NULL:
       if (is_member)
         lua_pushnil(L);
       else
         lua_pushlightuserdata(L, NULL);
       return;
-    case CLERK_TOKEN_FALSE: lua_pushboolean(L, 0); return;
-    case CLERK_TOKEN_TRUE: lua_pushboolean(L, 1); return;
-    case CLERK_TOKEN_INTEGER: lua_pushinteger(L, reader->integer); return;
-    case CLERK_TOKEN_FLOAT: lua_pushnumber(L, reader->number); return;
-    case CLERK_TOKEN_STRING: push_text(L, reader); return;
-    case CLERK_TOKEN_ARRAY: push_table(L, reader, false); return;
-    case CLERK_TOKEN_OBJECT: push_table(L, reader, true); return;
+    case CLERK_JSON_FALSE: lua_pushboolean(L, 0); return;
+    case CLERK_JSON_TRUE: lua_pushboolean(L, 1); return;
+    case CLERK_JSON_INTEGER: lua_pushinteger(L, reader->integer); return;
+    case CLERK_JSON_FLOAT: lua_pushnumber(L, reader->number); return;
+    case CLERK_JSON_STRING: push_text(L, reader); return;
+    case CLERK_JSON_ARRAY: push_table(L, reader, false); return;
+    case CLERK_JSON_OBJECT: push_table(L, reader, true); return;
     default: abort();
   }
 }

@@ -2,15 +2,15 @@
 ** The core of clerk.machines: Clerk's operations on machines and their tokens, as requests and
 ** verdicts, and the rules by which a machine's JWT is accepted.
 **
-** A host checks and builds a request, moves the bytes by whatever means it has, and asks what
+** A caller checks and builds a request, moves the bytes by whatever means it has, and asks what
 ** the response means and whether to try again. Nothing here performs I/O, reads a clock, draws a
 ** random number or keeps state outside of the structs that the caller owns, so all of it may be
 ** used from any thread as long as one struct is used by one thread at a time.
 **
 ** Text is passed as bytes and length; the byte after the last must exist and be NUL, as it does
 ** in C literals and Lua strings, except after a JSON document or a JWT. Times are milliseconds on
-** one monotonic clock of the caller's choice; those of a JWT are Unix time. Pointers are never NULL
-** where nothing says that they may be, and what they point to is not kept after the call.
+** one monotonic clock of the caller's choice; those of a JWT are Unix time. Pointers must not be
+** NULL unless the comment says so, and what they point to is not kept after the call.
 **
 ** examples/get_machine.c and examples/verify_token.c are whole programs.
 */
@@ -58,7 +58,7 @@ typedef enum clerk_type {
   CLERK_INTEGER,
   CLERK_NUMBER, /* finite, perhaps with a fraction */
   CLERK_BOOLEAN,
-  CLERK_JSON, /* any value, as a JSON document */
+  CLERK_ANY_JSON, /* any value, as a JSON document */
   CLERK_TOKEN_ID,
   CLERK_MACHINE_ID,
   CLERK_MACHINE_IDS /* an array; may be empty */
@@ -108,7 +108,7 @@ typedef enum clerk_effect {
 typedef enum clerk_key {
   CLERK_INSTANCE_KEY,
   CLERK_MACHINE_KEY,
-  CLERK_MACHINE_OR_INSTANCE_KEY /* a machine's, if the host has one */
+  CLERK_MACHINE_OR_INSTANCE_KEY /* a machine's, if the caller has one */
 } clerk_key;
 
 typedef struct clerk_operation {
@@ -154,7 +154,7 @@ typedef struct clerk_value {
   bool boolean;            /* CLERK_BOOLEAN */
   int64_t integer;         /* CLERK_INTEGER */
   double number;           /* CLERK_NUMBER */
-  clerk_text text;         /* CLERK_STRING, CLERK_SECRET, CLERK_JSON, IDs */
+  clerk_text text;         /* CLERK_STRING, CLERK_SECRET, CLERK_ANY_JSON, IDs */
   const clerk_text *items; /* CLERK_MACHINE_IDS */
   size_t item_count;
 } clerk_value;
@@ -235,21 +235,21 @@ void clerk_request_free(clerk_request *request);
 
 enum { CLERK_DEPTH_MAX = 512 };
 
-typedef enum clerk_token {
-  CLERK_TOKEN_BROKEN, /* see clerk_reader_problem; final */
-  CLERK_TOKEN_END,    /* the document is complete and nothing follows it; final */
-  CLERK_TOKEN_NULL,
-  CLERK_TOKEN_FALSE,
-  CLERK_TOKEN_TRUE,
-  CLERK_TOKEN_INTEGER,
-  CLERK_TOKEN_FLOAT,
-  CLERK_TOKEN_STRING,
-  CLERK_TOKEN_KEY,
-  CLERK_TOKEN_ARRAY,
-  CLERK_TOKEN_ARRAY_END,
-  CLERK_TOKEN_OBJECT,
-  CLERK_TOKEN_OBJECT_END
-} clerk_token;
+typedef enum clerk_json_token {
+  CLERK_JSON_BROKEN, /* see clerk_reader_problem; final */
+  CLERK_JSON_END,    /* the document is complete and nothing follows it; final */
+  CLERK_JSON_NULL,
+  CLERK_JSON_FALSE,
+  CLERK_JSON_TRUE,
+  CLERK_JSON_INTEGER,
+  CLERK_JSON_FLOAT,
+  CLERK_JSON_STRING,
+  CLERK_JSON_KEY,
+  CLERK_JSON_ARRAY,
+  CLERK_JSON_ARRAY_END,
+  CLERK_JSON_OBJECT,
+  CLERK_JSON_OBJECT_END
+} clerk_json_token;
 
 /*
 ** Reads one JSON document (RFC 8259, UTF-8) token by token: no allocation, no recursion, containers
@@ -276,7 +276,7 @@ typedef struct clerk_reader {
 void clerk_reader_init(clerk_reader *reader, clerk_text input);
 
 /* The next token. After END or BROKEN, every further call returns the same. */
-clerk_token clerk_reader_next(clerk_reader *reader);
+clerk_json_token clerk_reader_next(clerk_reader *reader);
 
 /* Writes the latest STRING or KEY to `out` (at least string.length bytes), without a NUL after it;
 ** returns the length. */
@@ -285,7 +285,7 @@ size_t clerk_reader_unescape(const clerk_reader *reader, char *out);
 /* Whether the latest STRING or KEY, unescaped, is this text. */
 bool clerk_reader_equals(const clerk_reader *reader, const char *text);
 
-/* After CLERK_TOKEN_BROKEN: what is wrong (static), and the offset in bytes where. */
+/* After CLERK_JSON_BROKEN: what is wrong (static), and the offset in bytes where. */
 const char *clerk_reader_problem(const clerk_reader *reader, size_t *offset);
 
 /* ------------------------------------------------------------------ responses */
@@ -299,8 +299,8 @@ typedef struct clerk_shape {
   const clerk_member *pending;        /* private */
 } clerk_shape;
 
-/* Notes the token that `reader` has just returned. A host that reads the body itself notes each. */
-void clerk_shape_note(clerk_shape *shape, const clerk_reader *reader, clerk_token token);
+/* Notes the token that `reader` has just returned. A caller that reads the body itself notes each. */
+void clerk_shape_note(clerk_shape *shape, const clerk_reader *reader, clerk_json_token token);
 
 /* Reads a whole body for its shape alone; an absent one is like an empty one. */
 clerk_shape clerk_shape_of(const clerk_operation *operation, clerk_text body);
@@ -328,17 +328,17 @@ const char *clerk_judgement_summary(clerk_judgement judgement);
 
 /* ------------------------------------------------------------------ failures */
 
-/* Why there is no complete response. The first four may pass and can be tried again. */
+/* Why there is no complete response. The first four are temporary: the request can be tried again. */
 typedef enum clerk_failure {
   CLERK_DNS_FAILED,
   CLERK_CONNECT_FAILED,
   CLERK_CONNECTION_LOST,
   CLERK_TIMEOUT,
-  CLERK_RATE_LIMITED, /* not sent: a host's own, while it pauses after a 429 */
+  CLERK_RATE_LIMITED, /* not sent: the caller's own, while it pauses after a 429 */
   CLERK_TLS_FAILED,
   CLERK_RESPONSE_TOO_LARGE,
   CLERK_BAD_RESPONSE, /* not HTTP, or broken on its way */
-  CLERK_CANCELLED,    /* by the host */
+  CLERK_CANCELLED,    /* by the caller */
   CLERK_NO_RESOURCES  /* the process has no file descriptor or memory left */
 } clerk_failure;
 
@@ -414,7 +414,7 @@ typedef enum clerk_outcome { CLERK_DONE, CLERK_FAILED, CLERK_AGAIN } clerk_outco
 
 typedef struct clerk_verdict {
   clerk_outcome outcome;
-  int64_t wait_ms;  /* what the host waits before the next attempt (CLERK_AGAIN) */
+  int64_t wait_ms;  /* what the caller waits before the next attempt (CLERK_AGAIN) */
   int64_t pause_ms; /* after a 429: how long other calls should wait, 60 s at most; else 0 */
 } clerk_verdict;
 
@@ -506,7 +506,7 @@ typedef struct clerk_claims {
 } clerk_claims;
 
 /*
-** Judges the claims of a JWT whose signature the host has verified over jwt->signed_text, with a
+** Judges the claims of a JWT whose signature the caller has verified over jwt->signed_text, with a
 ** key that it trusts: never call it before. `now_ms` is Unix time; clocks may differ by `skew_ms`;
 ** both are from 0 to 10^15. Scopes come from the claim `scopes`, a string split at spaces or an
 ** array, or, only if that is absent, from `aud`; they are claims like any other, which the machine

@@ -4,7 +4,7 @@
 
 #include "base64url.h"
 #include "clerk.h"
-#include "object.h"
+#include "json_object.h"
 
 static bool refuse(clerk_refusal *refusal, clerk_refusal_code code, const char *message) {
   *refusal = (clerk_refusal){code, message};
@@ -18,7 +18,7 @@ static bool malformed(clerk_refusal *refusal, const char *message) {
 /* ------------------------------------------------------------------ values */
 
 /* The first token of the field's value, which the reader has then. */
-static clerk_token read_value(const clerk_field *field, clerk_reader *reader) {
+static clerk_json_token read_value(const clerk_field *field, clerk_reader *reader) {
   clerk_reader_init(reader, field->rest);
   return clerk_reader_next(reader);
 }
@@ -29,7 +29,7 @@ static bool is_present(const clerk_field *field) {
 
 static bool is_string(const clerk_field *field, const char *expected) {
   clerk_reader reader;
-  return read_value(field, &reader) == CLERK_TOKEN_STRING && clerk_reader_equals(&reader, expected);
+  return read_value(field, &reader) == CLERK_JSON_STRING && clerk_reader_equals(&reader, expected);
 }
 
 /* Writes the reader's string and a NUL to `*out`, and moves that past them. The quotes in the
@@ -45,7 +45,7 @@ static clerk_text take_string(const clerk_reader *reader, char **out) {
 static bool take_text(const clerk_field *field, char **out, clerk_text *text) {
   clerk_reader reader;
   if (!is_present(field)) return true;
-  if (read_value(field, &reader) != CLERK_TOKEN_STRING) return false;
+  if (read_value(field, &reader) != CLERK_JSON_STRING) return false;
   *text = take_string(&reader, out);
   return true;
 }
@@ -139,9 +139,9 @@ static bool read_time(const clerk_field *field, int64_t *ms) {
   static const double max = 1e12;
   clerk_reader reader;
   if (!is_present(field)) return true;
-  clerk_token token = read_value(field, &reader);
-  if (token != CLERK_TOKEN_INTEGER && token != CLERK_TOKEN_FLOAT) return false;
-  double seconds = token == CLERK_TOKEN_INTEGER ? (double)reader.integer : reader.number;
+  clerk_json_token token = read_value(field, &reader);
+  if (token != CLERK_JSON_INTEGER && token != CLERK_JSON_FLOAT) return false;
+  double seconds = token == CLERK_JSON_INTEGER ? (double)reader.integer : reader.number;
   if (!(seconds >= 0 && seconds <= max)) return false;
   *ms = (int64_t)floor(seconds * 1000 + 0.5);
   return true;
@@ -170,9 +170,9 @@ static char *add_scope(const clerk_reader *reader, char *out) {
 }
 
 static char *add_elements(clerk_reader *reader, char *out) {
-  for (clerk_token token = clerk_reader_next(reader); reader->depth > 0;
+  for (clerk_json_token token = clerk_reader_next(reader); reader->depth > 0;
        token = clerk_reader_next(reader))
-    if (token == CLERK_TOKEN_STRING && reader->depth == 1) out = add_scope(reader, out);
+    if (token == CLERK_JSON_STRING && reader->depth == 1) out = add_scope(reader, out);
   return out;
 }
 
@@ -180,10 +180,10 @@ static char *add_elements(clerk_reader *reader, char *out) {
 static clerk_text take_scopes(const clerk_field *scopes, const clerk_field *audience, char *out) {
   clerk_reader reader;
   const clerk_field *field = is_present(scopes) ? scopes : audience;
-  clerk_token token = is_present(field) ? read_value(field, &reader) : CLERK_TOKEN_NULL;
+  clerk_json_token token = is_present(field) ? read_value(field, &reader) : CLERK_JSON_NULL;
   char *end = out;
-  if (token == CLERK_TOKEN_ARRAY) end = add_elements(&reader, out);
-  if (token == CLERK_TOKEN_STRING)
+  if (token == CLERK_JSON_ARRAY) end = add_elements(&reader, out);
+  if (token == CLERK_JSON_STRING)
     end = field == scopes ? out + clerk_reader_unescape(&reader, out) : add_scope(&reader, out);
   return (clerk_text){out, (size_t)(end - out)};
 }

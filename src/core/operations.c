@@ -148,7 +148,7 @@ const clerk_operation clerk_operations[] = {
            "Lifetime of the token. The API's default is the machine's "
            "`default_token_ttl`; what `null` means is up to the API: see `expiration` of "
            "the result."},
-          {"claims", CLERK_BODY, CLERK_JSON, CLERK_NULLABLE, ANY, NULL,
+          {"claims", CLERK_BODY, CLERK_ANY_JSON, CLERK_NULLABLE, ANY, NULL,
            "What the token says about its machine: any value that JSON can represent, "
            "usually a table."},
           {"min_remaining_ttl_seconds", CLERK_BODY, CLERK_INTEGER, CLERK_OPTIONAL, 0, INT64_MAX,

@@ -8,7 +8,7 @@
 
 #include "clerk.h"
 #include "clerk_memory.h"
-#include "number.h"
+#include "json_number.h"
 
 /* ------------------------------------------------------------------ URL */
 
@@ -117,7 +117,7 @@ static cJSON *new_member(clerk_type type, const clerk_value *value) {
       return cJSON_CreateRaw(number);
     case CLERK_BOOLEAN: return cJSON_CreateBool(value->boolean);
     case CLERK_NUMBER: clerk_number_write(value->number, number); return cJSON_CreateRaw(number);
-    case CLERK_JSON: return new_raw(value->text.bytes);
+    case CLERK_ANY_JSON: return new_raw(value->text.bytes);
     case CLERK_MACHINE_IDS: return new_array(value);
     default: return cJSON_CreateStringReference(value->text.bytes);
   }

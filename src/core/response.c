@@ -13,18 +13,18 @@ static const clerk_member *find_member(const clerk_shape *shape, const clerk_rea
   return NULL;
 }
 
-static bool is_of_kind(clerk_member_kind kind, const clerk_reader *reader, clerk_token token) {
+static bool is_of_kind(clerk_member_kind kind, const clerk_reader *reader, clerk_json_token token) {
   switch (kind) {
-    case CLERK_MEMBER_STRING: return token == CLERK_TOKEN_STRING && reader->string.length > 0;
-    case CLERK_MEMBER_ARRAY: return token == CLERK_TOKEN_ARRAY;
-    case CLERK_MEMBER_BOOLEAN: return token == CLERK_TOKEN_TRUE || token == CLERK_TOKEN_FALSE;
-    case CLERK_MEMBER_TRUE: return token == CLERK_TOKEN_TRUE;
+    case CLERK_MEMBER_STRING: return token == CLERK_JSON_STRING && reader->string.length > 0;
+    case CLERK_MEMBER_ARRAY: return token == CLERK_JSON_ARRAY;
+    case CLERK_MEMBER_BOOLEAN: return token == CLERK_JSON_TRUE || token == CLERK_JSON_FALSE;
+    case CLERK_MEMBER_TRUE: return token == CLERK_JSON_TRUE;
   }
   return false;
 }
 
 /* If a key is repeated, the last one counts, as in the value that the caller gets. */
-static void note_value(clerk_shape *shape, const clerk_reader *reader, clerk_token token) {
+static void note_value(clerk_shape *shape, const clerk_reader *reader, clerk_json_token token) {
   const clerk_member *member = shape->pending;
   bool is_fit = is_of_kind(member->kind, reader, token);
   if (member == &api_errors)
@@ -34,21 +34,21 @@ static void note_value(clerk_shape *shape, const clerk_reader *reader, clerk_tok
   shape->pending = NULL;
 }
 
-void clerk_shape_note(clerk_shape *shape, const clerk_reader *reader, clerk_token token) {
-  if (token == CLERK_TOKEN_END) shape->is_complete = true;
+void clerk_shape_note(clerk_shape *shape, const clerk_reader *reader, clerk_json_token token) {
+  if (token == CLERK_JSON_END) shape->is_complete = true;
   if (shape->pending) note_value(shape, reader, token);
-  if (token == CLERK_TOKEN_KEY && reader->depth == 1) shape->pending = find_member(shape, reader);
+  if (token == CLERK_JSON_KEY && reader->depth == 1) shape->pending = find_member(shape, reader);
 }
 
 clerk_shape clerk_shape_of(const clerk_operation *operation, clerk_text body) {
   clerk_shape shape = {.operation = operation};
   clerk_reader reader;
-  clerk_token token;
+  clerk_json_token token;
   clerk_reader_init(&reader, body);
   do {
     token = clerk_reader_next(&reader);
     clerk_shape_note(&shape, &reader, token);
-  } while (token != CLERK_TOKEN_END && token != CLERK_TOKEN_BROKEN);
+  } while (token != CLERK_JSON_END && token != CLERK_JSON_BROKEN);
   return shape;
 }
 

@@ -11,6 +11,7 @@
 
 #include "descriptors.h"
 #include "easy.h"
+#include "outcome.h"
 
 /* How long one step may work, so that a host with other work, such as drawing, is not held up. */
 enum { SLICE_US = 150 };
@@ -293,7 +294,7 @@ clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
   if (!curl->loop) return CLERK_REFUSED;
   clerk_guard_standard_descriptors(); /* the host may have closed them since */
   leave_to_parent(curl->loop);
-  if (!open_multi(curl) && clerk_easy_descriptors_are_scarce()) {
+  if (!open_multi(curl) && clerk_descriptors_are_scarce()) {
     fail_without_descriptor(curl->loop, transfer);
     return CLERK_OK;
   }
@@ -340,7 +341,7 @@ static void finish_transfers(clerk_curl *curl) {
       curl_multi_remove_handle(curl->multi, transfer->easy);
       move_to(&curl->waiting, transfer);
     } else {
-      clerk_easy_conclude(transfer, code);
+      clerk_transfer_conclude(transfer, code);
       finish(curl, transfer);
     }
   }

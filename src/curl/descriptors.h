@@ -1,6 +1,11 @@
-/* The descriptors of standard input, output and error. Internal to src/. */
+/* File descriptors. Internal to src/. */
 #ifndef CLERK_DESCRIPTORS_H
 #define CLERK_DESCRIPTORS_H
+
+#include <stdbool.h>
+
+#define CLERK_NO_DESCRIPTOR \
+  "the process has no file descriptor left: close some, or raise ulimit -n"
 
 /*
 ** Occupies those of the descriptors 0, 1 and 2 that are closed. Otherwise the next connection would
@@ -8,5 +13,14 @@
 ** were: reading from 0 and writing to 1 or 2 still fails with EBADF.
 */
 void clerk_guard_standard_descriptors(void);
+
+/* As socket(2), and closed in programs that this one executes. */
+int clerk_open_socket(int family, int type, int protocol);
+
+/* Whether this errno means that there are no descriptors left. */
+bool clerk_lacks_descriptors(int error);
+
+/* Whether so few descriptors are left that libcurl cannot look up a name or start. */
+bool clerk_descriptors_are_scarce(void);
 
 #endif

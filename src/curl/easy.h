@@ -1,14 +1,8 @@
-/* libcurl's easy handles: set up for a transfer, and read at its end. Internal to src/. */
+/* libcurl's easy handles: set up for a transfer. Internal to src/. */
 #ifndef CLERK_EASY_H
 #define CLERK_EASY_H
 
 #include "curl.h"
-
-#define CLERK_NO_DESCRIPTOR \
-  "the process has no file descriptor left: close some, or raise ulimit -n"
-
-/* Whether so few descriptors are left that libcurl cannot look up a name or start. */
-bool clerk_easy_descriptors_are_scarce(void);
 
 /* A handle with the options that all transfers of `curl` share; NULL when out of memory. */
 CURL *clerk_easy_new(clerk_curl *curl);
@@ -26,8 +20,5 @@ void clerk_easy_forget(CURL *easy);
 
 /* Wipes and frees the header lines of a transfer. */
 void clerk_easy_free_header_lines(clerk_transfer *transfer);
-
-/* Sets the public members of a transfer that libcurl has ended with this code. */
-void clerk_easy_conclude(clerk_transfer *transfer, CURLcode code);
 
 #endif

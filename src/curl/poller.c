@@ -36,10 +36,6 @@ bool clerk_poller_keep(clerk_poller *poller, int descriptor) {
   return watch != NULL;
 }
 
-bool clerk_lacks_descriptors(int error) {
-  return error == EMFILE || error == ENFILE;
-}
-
 static int local_port_of(int descriptor) {
   union {
     struct sockaddr any;

@@ -42,9 +42,6 @@ typedef struct clerk_ready {
 /* False when the system has no descriptor left. An open one is left as it is. */
 bool clerk_poller_open(clerk_poller *poller);
 
-/* Whether this errno means that the process or the system has no descriptor left. */
-bool clerk_lacks_descriptors(int error);
-
 /* Frees everything and zeroes the struct; the descriptors watched stay open. */
 void clerk_poller_close(clerk_poller *poller);
 

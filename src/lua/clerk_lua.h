@@ -26,11 +26,11 @@ extern "C" {
 **   lua_pushcfunction(L, luaopen_clerk_machines);
 **   lua_call(L, 0, 0);
 **
-** It may also stand in package.preload as "clerk.machines"; the rest is then known from the moment
-** that a script requires it.
+** You can also put it into package.preload as "clerk.machines"; the rest is known once a script has
+** required it.
 **
-** A plugin, which is loaded and unloaded, is to be linked with -Wl,-z,nodelete: libcurl's resolver
-** may outlive its Lua state.
+** Link a plugin, which is loaded and unloaded, with -Wl,-z,nodelete: libcurl's resolver may outlive
+** its Lua state.
 */
 int luaopen_clerk_machines(lua_State *L);
 

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
+#include "json_reader.h"
 #include "parts.h"
-#include "reader.h"
 #include "support.h"
 
 /* A table is made with room for as many members as the latest of its depth has, so that a hostile
@@ -131,18 +131,18 @@ static void push_null(decoder *d) {
 }
 
 /* Pushes what the token stands for; false when no value is complete yet. */
-static bool push_token(decoder *d, clerk_token token) {
+static bool push_token(decoder *d, clerk_json_token token) {
   switch (token) {
-    case CLERK_TOKEN_NULL: push_null(d); return true;
-    case CLERK_TOKEN_FALSE: lua_pushboolean(d->L, 0); return true;
-    case CLERK_TOKEN_TRUE: lua_pushboolean(d->L, 1); return true;
-    case CLERK_TOKEN_INTEGER: clerk_lua_push_integer(d->L, d->reader->integer); return true;
-    case CLERK_TOKEN_FLOAT: lua_pushnumber(d->L, d->reader->number); return true;
-    case CLERK_TOKEN_STRING: push_string(d); return true;
-    case CLERK_TOKEN_KEY: push_key(d); return false;
-    case CLERK_TOKEN_ARRAY: push_container(d, false); return false;
-    case CLERK_TOKEN_OBJECT: push_container(d, true); return false;
-    case CLERK_TOKEN_OBJECT_END: finish_object(d); return true;
+    case CLERK_JSON_NULL: push_null(d); return true;
+    case CLERK_JSON_FALSE: lua_pushboolean(d->L, 0); return true;
+    case CLERK_JSON_TRUE: lua_pushboolean(d->L, 1); return true;
+    case CLERK_JSON_INTEGER: clerk_lua_push_integer(d->L, d->reader->integer); return true;
+    case CLERK_JSON_FLOAT: lua_pushnumber(d->L, d->reader->number); return true;
+    case CLERK_JSON_STRING: push_string(d); return true;
+    case CLERK_JSON_KEY: push_key(d); return false;
+    case CLERK_JSON_ARRAY: push_container(d, false); return false;
+    case CLERK_JSON_OBJECT: push_container(d, true); return false;
+    case CLERK_JSON_OBJECT_END: finish_object(d); return true;
     default: return true;
   }
 }
@@ -171,14 +171,14 @@ static bool push_repeated_key(decoder *d) {
 }
 
 /* Reads the next token, of which the value may be the same as in the latest object. */
-static clerk_token read_value(decoder *d) {
+static clerk_json_token read_value(decoder *d) {
   clerk_text latest = d->kept[KEPT_MAX + d->levels[d->reader->depth].key].raw;
-  return clerk_reader_repeat_string(d->reader, latest) ? CLERK_TOKEN_STRING
+  return clerk_reader_repeat_string(d->reader, latest) ? CLERK_JSON_STRING
                                                        : clerk_reader_next(d->reader);
 }
 
 /* The shape is that of the outermost members, of which an array has the depth 2 when it begins. */
-static void note(clerk_shape *shape, const clerk_reader *reader, clerk_token token) {
+static void note(clerk_shape *shape, const clerk_reader *reader, clerk_json_token token) {
   if (shape && reader->depth <= 2) clerk_shape_note(shape, reader, token);
 }
 
@@ -193,15 +193,15 @@ bool clerk_lua_decode(lua_State *L, clerk_reader *reader, const clerk_lua_decodi
   lua_settop(L, top + 2 * KEPT_MAX);
   for (;;) {
     bool is_repeated = push_repeated_key(&d);
-    if (is_repeated) note(shape, reader, CLERK_TOKEN_KEY);
-    clerk_token token = is_repeated ? read_value(&d) : clerk_reader_next(reader);
+    if (is_repeated) note(shape, reader, CLERK_JSON_KEY);
+    clerk_json_token token = is_repeated ? read_value(&d) : clerk_reader_next(reader);
     note(shape, reader, token);
-    if (token == CLERK_TOKEN_END) {
+    if (token == CLERK_JSON_END) {
       lua_replace(L, top + 1);
       lua_settop(L, top + 1);
       return true;
     }
-    if (token == CLERK_TOKEN_BROKEN) {
+    if (token == CLERK_JSON_BROKEN) {
       lua_settop(L, top);
       return false;
     }

@@ -40,7 +40,7 @@ static void push_parameter(lua_State *L, const clerk_parameter *parameter) {
   static const char *const types[] = {
       [CLERK_STRING] = "string",          [CLERK_SECRET] = "secret",
       [CLERK_INTEGER] = "integer",        [CLERK_NUMBER] = "number",
-      [CLERK_BOOLEAN] = "boolean",        [CLERK_JSON] = "json",
+      [CLERK_BOOLEAN] = "boolean",        [CLERK_ANY_JSON] = "json",
       [CLERK_TOKEN_ID] = "token_id",      [CLERK_MACHINE_ID] = "machine_id",
       [CLERK_MACHINE_IDS] = "machine_ids"};
   lua_newtable(L);

@@ -1,6 +1,6 @@
 /* JSON objects without duplicate members. Internal to src/. */
-#ifndef CLERK_OBJECT_H
-#define CLERK_OBJECT_H
+#ifndef CLERK_JSON_OBJECT_H
+#define CLERK_JSON_OBJECT_H
 
 #include "clerk.h"
 

@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "clerk.h"
-#include "number.h"
-#include "reader.h"
+#include "json_number.h"
+#include "json_reader.h"
 #include "utf8.h"
 
 /* What the grammar allows next. */
@@ -28,11 +28,11 @@ void clerk_reader_init(clerk_reader *reader, clerk_text input) {
       .start = start, .at = skip_byte_order_mark(start, input.length), .end = start + input.length};
 }
 
-static clerk_token broken(clerk_reader *reader, const char *at, const char *problem) {
+static clerk_json_token broken(clerk_reader *reader, const char *at, const char *problem) {
   reader->at = at;
   reader->problem = problem;
   reader->expects = EXPECTS_NOTHING;
-  return CLERK_TOKEN_BROKEN;
+  return CLERK_JSON_BROKEN;
 }
 
 const char *clerk_reader_problem(const clerk_reader *reader, size_t *offset) {
@@ -42,21 +42,21 @@ const char *clerk_reader_problem(const clerk_reader *reader, size_t *offset) {
 
 /* ------------------------------------------------------------------ containers */
 
-static clerk_token open_container(clerk_reader *reader, bool is_object) {
+static clerk_json_token open_container(clerk_reader *reader, bool is_object) {
   if (reader->depth == CLERK_DEPTH_MAX) return broken(reader, reader->at, "nested too deep");
   reader->is_object[++reader->depth] = is_object;
   reader->at++;
   reader->expects = is_object ? EXPECTS_FIRST_KEY : EXPECTS_FIRST_ELEMENT;
-  return is_object ? CLERK_TOKEN_OBJECT : CLERK_TOKEN_ARRAY;
+  return is_object ? CLERK_JSON_OBJECT : CLERK_JSON_ARRAY;
 }
 
 static void after_value(clerk_reader *reader) {
   reader->expects = reader->depth > 0 ? EXPECTS_MORE : EXPECTS_END;
 }
 
-static clerk_token close_container(clerk_reader *reader) {
-  clerk_token token =
-      reader->is_object[reader->depth] ? CLERK_TOKEN_OBJECT_END : CLERK_TOKEN_ARRAY_END;
+static clerk_json_token close_container(clerk_reader *reader) {
+  clerk_json_token token =
+      reader->is_object[reader->depth] ? CLERK_JSON_OBJECT_END : CLERK_JSON_ARRAY_END;
   reader->depth--;
   reader->at++;
   after_value(reader);
@@ -215,7 +215,8 @@ bool clerk_reader_equals(const clerk_reader *reader, const char *text) {
 
 /* ------------------------------------------------------------------ values */
 
-static clerk_token read_literal(clerk_reader *reader, const char *word, clerk_token token) {
+static clerk_json_token read_literal(clerk_reader *reader, const char *word,
+                                     clerk_json_token token) {
   size_t length = strlen(word);
   if ((size_t)(reader->end - reader->at) < length || memcmp(reader->at, word, length) != 0)
     return broken(reader, reader->at, "an unknown word");
@@ -224,30 +225,30 @@ static clerk_token read_literal(clerk_reader *reader, const char *word, clerk_to
   return token;
 }
 
-static clerk_token read_number(clerk_reader *reader) {
+static clerk_json_token read_number(clerk_reader *reader) {
   clerk_number number = clerk_number_scan(reader->at, reader->end);
   if (number.problem) return broken(reader, number.end, number.problem);
   reader->at = number.end;
   after_value(reader);
   if (number.is_integer) {
     reader->integer = number.integer;
-    return CLERK_TOKEN_INTEGER;
+    return CLERK_JSON_INTEGER;
   }
   reader->number = clerk_number_to_double(&number);
-  return CLERK_TOKEN_FLOAT;
+  return CLERK_JSON_FLOAT;
 }
 
-static clerk_token read_value(clerk_reader *reader) {
+static clerk_json_token read_value(clerk_reader *reader) {
   switch (*reader->at) {
     case '{': return open_container(reader, true);
     case '[': return open_container(reader, false);
     case '"':
-      if (!read_string(reader)) return CLERK_TOKEN_BROKEN;
+      if (!read_string(reader)) return CLERK_JSON_BROKEN;
       after_value(reader);
-      return CLERK_TOKEN_STRING;
-    case 'n': return read_literal(reader, "null", CLERK_TOKEN_NULL);
-    case 't': return read_literal(reader, "true", CLERK_TOKEN_TRUE);
-    case 'f': return read_literal(reader, "false", CLERK_TOKEN_FALSE);
+      return CLERK_JSON_STRING;
+    case 'n': return read_literal(reader, "null", CLERK_JSON_NULL);
+    case 't': return read_literal(reader, "true", CLERK_JSON_TRUE);
+    case 'f': return read_literal(reader, "false", CLERK_JSON_FALSE);
     case '-':
     case '0':
     case '1':
@@ -272,23 +273,23 @@ static inline void skip_space(clerk_reader *reader) {
   while (reader->at < reader->end && *reader->at <= ' ' && is_space(*reader->at)) reader->at++;
 }
 
-static clerk_token read_key(clerk_reader *reader) {
+static clerk_json_token read_key(clerk_reader *reader) {
   if (*reader->at != '"') return broken(reader, reader->at, "a member's name is missing");
-  if (!read_string(reader)) return CLERK_TOKEN_BROKEN;
+  if (!read_string(reader)) return CLERK_JSON_BROKEN;
   skip_space(reader);
   if (reader->at == reader->end || *reader->at != ':')
     return broken(reader, reader->at, "a colon is missing");
   reader->at++;
   reader->expects = EXPECTS_VALUE;
-  return CLERK_TOKEN_KEY;
+  return CLERK_JSON_KEY;
 }
 
-static clerk_token incomplete(clerk_reader *reader) {
+static clerk_json_token incomplete(clerk_reader *reader) {
   return broken(reader, reader->at, "the document is not complete");
 }
 
 /* After an element or a member: the end of the container, or a comma and what follows it. */
-static clerk_token read_more(clerk_reader *reader) {
+static clerk_json_token read_more(clerk_reader *reader) {
   bool object = reader->is_object[reader->depth];
   if (*reader->at == (object ? '}' : ']')) return close_container(reader);
   if (*reader->at != ',') return broken(reader, reader->at, "a comma is missing");
@@ -298,12 +299,12 @@ static clerk_token read_more(clerk_reader *reader) {
   return object ? read_key(reader) : read_value(reader);
 }
 
-clerk_token clerk_reader_next(clerk_reader *reader) {
-  if (reader->expects == EXPECTS_NOTHING) return CLERK_TOKEN_BROKEN;
+clerk_json_token clerk_reader_next(clerk_reader *reader) {
+  if (reader->expects == EXPECTS_NOTHING) return CLERK_JSON_BROKEN;
   skip_space(reader);
   bool at_end = reader->at == reader->end;
   if (reader->expects == EXPECTS_END)
-    return at_end ? CLERK_TOKEN_END : broken(reader, reader->at, "something follows the document");
+    return at_end ? CLERK_JSON_END : broken(reader, reader->at, "something follows the document");
   if (at_end) return incomplete(reader);
   switch (reader->expects) {
     case EXPECTS_FIRST_ELEMENT:

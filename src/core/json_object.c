@@ -1,5 +1,5 @@
 /* JSON objects whose members have different names: what signs one value must not mean another. */
-#include "object.h"
+#include "json_object.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -43,10 +43,10 @@ static void add_name(open_names *open, const clerk_reader *reader) {
 }
 
 /* Notes the token; false when it ends an object that has a member twice. */
-static bool note_name(open_names *open, const clerk_reader *reader, clerk_token token) {
-  if (token == CLERK_TOKEN_OBJECT) open->first[reader->depth] = open->count;
-  if (token == CLERK_TOKEN_KEY) add_name(open, reader);
-  if (token != CLERK_TOKEN_OBJECT_END) return true;
+static bool note_name(open_names *open, const clerk_reader *reader, clerk_json_token token) {
+  if (token == CLERK_JSON_OBJECT) open->first[reader->depth] = open->count;
+  if (token == CLERK_JSON_KEY) add_name(open, reader);
+  if (token != CLERK_JSON_OBJECT_END) return true;
   size_t first = open->first[reader->depth + 1];
   bool is_good = are_different(open->names + first, open->count - first);
   open->count = first;
@@ -61,14 +61,14 @@ static void note_field(clerk_field fields[], size_t count, const clerk_reader *r
 
 static bool read_members(clerk_reader *reader, open_names *open, clerk_field fields[],
                          size_t count) {
-  clerk_token token = clerk_reader_next(reader);
-  if (token != CLERK_TOKEN_OBJECT) return false;
-  while (token != CLERK_TOKEN_END && token != CLERK_TOKEN_BROKEN) {
+  clerk_json_token token = clerk_reader_next(reader);
+  if (token != CLERK_JSON_OBJECT) return false;
+  while (token != CLERK_JSON_END && token != CLERK_JSON_BROKEN) {
     if (!note_name(open, reader, token)) return false;
-    if (token == CLERK_TOKEN_KEY && reader->depth == 1) note_field(fields, count, reader);
+    if (token == CLERK_JSON_KEY && reader->depth == 1) note_field(fields, count, reader);
     token = clerk_reader_next(reader);
   }
-  return token == CLERK_TOKEN_END;
+  return token == CLERK_JSON_END;
 }
 
 bool clerk_object_read(clerk_text document, clerk_field fields[], size_t count) {

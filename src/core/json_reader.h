@@ -1,6 +1,6 @@
 /* What the binding's decoder knows of the JSON reader beyond clerk.h. Internal to src/. */
-#ifndef CLERK_READER_H
-#define CLERK_READER_H
+#ifndef CLERK_JSON_READER_H
+#define CLERK_JSON_READER_H
 
 #include "clerk.h"
 

@@ -1,6 +1,6 @@
 /* JSON numbers (RFC 8259, 6). Internal to src/. */
-#ifndef CLERK_NUMBER_H
-#define CLERK_NUMBER_H
+#ifndef CLERK_JSON_NUMBER_H
+#define CLERK_JSON_NUMBER_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* JSON numbers: exact 64-bit integers, correctly rounded doubles, in every locale. */
-#include "number.h"
+#include "json_number.h"
 
 #include <stddef.h>
 #include <stdio.h>
