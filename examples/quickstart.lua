@@ -56,14 +56,17 @@ local function show_tokens(gateway, worker_key)
   receiver:close()
 end
 
-local function show_all()
+local function show_creation()
   step("create", "two machines; each result has the machine's secret key")
   local worker = create { name = "quickstart worker", default_token_ttl = 600 }
   local gateway = create { name = "quickstart gateway", scoped_machines = { worker.id } }
   show("worker", worker)
   show("gateway", gateway)
   show("may call", gateway.scoped_machines[1])
+  return worker, gateway
+end
 
+local function show_machines(worker)
   step("get", "one machine by its ID, and how the call went")
   local machine, info = client:get(worker.id)
   show("token lifetime", machine.default_token_ttl .. " s")
@@ -80,7 +83,10 @@ local function show_all()
     show("", each)
   end
   show("total", page.total_count)
+end
 
+--- Returns the worker's new key.
+local function show_secret_keys(worker)
   step("get_secret_key", "the key is a field of the result; `tostring` hides it")
   local key = client:get_secret_key(worker.id)
   show("result", key)
@@ -89,15 +95,18 @@ local function show_all()
   step("rotate_secret_key", "a new key; the old one stays valid for an hour")
   local rotated = client:rotate_secret_key(worker.id, { previous_token_ttl = 3600 })
   show("is a new key", rotated.secret ~= key.secret)
+  return rotated.secret
+end
 
+local function show_scopes(worker, gateway)
   step("create_scope", "lets the worker call the gateway")
   show("scope", client:create_scope(worker.id, { to_machine_id = gateway.id }))
 
   step("delete_scope", "and takes that back")
   show("scope", client:delete_scope(worker.id, gateway.id))
+end
 
-  show_tokens(gateway, rotated.secret)
-
+local function show_errors()
   step("an error", "is a table: read its fields, or print it")
   local _, err = pcall(client.get, client, "mch_missing")
   show("type, status", err.type .. ", " .. err.status)
@@ -107,11 +116,23 @@ local function show_all()
   step("a mistake", "is found before anything is sent")
   local _, mistake = pcall(client.list, client, { limit = 1000 })
   show("printed", mistake)
+end
 
+local function show_deletion()
   step("delete", "a machine and every scope that names it")
   while created[1] do
     show("", client:delete(table.remove(created)))
   end
+end
+
+local function show_all()
+  local worker, gateway = show_creation()
+  show_machines(worker)
+  local worker_key = show_secret_keys(worker)
+  show_scopes(worker, gateway)
+  show_tokens(gateway, worker_key)
+  show_errors()
+  show_deletion()
 end
 
 local ok, problem = pcall(show_all)

@@ -9,7 +9,8 @@ local process = require "support.process"
 local server = require "support.server"
 
 local KEY = "sk_test_emulator"
-local SERVE = "env %s LUA_PATH=%s LUA_CPATH=%s examples/openresty/serve %s %s %s"
+local SERVE = "env %s LUA_PATH=%s LUA_CPATH=%s examples/openresty/run_nginx %s %s %s"
+local SETTINGS = 's/dictionary = "machines"/&, %s/' -- of the directory, by sed
 local PATIENCE_POLLS = 500
 
 -- An API that does not know mch_gone, refuses mch_refused, and mch_once after the first time, and
@@ -189,7 +190,7 @@ describe("examples/openresty/directory", function()
     after_each(clean_up)
 
     it("forgets after a while that a machine was not there", function()
-      serve "s/not_found_s = 10/not_found_s = 0.1/"
+      serve(SETTINGS:format "not_found_s = 0.1")
       ask "/machines/mch_gone"
       wait_until("a second fetch", function()
         return select(2, ask "/machines/mch_gone") == "MISS"
@@ -206,7 +207,7 @@ describe("examples/openresty/directory", function()
     end)
 
     it("serves what is stale while it is fetched, and then what is new", function()
-      serve "s/fresh_s = 60/fresh_s = 0.1/"
+      serve(SETTINGS:format "fresh_s = 0.1")
       local _, _, first = ask "/machines/mch_slow"
       local last_stale
       wait_until("something new", function()
@@ -220,7 +221,7 @@ describe("examples/openresty/directory", function()
     end)
 
     it("serves what is stale while the API is down", function()
-      serve "s/fresh_s = 60/fresh_s = 0.1, deadline_ms = 1500/"
+      serve(SETTINGS:format "fresh_s = 0.1, deadline_ms = 1500")
       local _, _, first = ask "/machines/mch_1"
       api:stop()
       wait_until("a failure", function()
@@ -232,7 +233,7 @@ describe("examples/openresty/directory", function()
     end)
 
     it("does not ask all the time for what is stale and cannot be had", function()
-      serve "s/fresh_s = 60/fresh_s = 0.1/; s/failure_s = 1,/failure_s = 60,/"
+      serve(SETTINGS:format "fresh_s = 0.1, failure_s = 60")
       ask "/machines/mch_once"
       wait_until("a refusal", function()
         ask "/machines/mch_once"
@@ -273,6 +274,14 @@ describe("examples/openresty/directory", function()
         :format(dns:read_line():match "[%d.:]+$", directory))
       assert.equal(200, (ask "/machines/mch_1"), log())
     end)
+  end)
+
+  it("does not start with an option that it does not know, and says so", function()
+    prepare()
+    start("CLERK_SECRET_KEY=" .. KEY, SETTINGS:format "fresh_sec = 1")
+    assert.not_equal(0, (running:wait()))
+    assert.truthy(log():find('unknown option "fresh_sec"', 1, true))
+    clean_up()
   end)
 
   it("does not start without a key, and says so", function()
