@@ -72,7 +72,7 @@ describe("The manual's nginx configuration", function()
   it("lets only machines through its gate that may call this one", function()
     local client = machines.new { secret_key = KEY, base_url = url }
     local service = client:create { name = "service" }
-    local options = parts_of_gate(configuration "lua_shared_dict")
+    local options = parts_of_gate(configuration "resolver")
     options.environment = ("CLERK_API_URL=%s CLERK_SECRET_KEY=%s CLERK_MACHINE_ID=%s")
       :format(url, KEY, service.id)
     options.server = options.server:gsub("proxy_pass [^;]+;",

@@ -198,7 +198,7 @@ describe("examples/openresty/directory", function()
     end)
 
     it("remembers a failure briefly, and logs why", function()
-      serve "s/failure_s = 1,/failure_s = 60,/"
+      serve(SETTINGS:format "failure_s = 60")
       local unavailable = '{"error":"unavailable"}\n'
       assert.same({ 502, "MISS", unavailable }, { ask "/machines/mch_refused" })
       assert.same({ 502, "HIT", unavailable }, { ask "/machines/mch_refused" })
