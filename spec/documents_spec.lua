@@ -285,7 +285,7 @@ describe("The commands at", function()
     { "examples/openresty/", is_run_by "spec/openresty_spec.lua" },
     { "bench/run", show_usage },
     { "apt-get ", check_packages },
-    { "luarocks ", install_by_luarocks },
+    { "git clone ", install_by_luarocks },
     { "echo 'lua_interpreter", install_by_luarocks },
     { "cmake -S . -B build/embed", is_run_by "spec/embed_spec.lua" },
     { "cmake ", install_by_cmake },
