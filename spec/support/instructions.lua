@@ -1,18 +1,20 @@
 -- Counts the processor's instructions that a piece of Lua takes, in Lua and in C. Unlike time, they
--- are as many on a busy machine. The piece runs in a process of its own, under callgrind.
+-- are as many on a busy machine. The piece runs in a process of its own, under callgrind. What costs
+-- much at times that have nothing to do with the piece is off: the collector, LuaJIT's compiler, and
+-- malloc's fast bins, which are cleared when some large block is asked for.
 
 local files = require "support.files"
 local literal = require "support.literal"
 local process = require "support.process"
 
-local LUA = rawget(_G, "jit") and "luajit -joff" or "lua5.4" -- traces come and go
+local LUA = rawget(_G, "jit") and "luajit -joff" or "lua5.4"
 
 -- Callgrind writes down its count and begins anew whenever libc's clock is called.
 local PROGRAM = [[
 local work, inputs = assert(loadfile(arg[1])), assert(loadfile(arg[2]))()
 for _, input in ipairs(inputs) do
   collectgarbage()
-  collectgarbage "stop" -- its steps come when they want
+  collectgarbage "stop"
   os.clock()
   work(input)
   os.clock()
@@ -20,7 +22,7 @@ end
 ]]
 
 local COMMAND = [[
-env -u LD_PRELOAD LUA_PATH=%s LUA_CPATH=%s valgrind -q --tool=callgrind --dump-before=clock \
+env -u LD_PRELOAD GLIBC_TUNABLES=glibc.malloc.mxfast=0 LUA_PATH=%s LUA_CPATH=%s valgrind -q --tool=callgrind --dump-before=clock \
   --callgrind-out-file=%s %s %s %s %s]]
 
 local instructions = {}
