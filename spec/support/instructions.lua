@@ -1,7 +1,7 @@
--- Counts the processor's instructions that a piece of Lua takes, in Lua and in C. Unlike time, they
--- are as many on a busy machine. The piece runs in a process of its own, under callgrind. What costs
--- much at times that have nothing to do with the piece is off: the collector, LuaJIT's compiler, and
--- malloc's fast bins, which are cleared when some large block is asked for.
+-- Counts the processor's instructions that a piece of Lua takes, in Lua and in C. Unlike time,
+-- they are as many on a busy machine. The piece runs in a process of its own, under callgrind.
+-- What costs much at times that have nothing to do with the piece is off: the collector, LuaJIT's
+-- compiler, and malloc's fast bins, which are cleared when some large block is asked for.
 
 local files = require "support.files"
 local literal = require "support.literal"
@@ -22,7 +22,8 @@ end
 ]]
 
 local COMMAND = [[
-env -u LD_PRELOAD GLIBC_TUNABLES=glibc.malloc.mxfast=0 LUA_PATH=%s LUA_CPATH=%s valgrind -q --tool=callgrind --dump-before=clock \
+env -u LD_PRELOAD GLIBC_TUNABLES=glibc.malloc.mxfast=0 LUA_PATH=%s LUA_CPATH=%s \
+  valgrind -q --tool=callgrind --dump-before=clock \
   --callgrind-out-file=%s %s %s %s %s]]
 
 local instructions = {}
