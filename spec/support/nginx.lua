@@ -142,6 +142,7 @@ function nginx.start(options)
   for name, text in pairs(options.files or {}) do write(directory .. "/" .. name, text) end
   local self = setmetatable({ directory = directory, count = options.workers or 1 }, Nginx)
   running[self] = true
+  assert(exists(root .. "/usr/sbin/nginx"), "nginx is missing: examples/setup test installs it")
   self.handle = process.start(("env %s %s/usr/sbin/nginx -p %s -c nginx.conf -e error.log")
     :format(options.environment or "", root, directory))
   self:wait_until("serving", function() return #self:workers() == self.count end)
