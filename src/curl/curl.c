@@ -54,28 +54,29 @@ static void move_to(clerk_transfers *list, clerk_transfer *transfer) {
 
 /* A handle is reused only after a complete transfer, and never reset: curl_easy_reset does not
 ** report that it had no memory to restore the defaults, and then the next response is lost. */
-static void put_back(clerk_curl *curl, CURL *easy, bool is_reusable) {
+static void put_back(clerk_curl *curl, clerk_easy *easy, bool is_reusable) {
   clerk_easy_forget(easy);
-  if (is_reusable && curl->idle_count < curl->max_connections &&
-      curl_easy_setopt(easy, CURLOPT_PRIVATE, curl->idle) == CURLE_OK) {
+  if (is_reusable && curl->idle_count < curl->max_connections) {
+    easy->next = curl->idle;
     curl->idle = easy;
     curl->idle_count++;
   } else {
-    curl_easy_cleanup(easy);
+    clerk_easy_free(easy);
   }
 }
 
-static CURL *take_handle(clerk_curl *curl) {
-  CURL *easy = curl->idle;
+static clerk_easy *take_easy(clerk_curl *curl) {
+  clerk_easy *easy = curl->idle;
   if (!easy) return clerk_easy_new(curl);
-  curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&curl->idle);
+  curl->idle = easy->next;
   curl->idle_count--;
   return easy;
 }
 
 /* Takes a transfer back from libcurl. */
 static void release(clerk_curl *curl, clerk_transfer *transfer) {
-  if (transfer->list == &curl->moving) curl_multi_remove_handle(curl->multi, transfer->easy);
+  if (transfer->list == &curl->moving)
+    curl_multi_remove_handle(curl->multi, transfer->easy->handle);
   leave_list(transfer);
   put_back(curl, transfer->easy, transfer->has_response);
   transfer->easy = NULL;
@@ -225,7 +226,7 @@ void clerk_curl_close(clerk_curl *curl) {
   leave_to_parent(curl->loop);
   cancel_all(curl, &curl->waiting);
   cancel_all(curl, &curl->moving);
-  while (curl->idle) curl_easy_cleanup(take_handle(curl));
+  while (curl->idle) clerk_easy_free(take_easy(curl));
   close_multi(curl);
   close_share(curl);
   clerk_wipe_string(curl->proxy);
@@ -299,10 +300,10 @@ clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
     return CLERK_OK;
   }
   if (!open_multi(curl) || !open_share(curl)) return CLERK_NO_MEMORY;
-  CURL *easy = take_handle(curl);
+  clerk_easy *easy = take_easy(curl);
   if (!easy) return CLERK_NO_MEMORY;
   if (!clerk_easy_set(easy, curl, transfer, request)) {
-    curl_easy_cleanup(easy);
+    clerk_easy_free(easy);
     return CLERK_NO_MEMORY;
   }
   transfer->easy = easy;
@@ -334,11 +335,12 @@ static void finish_transfers(clerk_curl *curl) {
   CURLMsg *message;
   int left;
   while ((message = curl_multi_info_read(curl->multi, &left)) != NULL) {
-    clerk_transfer *transfer;
+    clerk_easy *easy;
     CURLcode code = message->data.result; /* gone once the handle is removed */
-    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
+    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&easy);
+    clerk_transfer *transfer = easy->transfer;
     if (clerk_easy_renew(transfer)) {
-      curl_multi_remove_handle(curl->multi, transfer->easy);
+      curl_multi_remove_handle(curl->multi, transfer->easy->handle);
       move_to(&curl->waiting, transfer);
     } else {
       clerk_transfer_conclude(transfer, code);
@@ -381,7 +383,7 @@ static void act_on_socket(const clerk_ready *ready) {
 }
 
 static void begin(clerk_curl *curl, clerk_transfer *transfer) {
-  if (!open_multi(curl) || curl_multi_add_handle(curl->multi, transfer->easy) != CURLM_OK) {
+  if (!open_multi(curl) || curl_multi_add_handle(curl->multi, transfer->easy->handle) != CURLM_OK) {
     fail(curl, transfer, CLERK_NO_RESOURCES, "not enough memory");
     return;
   }

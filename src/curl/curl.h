@@ -22,6 +22,7 @@
 
 typedef struct clerk_curl clerk_curl;
 typedef struct clerk_transfer clerk_transfer;
+typedef struct clerk_easy clerk_easy;
 
 typedef struct clerk_transfers {
   clerk_transfer *first, *last;
@@ -71,7 +72,7 @@ struct clerk_curl {
   CURLSH *share;               /* of TLS sessions; created together with `multi` */
   int64_t timer_ms;            /* when libcurl wants to be asked again; -1: never */
   bool lost_a_watch;           /* a socket that libcurl waits on is not watched */
-  CURL *idle;                  /* handles to use again, each the next one's private pointer */
+  clerk_easy *idle;            /* to use again */
   long idle_count;
   long max_connections;
   clerk_certificates certificates;
@@ -116,7 +117,7 @@ struct clerk_transfer {
   clerk_curl *owner;     /* until it is finished */
   clerk_transfers *list; /* the one that it is in, or NULL */
   clerk_transfer *previous, *next;
-  CURL *easy;
+  clerk_easy *easy;
   clerk_site *site;
   struct curl_slist *header_lines;
   clerk_buffer upload;

@@ -14,12 +14,12 @@
 #error "clerk.machines needs libcurl 7.88 or newer"
 #endif
 
-#define SET(easy, option, value) (curl_easy_setopt(easy, option, value) == CURLE_OK)
+#define SET(easy, option, value) (curl_easy_setopt((easy)->handle, option, value) == CURLE_OK)
 
 /* ------------------------------------------------------------------ sockets */
 
 static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
-  clerk_transfer *transfer = user;
+  clerk_transfer *transfer = ((clerk_easy *)user)->transfer;
   (void)purpose;
   int fd = clerk_open_socket(address->family, address->socktype, address->protocol);
   transfer->lacks_fd = fd < 0 && clerk_lacks_descriptors(errno);
@@ -45,7 +45,7 @@ int SSL_has_pending(const void *ssl);
 static bool has_buffered_input(const clerk_transfer *transfer) {
   const struct curl_tlssessioninfo *session = NULL;
   if (!SSL_has_pending) return false;
-  curl_easy_getinfo(transfer->easy, CURLINFO_TLS_SSL_PTR, &session);
+  curl_easy_getinfo(transfer->easy->handle, CURLINFO_TLS_SSL_PTR, &session);
   return session && session->backend == CURLSSLBACKEND_OPENSSL && session->internals &&
          SSL_has_pending(session->internals);
 }
@@ -75,12 +75,12 @@ static bool has_input(const clerk_transfer *transfer) {
 ** stream: only the caller may decide that. */
 /* NOLINTNEXTLINE(readability-non-const-parameter): the type is libcurl's */
 static int before_send(void *user, char *ip, char *local_ip, int port, int local_port) {
-  clerk_transfer *transfer = user;
+  clerk_transfer *transfer = ((clerk_easy *)user)->transfer;
   long connects = 0;
   (void)ip, (void)local_ip, (void)port;
   if (transfer->sends++ > 0) return CURL_PREREQFUNC_ABORT;
   transfer->local_port = local_port;
-  curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connects);
+  curl_easy_getinfo(transfer->easy->handle, CURLINFO_NUM_CONNECTS, &connects);
   transfer->is_first = connects > 0;
   transfer->is_stale = !transfer->is_first && has_input(transfer);
   return transfer->is_stale ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
@@ -129,8 +129,8 @@ clerk_status clerk_transfer_set_body(clerk_transfer *transfer, clerk_text body) 
 }
 
 /* A libcurl without HTTP/2 refuses that option; all the others must be set. */
-static bool set_protocols(CURL *easy) {
-  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+static bool set_protocols(clerk_easy *easy) {
+  curl_easy_setopt(easy->handle, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
   return SET(easy, CURLOPT_PROTOCOLS_STR, "http,https") && SET(easy, CURLOPT_QUICK_EXIT, 1L) &&
          SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
          SET(easy, CURLOPT_NOSIGNAL, 1L) && SET(easy, CURLOPT_PATH_AS_IS, 1L) &&
@@ -138,8 +138,10 @@ static bool set_protocols(CURL *easy) {
          SET(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 }
 
-static bool set_callbacks(CURL *easy, clerk_loop *loop) {
-  return SET(easy, CURLOPT_OPENSOCKETFUNCTION, on_open) &&
+static bool set_callbacks(clerk_easy *easy, clerk_loop *loop) {
+  return SET(easy, CURLOPT_PRIVATE, easy) && SET(easy, CURLOPT_OPENSOCKETDATA, easy) &&
+         SET(easy, CURLOPT_PREREQDATA, easy) && SET(easy, CURLOPT_HEADERDATA, easy) &&
+         SET(easy, CURLOPT_WRITEDATA, easy) && SET(easy, CURLOPT_OPENSOCKETFUNCTION, on_open) &&
          SET(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close) &&
          SET(easy, CURLOPT_CLOSESOCKETDATA, loop) &&
          SET(easy, CURLOPT_PREREQFUNCTION, before_send) &&
@@ -148,29 +150,30 @@ static bool set_callbacks(CURL *easy, clerk_loop *loop) {
 }
 
 /* If memory runs out and an option is not set, no request may be sent: it could be the proxy. */
-CURL *clerk_easy_new(clerk_curl *curl) {
-  CURL *easy = curl_easy_init();
-  if (easy && SET(easy, CURLOPT_SHARE, curl->share) && set_protocols(easy) &&
+clerk_easy *clerk_easy_new(clerk_curl *curl) {
+  clerk_easy *easy = calloc(1, sizeof *easy);
+  if (!easy) return NULL;
+  easy->handle = curl_easy_init();
+  if (easy->handle && SET(easy, CURLOPT_SHARE, curl->share) && set_protocols(easy) &&
       set_callbacks(easy, curl->loop) && SET(easy, CURLOPT_PROXY, curl->proxy) &&
-      clerk_certificates_set(&curl->certificates, easy))
+      clerk_certificates_set(&curl->certificates, easy->handle))
     return easy;
-  curl_easy_cleanup(easy);
+  clerk_easy_free(easy);
   return NULL;
 }
 
-static bool set_user(CURL *easy, clerk_transfer *transfer) {
-  return SET(easy, CURLOPT_PRIVATE, transfer) && SET(easy, CURLOPT_ERRORBUFFER, transfer->error) &&
-         SET(easy, CURLOPT_OPENSOCKETDATA, transfer) && SET(easy, CURLOPT_PREREQDATA, transfer) &&
-         SET(easy, CURLOPT_HEADERDATA, transfer) && SET(easy, CURLOPT_WRITEDATA, transfer);
+void clerk_easy_free(clerk_easy *easy) {
+  if (easy) curl_easy_cleanup(easy->handle);
+  free(easy);
 }
 
-static bool set_limits(CURL *easy, const clerk_curl_request *request) {
+static bool set_limits(clerk_easy *easy, const clerk_curl_request *request) {
   return SET(easy, CURLOPT_TIMEOUT_MS, request->timeout_ms) &&
          SET(easy, CURLOPT_CONNECTTIMEOUT_MS, request->connect_timeout_ms) &&
          SET(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)request->max_response_bytes);
 }
 
-static bool set_body(CURL *easy, const clerk_buffer *body) {
+static bool set_body(clerk_easy *easy, const clerk_buffer *body) {
   if (!body->bytes) return SET(easy, CURLOPT_HTTPGET, 1L);
   return SET(easy, CURLOPT_POSTFIELDS, body->bytes) &&
          SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->length);
@@ -179,7 +182,7 @@ static bool set_body(CURL *easy, const clerk_buffer *body) {
 /* The target is sent as it was built: out of memory, libcurl can lose the query of a URL silently.
 ** (CURLINFO_EFFECTIVE_URL is the handle's first URL then.) A URL that does not parse stays a string,
 ** so that libcurl reports what is wrong with it. */
-static bool set_target(CURL *easy, const clerk_site *site, const char *url) {
+static bool set_target(clerk_easy *easy, const clerk_site *site, const char *url) {
   if (!site->url) return SET(easy, CURLOPT_URL, url);
   const char *target = url + strlen(site->origin);
   return SET(easy, CURLOPT_CURLU, site->url) &&
@@ -187,48 +190,55 @@ static bool set_target(CURL *easy, const clerk_site *site, const char *url) {
 }
 
 /* A plain HTTP proxy needs the whole URL as the target. */
-static bool set_whole_url(CURL *easy, const char *url) {
+static bool set_whole_url(clerk_easy *easy, const char *url) {
   return SET(easy, CURLOPT_URL, url) && SET(easy, CURLOPT_REQUEST_TARGET, NULL);
 }
 
-/* A key for loopback must not go to a proxy that is meant for other hosts. Waiting for a connection
+/* A key for loopback must not go to a proxy that is meant for other hosts. */
+static bool set_direct(clerk_easy *easy, bool is_direct) {
+  if (easy->is_direct == is_direct) return true; /* libcurl would copy it again */
+  easy->is_direct = is_direct;
+  return SET(easy, CURLOPT_NOPROXY, is_direct ? "*" : NULL);
+}
+
+/* Waiting for a connection
 ** to share pays off with HTTP/2; over plain HTTP it only costs time.
 **
 ** libcurl does not say whether a server has refused a stream unprocessed (REFUSED_STREAM, GOAWAY),
 ** except on the first stream of a connection: there it has no other reason to send a request again.
 ** So over TLS, where HTTP/2 may be spoken, a POST gets a new connection. */
-static bool set_route(CURL *easy, clerk_curl *curl, clerk_transfer *transfer,
+static bool set_route(clerk_easy *easy, clerk_curl *curl, clerk_transfer *transfer,
                       const clerk_curl_request *request) {
   transfer->site = clerk_site_of(&curl->site, request->url);
   if (!transfer->site) return false;
   bool is_direct = !curl->proxy && transfer->site->is_loopback;
   bool needs_proof = transfer->is_tls && strcmp(request->method, "POST") == 0;
-  return SET(easy, CURLOPT_NOPROXY, is_direct ? "*" : NULL) &&
-         SET(easy, CURLOPT_PIPEWAIT, (long)transfer->is_tls) &&
+  return set_direct(easy, is_direct) && SET(easy, CURLOPT_PIPEWAIT, (long)transfer->is_tls) &&
          SET(easy, CURLOPT_FRESH_CONNECT, (long)needs_proof) &&
          (is_direct || transfer->is_tls ? set_target(easy, transfer->site, request->url)
                                         : set_whole_url(easy, request->url));
 }
 
 /* libcurl's own method is not set, since it would be copied for each transfer. */
-static bool set_method(CURL *easy, const clerk_transfer *transfer, const char *method) {
+static bool set_method(clerk_easy *easy, const clerk_transfer *transfer, const char *method) {
   const char *usual = transfer->upload.bytes ? "POST" : "GET";
   return SET(easy, CURLOPT_CUSTOMREQUEST, strcmp(method, usual) == 0 ? NULL : method);
 }
 
-bool clerk_easy_set(CURL *easy, clerk_curl *curl, clerk_transfer *transfer,
+bool clerk_easy_set(clerk_easy *easy, clerk_curl *curl, clerk_transfer *transfer,
                     const clerk_curl_request *request) {
+  easy->transfer = transfer;
   transfer->body_limit = request->max_response_bytes;
   transfer->is_tls = strncmp(request->url, "https:", 6) == 0;
-  return set_user(easy, transfer) && set_limits(easy, request) &&
+  return SET(easy, CURLOPT_ERRORBUFFER, transfer->error) && set_limits(easy, request) &&
          set_body(easy, &transfer->upload) && set_route(easy, curl, transfer, request) &&
          SET(easy, CURLOPT_HTTPHEADER, transfer->header_lines) &&
          set_method(easy, transfer, request->method);
 }
 
-void clerk_easy_forget(CURL *easy) {
-  curl_easy_setopt(easy, CURLOPT_CURLU, NULL);
-  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
-  curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
-  curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL);
+void clerk_easy_forget(clerk_easy *easy) {
+  curl_easy_setopt(easy->handle, CURLOPT_CURLU, NULL);
+  curl_easy_setopt(easy->handle, CURLOPT_ERRORBUFFER, NULL);
+  curl_easy_setopt(easy->handle, CURLOPT_HTTPHEADER, NULL);
+  curl_easy_setopt(easy->handle, CURLOPT_POSTFIELDS, NULL);
 }

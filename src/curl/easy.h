@@ -4,11 +4,22 @@
 
 #include "curl.h"
 
-/* A handle with the options that all transfers of `curl` share; NULL when out of memory. */
-CURL *clerk_easy_new(clerk_curl *curl);
+/* An easy handle, and what its callbacks need. */
+struct clerk_easy {
+  CURL *handle;
+  clerk_transfer *transfer; /* the one that uses it */
+  bool is_direct;           /* it uses no proxy */
+  clerk_easy *next;         /* in a list of idle ones */
+};
 
-/* Sets the options of one transfer. False when out of memory: the handle must not be used then. */
-bool clerk_easy_set(CURL *easy, clerk_curl *curl, clerk_transfer *transfer,
+/* One with the options that all transfers of `curl` share; NULL when out of memory. */
+clerk_easy *clerk_easy_new(clerk_curl *curl);
+
+/* NULL is allowed. */
+void clerk_easy_free(clerk_easy *easy);
+
+/* Sets the options of one transfer. False when out of memory: it must not be used then. */
+bool clerk_easy_set(clerk_easy *easy, clerk_curl *curl, clerk_transfer *transfer,
                     const clerk_curl_request *request);
 
 /* Whether the transfer has met a kept connection that is not fit for use, and may start again: it
@@ -16,7 +27,7 @@ bool clerk_easy_set(CURL *easy, clerk_curl *curl, clerk_transfer *transfer,
 bool clerk_easy_renew(clerk_transfer *transfer);
 
 /* Clears what libcurl may still read of the transfer; clerk_easy_set replaces the rest. */
-void clerk_easy_forget(CURL *easy);
+void clerk_easy_forget(clerk_easy *easy);
 
 /* Wipes and frees the header lines of a transfer. */
 void clerk_easy_free_header_lines(clerk_transfer *transfer);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "descriptors.h"
+#include "easy.h"
 
 /* What libcurl's codes mean. Several mean several things: then a part of libcurl's message decides,
 ** and the first row that fits counts. */
@@ -54,8 +55,8 @@ static clerk_failure failure_of(CURLcode code, const char *message, bool was_beg
 /* Whether a proxy has refused for good: to go on trying may get the account locked. */
 static bool is_refused_by_proxy(const clerk_transfer *transfer) {
   long status = 0, reason = CURLPX_OK;
-  curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &status);
-  curl_easy_getinfo(transfer->easy, CURLINFO_PROXY_ERROR, &reason);
+  curl_easy_getinfo(transfer->easy->handle, CURLINFO_HTTP_CONNECTCODE, &status);
+  curl_easy_getinfo(transfer->easy->handle, CURLINFO_PROXY_ERROR, &reason);
   return status == 403 || status == 407 || reason == CURLPX_USER_REJECTED ||
          reason == CURLPX_NO_AUTH || reason == CURLPX_REPLY_NOT_ALLOWED;
 }
@@ -115,14 +116,14 @@ static void note_protocol(const clerk_transfer *transfer) {
   clerk_poller *poller = &transfer->owner->loop->poller;
   clerk_watch *watch;
   long version = 0;
-  curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_VERSION, &version);
+  curl_easy_getinfo(transfer->easy->handle, CURLINFO_HTTP_VERSION, &version);
   for (int next = 0; (watch = clerk_poller_find(poller, transfer->local_port, &next)) != NULL;)
     watch->is_http1 = version <= CURL_HTTP_VERSION_1_1;
 }
 
 void clerk_transfer_conclude(clerk_transfer *transfer, CURLcode code) {
   long status = 0;
-  curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+  curl_easy_getinfo(transfer->easy->handle, CURLINFO_RESPONSE_CODE, &status);
   transfer->has_response = code == CURLE_OK && transfer->phase == CLERK_PAST_HEAD;
   transfer->status = (int)status;
   if (!transfer->has_response)

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "easy.h"
 #include "utf8.h"
 
 enum { USUAL_HEAD = 1000, HEAD_LIMIT = 256 * 1024, RESERVE_LIMIT = 16 * 1024 * 1024 };
@@ -64,7 +65,7 @@ static bool read_lengths(clerk_transfer *transfer, const char *at) {
   return *at == '\n';
 }
 
-static bool is_named(const char *line, size_t length, const char *name) {
+static inline bool is_named(const char *line, size_t length, const char *name) {
   return (*line | 0x20) == *name && length > strlen(name) &&
          strncasecmp(line, name, strlen(name)) == 0 && strchr(": \t", line[strlen(name)]) != NULL;
 }
@@ -97,7 +98,7 @@ static size_t add_head_line(clerk_transfer *transfer, const char *line, size_t l
 
 /* A trailer comes after the final head; it is dropped. */
 size_t clerk_receive_head(char *line, size_t one, size_t length, void *user) {
-  clerk_transfer *transfer = user;
+  clerk_transfer *transfer = ((clerk_easy *)user)->transfer;
   (void)one;
   transfer->head_bytes += length;
   if (transfer->head_bytes > HEAD_LIMIT)
@@ -111,13 +112,13 @@ size_t clerk_receive_head(char *line, size_t one, size_t length, void *user) {
 /* The announced length is reserved at once, within limits: growing means copying and wiping. */
 static bool reserve_body(clerk_transfer *transfer) {
   curl_off_t announced = 0;
-  curl_easy_getinfo(transfer->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
+  curl_easy_getinfo(transfer->easy->handle, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
   if (announced <= 0 || announced > RESERVE_LIMIT) return true;
   return clerk_buffer_reserve(&transfer->body, (size_t)announced);
 }
 
 size_t clerk_receive_body(char *bytes, size_t one, size_t length, void *user) {
-  clerk_transfer *transfer = user;
+  clerk_transfer *transfer = ((clerk_easy *)user)->transfer;
   (void)one;
   if (length > transfer->body_limit - transfer->body.length)
     return refuse(transfer, CLERK_RESPONSE_TOO_LARGE, "the response is larger than allowed");
