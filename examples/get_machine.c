@@ -99,7 +99,7 @@ static clerk_status send_request(connections *kept, clerk_transfer *transfer,
   if (status == CLERK_OK && request->body)
     status = clerk_transfer_set_body(transfer, text_of(request->body));
   if (status == CLERK_OK) status = clerk_curl_start(&kept->curl, transfer, &how);
-  while (status == CLERK_OK && !transfer->is_finished) clerk_loop_step(kept->loop, 1000);
+  while (status == CLERK_OK && !transfer->is_finished) clerk_loop_step(kept->loop, 1000, 1000);
   return status;
 }
 

@@ -188,13 +188,13 @@ describe("A fork", function()
   end
 
   local function finish(transfer)
-    while not transfer:is_finished() do core.loop:step(1000) end
+    while not transfer:is_finished() do core.loop:step(1000, 0) end
     return transfer:take()
   end
 
   local function start_and_wait_until_received(curl, web)
     local transfer = start_transfer(curl, web, "waits")
-    while not web:requests()[1] and not transfer:is_finished() do core.loop:step(10) end
+    while not web:requests()[1] and not transfer:is_finished() do core.loop:step(10, 0) end
     return transfer
   end
 

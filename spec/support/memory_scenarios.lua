@@ -798,7 +798,7 @@ server_scenario("a transfer is abandoned", function(values)
   }
   return function()
     local transfer = curl:start(request)
-    core.loop:step(0)
+    core.loop:step(0, 0)
     if transfer:is_finished() then error(select(2, transfer:take()).message, 0) end
   end
 end)

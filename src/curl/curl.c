@@ -13,13 +13,18 @@
 #include "easy.h"
 #include "outcome.h"
 
-/* How long one step may work, so that a host with other work, such as drawing, is not held up. */
-enum { SLICE_US = 150 };
+/* libcurl lets a request wait for a connection that another one is making, also beyond its timeout.
+** This much later the request ends all the same. */
+enum { GRACE_MS = 50 };
 
 static int64_t now_us(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static int64_t earlier_of(int64_t a, int64_t b) {
+  return a < b ? a : b;
 }
 
 /* ------------------------------------------------------------------ lists of transfers */
@@ -78,6 +83,7 @@ static void release(clerk_curl *curl, clerk_transfer *transfer) {
   if (transfer->list == &curl->moving)
     curl_multi_remove_handle(curl->multi, transfer->easy->handle);
   leave_list(transfer);
+  if (!curl->waiting.first && !curl->moving.first) curl->overdue_ms = INT64_MAX;
   put_back(curl, transfer->easy, transfer->has_response);
   transfer->easy = NULL;
   transfer->owner = NULL;
@@ -127,6 +133,7 @@ static void leave_to_parent(clerk_loop *loop) {
     curl->idle = NULL;
     curl->idle_count = 0;
     curl->timer_ms = -1;
+    curl->overdue_ms = INT64_MAX;
   }
 }
 
@@ -198,6 +205,7 @@ clerk_status clerk_curl_init(clerk_curl *curl, clerk_loop *loop, const clerk_cur
   leave_to_parent(loop);
   join_loop(curl, loop);
   curl->timer_ms = -1;
+  curl->overdue_ms = INT64_MAX;
   curl->max_connections = options->max_connections;
   clerk_status status = clerk_certificates_choose(&curl->certificates, options->ca_file, problem);
   if (status == CLERK_OK) status = keep_proxy(curl, options->proxy, problem);
@@ -308,6 +316,8 @@ clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
   }
   transfer->easy = easy;
   transfer->owner = curl;
+  transfer->overdue_ms = now_us() / 1000 + request->timeout_ms + GRACE_MS;
+  curl->overdue_ms = earlier_of(curl->overdue_ms, transfer->overdue_ms);
   move_to(&curl->waiting, transfer);
   return CLERK_OK;
 }
@@ -391,6 +401,26 @@ static void begin(clerk_curl *curl, clerk_transfer *transfer) {
   act_on_timer(curl);
 }
 
+static void end_overdue_in(clerk_curl *curl, const clerk_transfers *transfers, int64_t now_ms) {
+  for (clerk_transfer *transfer = transfers->first, *next; transfer; transfer = next) {
+    next = transfer->next;
+    if (transfer->overdue_ms <= now_ms)
+      fail(curl, transfer, CLERK_TIMEOUT, "no response within the time allowed");
+    else
+      curl->overdue_ms = earlier_of(curl->overdue_ms, transfer->overdue_ms);
+  }
+}
+
+static void end_overdue(clerk_loop *loop) {
+  int64_t now_ms = now_us() / 1000;
+  for (clerk_curl *curl = loop->members; curl; curl = curl->next) {
+    if (curl->overdue_ms > now_ms) continue;
+    curl->overdue_ms = INT64_MAX;
+    end_overdue_in(curl, &curl->waiting, now_ms);
+    end_overdue_in(curl, &curl->moving, now_ms);
+  }
+}
+
 static void begin_waiting_and_run_timer(clerk_curl *curl, int64_t end_us) {
   while (curl->waiting.first) {
     begin(curl, curl->waiting.first); /* at least one, however busy other clients are */
@@ -406,32 +436,35 @@ static int time_to_wait(const clerk_loop *loop, int wait_ms) {
   bool is_bounded = wait_ms >= 0;
   for (const clerk_curl *curl = loop->members; curl; curl = curl->next) {
     if (curl->waiting.first) is_due = true;
-    if (curl->timer_ms < 0) continue;
-    int64_t left = curl->timer_ms - now_us() / 1000;
-    if (left < wait) wait = left;
+    int64_t due_ms = curl->overdue_ms;
+    if (curl->timer_ms >= 0) due_ms = earlier_of(due_ms, curl->timer_ms);
+    if (due_ms == INT64_MAX) continue;
+    wait = earlier_of(wait, due_ms - now_us() / 1000);
     is_bounded = true;
   }
   if (is_due || wait < 0) return 0;
   return is_bounded ? (int)wait : -1;
 }
 
-void clerk_loop_step(clerk_loop *loop, int wait_ms) {
+void clerk_loop_step(clerk_loop *loop, int wait_ms, int64_t work_us) {
   clerk_ready ready[16];
   leave_to_parent(loop);
   if (!clerk_poller_open(&loop->poller)) {
     poll(NULL, 0, time_to_wait(loop, wait_ms));
+    end_overdue(loop);
     return;
   }
-  int64_t end_us = now_us() + SLICE_US;
+  int64_t end_us = now_us() + work_us;
   for (clerk_curl *curl = loop->members; curl; curl = curl->next)
     begin_waiting_and_run_timer(curl, end_us);
   int wait = time_to_wait(loop, wait_ms);
   size_t count = clerk_poller_wait(&loop->poller, wait, ready, 16);
-  if (wait != 0) end_us = now_us() + SLICE_US;
+  if (wait != 0) end_us = now_us() + work_us;
   unsigned changes = loop->poller.changes; /* after a change, a number may be another socket's */
   for (size_t i = 0; i < count && (i == 0 || now_us() < end_us); i++)
     /* cppcheck-suppress knownConditionTrueFalse ; libcurl's callbacks change it */
     if (loop->poller.changes == changes) act_on_socket(&ready[i]);
+  end_overdue(loop);
 }
 
 clerk_transfer *clerk_loop_next_finished(clerk_loop *loop) {

@@ -47,10 +47,10 @@ void clerk_loop_release(clerk_loop *loop);
 
 /*
 ** Waits until some transfer can advance, at most `wait_ms` (-1: without limit) and perhaps less,
-** then advances transfers for a fraction of a millisecond. With -1 and nothing in progress it waits
-** until a signal arrives.
+** then advances transfers for about `work_us` microseconds, at least one of them once: so a host that
+** draws or serves is not held up. With -1 and nothing in progress it waits until a signal arrives.
 */
-void clerk_loop_step(clerk_loop *loop, int wait_ms);
+void clerk_loop_step(clerk_loop *loop, int wait_ms, int64_t work_us);
 
 /* The next transfer that has finished and was not returned yet, in order; NULL if there is none. */
 clerk_transfer *clerk_loop_next_finished(clerk_loop *loop);
@@ -71,6 +71,7 @@ struct clerk_curl {
   CURLM *multi;                /* made when first needed */
   CURLSH *share;               /* of TLS sessions; created together with `multi` */
   int64_t timer_ms;            /* when libcurl wants to be asked again; -1: never */
+  int64_t overdue_ms;          /* no transfer in progress is overdue before */
   bool lost_a_watch;           /* a socket that libcurl waits on is not watched */
   clerk_easy *idle;            /* to use again */
   long idle_count;
@@ -122,6 +123,7 @@ struct clerk_transfer {
   struct curl_slist *header_lines;
   clerk_buffer upload;
   clerk_buffer head;
+  int64_t overdue_ms; /* when it ends, though libcurl has not ended it at its timeout */
   size_t body_limit;
   bool is_tls;
   bool is_first;     /* the first request on its connection */
@@ -150,8 +152,8 @@ clerk_status clerk_transfer_set_body(clerk_transfer *transfer, clerk_text body);
 typedef struct clerk_curl_request {
   const char *method;
   const char *url;
-  long timeout_ms;           /* of the transfer, at least 1 */
-  long connect_timeout_ms;   /* of its connection, at least 1 */
+  long timeout_ms;         /* of the transfer, at least 1; it is finished within 50 ms after that */
+  long connect_timeout_ms; /* of its connection, at least 1 */
   size_t max_response_bytes; /* of the unpacked body, at least 1; a larger one ends the transfer */
 } clerk_curl_request;
 

@@ -51,18 +51,26 @@ static lua_Integer integer_field(lua_State *L, int index, const char *name) {
 
 /* ------------------------------------------------------------------ the loop */
 
-/* loop:step(ms): see clerk_loop_step */
+static int push_finished(lua_State *L, clerk_loop *loop) {
+  clerk_transfer *transfer = clerk_loop_next_finished(loop);
+  if (!transfer) return 0;
+  lua_pushlightuserdata(L, transfer);
+  return 1;
+}
+
+/* loop:step(ms, work_us) -> as loop:next_finished: see clerk_loop_step; waits at most for a second */
 static int loop_step(lua_State *L) {
-  clerk_loop_step(check_loop(L), (int)luaL_checkinteger(L, 2));
-  return 0;
+  clerk_loop *loop = check_loop(L);
+  lua_Number ms = luaL_checknumber(L, 2);
+  bool is_long = !(ms < CLERK_LUA_LONGEST_STEP_MS);
+  clerk_loop_step(loop, is_long ? CLERK_LUA_LONGEST_STEP_MS : (int)ms,
+                  (int64_t)luaL_checknumber(L, 3));
+  return push_finished(L, loop);
 }
 
 /* loop:next_finished() -> the key of a transfer, or nil */
 static int loop_next_finished(lua_State *L) {
-  clerk_transfer *transfer = clerk_loop_next_finished(check_loop(L));
-  if (!transfer) return 0;
-  lua_pushlightuserdata(L, transfer);
-  return 1;
+  return push_finished(L, check_loop(L));
 }
 
 static void push_or_nil(lua_State *L, int number) {
@@ -159,21 +167,11 @@ static int transfer_is_finished(lua_State *L) {
   return 1;
 }
 
-enum { LONGEST_STEP_MS = 1000 };
-
-int clerk_lua_step_ms(double left_ms) {
-  if (left_ms < 0) return 0;
-  return left_ms < (double)LONGEST_STEP_MS ? (int)left_ms : LONGEST_STEP_MS;
-}
-
-/* transfer:step(ends_at) -> whether it is finished now; waits at most until that time of core.now, and
-** perhaps less: see clerk_loop_step */
+/* transfer:step() -> whether it is finished now; waits for a while, or less: see clerk_loop_step */
 static int transfer_step(lua_State *L) {
   clerk_transfer *transfer = clerk_lua_check_transfer(L, 1);
   luaL_argcheck(L, transfer->is_finished || transfer->owner, 1, "a transfer that is started");
-  int64_t now_ms = clerk_lua_now_us() / 1000;
-  double left = luaL_checknumber(L, 2) - (double)now_ms;
-  if (!transfer->is_finished) clerk_loop_step(transfer->owner->loop, clerk_lua_step_ms(left));
+  if (!transfer->is_finished) clerk_loop_step(transfer->owner->loop, CLERK_LUA_LONGEST_STEP_MS, 0);
   lua_pushboolean(L, transfer->is_finished);
   return 1;
 }

@@ -38,9 +38,9 @@ static void add_headers(lua_State *L, int index, const clerk_lua_call *call,
     add_header(L, transfer, request->headers[i].name, request->headers[i].value);
 }
 
-/* Pushes a transfer of the call, started; the key was checked. */
-static clerk_transfer *start(lua_State *L, clerk_curl *curl, int index, clerk_text key) {
-  clerk_lua_call *call = clerk_lua_check_call(L, index);
+/* Pushes a transfer of the call at `index`, started; the key was checked. */
+static clerk_transfer *start(lua_State *L, clerk_curl *curl, int index, clerk_lua_call *call,
+                             clerk_text key) {
   clerk_lua_check_status(L, clerk_request_authorize(&call->request, key));
   const char *body = call->request.body;
   clerk_curl_request request = {.method = call->request.method,
@@ -84,10 +84,10 @@ static void push_meta(lua_State *L, int transfer, int key, int status, int64_t e
   lua_setmetatable(L, -2);
 }
 
-/* Pushes the result and meta if the response is a success; otherwise returns false, and
-** transfer:take() has the response. */
-static bool push_success(lua_State *L, int index, const clerk_lua_call *call, int key) {
-  clerk_transfer *transfer = clerk_lua_check_transfer(L, index);
+/* Pushes the result and meta if the response of the transfer at `index` is a success; otherwise
+** returns false, and transfer:take() has the response. */
+static bool push_success(lua_State *L, clerk_transfer *transfer, int index,
+                         const clerk_lua_call *call, int key) {
   clerk_reader reader;
   clerk_shape shape = {.operation = call->operation};
   clerk_text body = {transfer->body.bytes, transfer->body.length};
@@ -102,13 +102,13 @@ static bool push_success(lua_State *L, int index, const clerk_lua_call *call, in
 ** progress, it waits for the response, though not for longer than one step may. */
 static int core_start(lua_State *L) {
   clerk_curl *curl = clerk_lua_check_curl(L, 1);
-  const clerk_lua_call *call = clerk_lua_check_call(L, 2);
+  clerk_lua_call *call = clerk_lua_check_call(L, 2);
   bool is_alone = lua_toboolean(L, 4);
   lua_settop(L, 3);
-  clerk_transfer *transfer = start(L, curl, 2, clerk_lua_text(L, 3));
+  clerk_transfer *transfer = start(L, curl, 2, call, clerk_lua_text(L, 3));
   if (is_alone && !transfer->is_finished)
-    clerk_loop_step(transfer->owner->loop, clerk_lua_step_ms((double)call->limits.timeout_ms));
-  if (is_alone && transfer->is_finished && push_success(L, 4, call, 3)) return 2;
+    clerk_loop_step(transfer->owner->loop, CLERK_LUA_LONGEST_STEP_MS, 0);
+  if (is_alone && transfer->is_finished && push_success(L, transfer, 4, call, 3)) return 2;
   lua_pushnil(L);
   lua_pushvalue(L, 4);
   return 2;
@@ -117,7 +117,8 @@ static int core_start(lua_State *L) {
 /* core.take_success(transfer, call, key) -> result, meta; or nothing, unless the response is a
 ** success: transfer:take() has it then */
 static int core_take_success(lua_State *L) {
-  return push_success(L, 1, clerk_lua_check_call(L, 2), 3) ? 2 : 0;
+  clerk_transfer *transfer = clerk_lua_check_transfer(L, 1);
+  return push_success(L, transfer, 1, clerk_lua_check_call(L, 2), 3) ? 2 : 0;
 }
 
 static const luaL_Reg functions[] = {

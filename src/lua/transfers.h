@@ -16,9 +16,8 @@ clerk_transfer *clerk_lua_new_transfer(lua_State *L);
 /* Pushes a table of the response's headers, without the secret, which may be absent. */
 void clerk_lua_push_headers(lua_State *L, clerk_transfer *transfer, clerk_text secret);
 
-/* How long one step may wait for something that may take `left_ms`, which may be negative: signals and
-** debug hooks get their turn between steps. */
-int clerk_lua_step_ms(double left_ms);
+/* How long one step waits at most: signals and debug hooks get their turn between steps. */
+enum { CLERK_LUA_LONGEST_STEP_MS = 1000 };
 
 /* Raises unless the status of a step towards a transfer is CLERK_OK. */
 void clerk_lua_check_status(lua_State *L, clerk_status status);

@@ -16,7 +16,7 @@ local call = {}
 ---@field transport clerk.machines.Transport
 ---@field secret_key fun(): string
 ---@field connection_limit table? of the runtime; a transport of the caller's has none
----@field paused_until integer? after a 429: a time of call.now
+---@field paused_until integer after a 429: a time of call.now; 0: not paused
 ---@field is_closed boolean
 
 --- Calls that paused after a 429 start again within this time, and not all at once.
@@ -191,8 +191,7 @@ end
 
 --- After a 429 the client's other calls pause, except those that do not retry.
 local function pause_left(run)
-  local paused_until = run.settings.retries.strategy ~= "none" and run.client.paused_until
-  return paused_until and paused_until - now(run) or 0
+  return run.settings.retries.strategy == "none" and 0 or run.client.paused_until - now(run)
 end
 
 local function await_pause(run)
@@ -318,7 +317,7 @@ local function check_refusal(run, failure)
 end
 
 local function pause_others(run, ms)
-  run.client.paused_until = math.max(run.client.paused_until or 0, now(run) + ms)
+  run.client.paused_until = math.max(run.client.paused_until, now(run) + ms)
 end
 
 --- Takes what came of an attempt.
@@ -349,19 +348,19 @@ end
 local function key_of_fast(client, operation, start, settings, key_name, token)
   local can_be_fast = settings.is_fast and client.transport.attempt
     and not (token or operation.returns_secret)
-    and (client.paused_until or start) <= start
+    and client.paused_until <= start
   return can_be_fast and schema.fixed_key(client.settings[key_name]) or nil
 end
 
 --- Returns the result and meta; or nil, and the response or failure that the general path goes on
 --- from; or nothing if it would have to wait for a connection.
-local function attempt_fast(client, prepared, key, ends_at)
+local function attempt_fast(client, prepared, key)
   local transport, connections = client.transport, client.connection_limit
   if runtime.is_alone() then -- no other call needs a connection
-    return transport:attempt(prepared, key, ends_at, true)
+    return transport:attempt(prepared, key, true)
   elseif connections.free > 0 and not runtime.is_cancelled() then
     return give_connection(client, connections:take(),
-      pcall(transport.attempt, transport, prepared, key, ends_at, false))
+      pcall(transport.attempt, transport, prepared, key, false))
   end
 end
 
@@ -412,7 +411,7 @@ function call.run(client, operation, start, settings, prepared, key_name, token)
   local key = key_of_fast(client, operation, start, settings, key_name, token)
   local value, response, failure
   if key then
-    value, response, failure = attempt_fast(client, prepared, key, start + settings.timeout_ms)
+    value, response, failure = attempt_fast(client, prepared, key)
     if value then
       return value, response -- meta
     end

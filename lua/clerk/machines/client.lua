@@ -324,7 +324,7 @@ function client.new(given)
     transport = own.transport or accept(nil, runtime.new_transport(own)),
     connection_limit = not own.transport and runtime.new_limit(own.max_connections) or nil,
     call_count = 0,
-    paused_until = nil,
+    paused_until = 0,
     is_closed = false,
   }
   add_finalizer(self)

@@ -9,11 +9,12 @@ local timers = require "clerk.machines.loop.timers"
 
 local scheduler = {}
 
---- How long a step resumes tasks, so that it does not hold up a host that draws or serves.
+--- How long a step moves transfers, and as long again resumes tasks, so that it does not hold up a
+--- host that draws or serves.
 local SLICE_US = 150
 
---- How long one step waits at most, so that signals and debug hooks get their turn.
-local LONGEST_STEP_MS = 1000
+--- The same where no host waits for the step: only tasks wait for one another.
+local RUN_US = 20000
 
 --- What a task yields when it waits here. A task that yields anything else has its own reasons, and
 --- is resumed with the next step.
@@ -216,8 +217,9 @@ local function resume_ready(group, end_us)
   return has_resumed
 end
 
-local function wake_finished()
-  local key = core.loop:next_finished()
+--- Wakes what waits for the transfer with this key, and for the others that have finished. Returns
+--- whether there is one.
+local function wake_finished(key)
   local has_finished = key ~= nil
   while key do
     local waiter = by_transfer[key]
@@ -250,8 +252,7 @@ local function leave_to_parent()
   if not next(groups) or core.process_id() == process_id then
     return false
   end
-  core.loop:step(0)
-  wake_finished()
+  wake_finished(core.loop:step(0, 0))
   local inherited = {}
   for _, group in ipairs(snapshot()) do
     for task in pairs(group.tasks) do
@@ -264,31 +265,29 @@ local function leave_to_parent()
 end
 
 --- Until the waiter, if any, is woken.
-local function step(wait_ms, waiter)
+local function step(wait_ms, slice_us, waiter)
   if leave_to_parent() then
     return
   end
-  local end_us = core.now_us() + SLICE_US
-  local list = snapshot()
+  local end_us = core.now_us() + slice_us
   if not is_whole then
-    repair(list)
+    repair(snapshot())
   end
   repeat
     local has_moved = false
-    for _, group in ipairs(list) do
+    for _, group in ipairs(snapshot()) do
       wake_sleepers(group)
       has_moved = resume_ready(group, end_us) or has_moved
       wait_ms = has_moved and 0 or time_to_wait(group, wait_ms)
     end
-    core.loop:step(math.min(wait_ms, LONGEST_STEP_MS))
-    has_moved = wake_finished() or has_moved
+    has_moved = wake_finished(core.loop:step(wait_ms, slice_us)) or has_moved
     wait_ms = 0
   until not has_moved or (waiter and waiter.is_woken) or core.now_us() >= end_us
 end
 
 --- Moves what can move, for a short time; before that, while nothing can, waits at most `wait_ms`.
 function scheduler.step(wait_ms)
-  guard(step, wait_ms)
+  guard(step, wait_ms, SLICE_US)
 end
 
 --- How many unfinished tasks a group has.
@@ -299,7 +298,7 @@ end
 --- Steps until the group has no unfinished task.
 function scheduler.run(group)
   while group.count > 0 do
-    scheduler.step(math.huge)
+    guard(step, math.huge, RUN_US)
   end
 end
 
@@ -338,7 +337,8 @@ end
 function scheduler.wait(waiter, wakes_at)
   if not waiter.task then
     repeat
-      guard(step, wakes_at and math.max(0, wakes_at - core.now()) or LONGEST_STEP_MS, waiter)
+      local wait_ms = wakes_at and math.max(0, wakes_at - core.now()) or math.huge
+      guard(step, wait_ms, RUN_US, waiter)
     until waiter.is_woken or (wakes_at and core.now() >= wakes_at)
   elseif not waiter.task.is_cancelled then
     wait_in_task(waiter, wakes_at)
@@ -356,29 +356,28 @@ end
 
 --- Without tasks there is nothing to do but to wait. A finalizer may make calls in the meantime,
 --- and tasks: then this returns false before its time.
-local function await_alone(transfer, wakes_at)
+local function await_alone(transfer)
   repeat
-    if transfer:step(wakes_at) then
+    if transfer:step() then
       return true
     end
-    wake_finished() -- what a call around this one waits for
-  until not scheduler.is_alone() or core.now() >= wakes_at
+    wake_finished(core.loop:next_finished()) -- what a call around this one waits for
+  until not scheduler.is_alone()
   return transfer:is_finished()
 end
 
-local function await_among_tasks(transfer, wakes_at)
+local function await_among_tasks(transfer)
   local waiter = scheduler.new_waiter()
   by_transfer[transfer:key()] = waiter
-  scheduler.wait(waiter, wakes_at)
-  return waiter.is_woken
+  scheduler.wait(waiter)
+  return waiter.is_woken or transfer:is_finished()
 end
 
---- Waits until the transfer has finished. Returns false when before that the time has come or the
---- task is cancelled.
-function scheduler.await(transfer, wakes_at)
-  local is_finished = scheduler.is_alone() and await_alone(transfer, wakes_at)
+--- Waits until the transfer has finished. Returns false when the task is cancelled before that.
+function scheduler.await(transfer)
+  local is_finished = scheduler.is_alone() and await_alone(transfer)
   scheduler.changed()
-  return is_finished or await_among_tasks(transfer, wakes_at)
+  return is_finished or await_among_tasks(transfer)
 end
 
 --- Waits for `ms` milliseconds. Returns false when the task is cancelled meanwhile.
