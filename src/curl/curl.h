@@ -146,6 +146,12 @@ struct clerk_transfer {
 clerk_status clerk_transfer_add_header(clerk_transfer *transfer, const char *name,
                                        const char *value);
 
+/*
+** Adds the secret key as its Authorization (RFC 6750 bearer), which clerk_check_secret_key let pass,
+** to a transfer that is not started yet. CLERK_OK or CLERK_NO_MEMORY.
+*/
+clerk_status clerk_transfer_authorize(clerk_transfer *transfer, clerk_text key);
+
 /* Gives a transfer that is not started yet a body, copied. CLERK_OK or CLERK_NO_MEMORY. */
 clerk_status clerk_transfer_set_body(clerk_transfer *transfer, clerk_text body);
 

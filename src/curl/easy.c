@@ -123,6 +123,10 @@ clerk_status clerk_transfer_add_header(clerk_transfer *transfer, const char *nam
   return add_line(transfer, name, *value ? ": " : ";", value);
 }
 
+clerk_status clerk_transfer_authorize(clerk_transfer *transfer, clerk_text key) {
+  return add_line(transfer, "authorization", ": Bearer ", key.bytes);
+}
+
 clerk_status clerk_transfer_set_body(clerk_transfer *transfer, clerk_text body) {
   if (!clerk_buffer_append(&transfer->upload, body.bytes, body.length)) return CLERK_NO_MEMORY;
   return add_line(transfer, "expect", ":", "");

@@ -19,7 +19,7 @@ static void add_own_headers(lua_State *L, int index, const clerk_request *reques
   lua_getuservalue(L, index);
   lua_getfield(L, -1, "headers");
   int own = lua_gettop(L);
-  for (size_t i = 0; i < request->header_count; i++)
+  for (size_t i = 1; i < request->header_count; i++)
     if (!clerk_lua_field(L, own, request->headers[i].name))
       add_header(L, transfer, request->headers[i].name, request->headers[i].value);
   for (lua_pushnil(L); lua_next(L, own); lua_pop(L, 1))
@@ -27,21 +27,21 @@ static void add_own_headers(lua_State *L, int index, const clerk_request *reques
   lua_pop(L, 2);
 }
 
-static void add_headers(lua_State *L, int index, const clerk_lua_call *call,
+static void add_headers(lua_State *L, int index, const clerk_lua_call *call, clerk_text key,
                         clerk_transfer *transfer) {
   const clerk_request *request = &call->request;
+  clerk_lua_check_status(L, clerk_transfer_authorize(transfer, key));
   if (call->has_headers) {
     add_own_headers(L, index, request, transfer);
     return;
   }
-  for (size_t i = 0; i < request->header_count; i++)
+  for (size_t i = 1; i < request->header_count; i++) /* the first is Authorization */
     add_header(L, transfer, request->headers[i].name, request->headers[i].value);
 }
 
 /* Pushes a transfer of the call at `index`, started; the key was checked. */
-static clerk_transfer *start(lua_State *L, clerk_curl *curl, int index, clerk_lua_call *call,
+static clerk_transfer *start(lua_State *L, clerk_curl *curl, int index, const clerk_lua_call *call,
                              clerk_text key) {
-  clerk_lua_check_status(L, clerk_request_authorize(&call->request, key));
   const char *body = call->request.body;
   clerk_curl_request request = {.method = call->request.method,
                                 .url = call->request.url,
@@ -49,7 +49,7 @@ static clerk_transfer *start(lua_State *L, clerk_curl *curl, int index, clerk_lu
                                 .connect_timeout_ms = call->limits.connect_timeout_ms,
                                 .max_response_bytes = call->limits.max_response_bytes};
   clerk_transfer *transfer = clerk_lua_new_transfer(L);
-  add_headers(L, index, call, transfer);
+  add_headers(L, index, call, key, transfer);
   if (body)
     clerk_lua_check_status(L, clerk_transfer_set_body(transfer, (clerk_text){body, strlen(body)}));
   clerk_lua_check_status(L, clerk_curl_start(curl, transfer, &request));
@@ -102,7 +102,7 @@ static bool push_success(lua_State *L, clerk_transfer *transfer, int index,
 ** progress, it waits for the response, though not for longer than one step may. */
 static int core_start(lua_State *L) {
   clerk_curl *curl = clerk_lua_check_curl(L, 1);
-  clerk_lua_call *call = clerk_lua_check_call(L, 2);
+  const clerk_lua_call *call = clerk_lua_check_call(L, 2);
   bool is_alone = lua_toboolean(L, 4);
   lua_settop(L, 3);
   clerk_transfer *transfer = start(L, curl, 2, call, clerk_lua_text(L, 3));

@@ -42,13 +42,18 @@ local function layout_of(operation)
   return layout
 end
 
---- The option that has the key of an operation.
-local function key_name_of(client, operation)
-  for i = 1, #operation.keys do
-    if client.settings[operation.keys[i]] then
-      return operation.keys[i]
+--- The options that have the keys of the operations, by the operations' names.
+local function key_names_of(own)
+  local names = {}
+  for _, operation in ipairs(core.operations) do
+    for i = #operation.keys, 1, -1 do -- the first one is preferred
+      names[operation.name] = own[operation.keys[i]] and operation.keys[i] or names[operation.name]
     end
   end
+  return names
+end
+
+local function refuse_without_key(operation)
   local name = operation.keys[1]
   local variable = options[name].variable
   errors.refuse(("%s is missing: give it to machines.new or set %s%s"):format(name, variable,
@@ -87,7 +92,7 @@ local function prepare(client, layout, start, call_options, params, first, secon
   if call_options ~= nil then
     own = accept(name, settings.for_call(call_options, own))
   end
-  local key_name = key_name_of(client, layout.operation)
+  local key_name = client.key_names[name] or refuse_without_key(layout.operation)
   if of_type.json and value_of(params, of_type.json) ~= nil then
     params = accept(name, with_json(params, of_type.json))
   end
@@ -119,7 +124,7 @@ local function invoke(client, layout, count, first, second, third)
   check_client(client, name)
   if count > layout.count then
     errors.refuse(("takes at most %d arguments, got %d"):format(layout.count, count), name)
-  elseif not client.transport.sleep then
+  elseif runtime.check_call and not client.transport.sleep then
     runtime.check_call(name)
   end
   local params
@@ -321,6 +326,7 @@ function client.new(given)
   local own = accept(nil, settings.for_client(given))
   local self = {
     settings = own,
+    key_names = key_names_of(own),
     transport = own.transport or accept(nil, runtime.new_transport(own)),
     connection_limit = not own.transport and runtime.new_limit(own.max_connections) or nil,
     call_count = 0,

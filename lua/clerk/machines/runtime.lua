@@ -7,7 +7,7 @@
 ---@field new_limit fun(count: integer): table at most `count` at a time: see loop/limits.lua
 ---@field refuse_option fun(name: string): string? a problem when the option is not allowed here
 ---@field environment_hint fun(variable: string): string for the message that it is not set
----@field check_call fun(operation: string) raises an ArgumentError where a call cannot wait
+---@field check_call? fun(operation: string) raises an ArgumentError where a call cannot wait
 ---@field can_spawn fun(): boolean whether tasks are possible here and now
 ---@field can_detach fun(is_ours: boolean): boolean whether tasks.detach is; is the transport ours?
 ---@field detach? fun(f: function, ...): string? runs it concurrently; nil: a task is enough

@@ -23,7 +23,7 @@ return {
   environment_hint = function()
     return ""
   end,
-  check_call = _VERSION == "Lua 5.2" and check_yield or allow,
+  check_call = _VERSION == "Lua 5.2" and check_yield or nil,
   can_spawn = function()
     return true
   end,

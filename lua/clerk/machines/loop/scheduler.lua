@@ -329,7 +329,9 @@ local function wait_in_task(waiter, wakes_at)
     coroutine.yield(WAIT)
   until waiter.is_woken or task.is_cancelled or (wakes_at and core.now() >= wakes_at)
   task.is_waiting = false
-  timers.remove(task.group.timers, task)
+  if wakes_at then
+    timers.remove(task.group.timers, task)
+  end
 end
 
 --- Waits until the waiter is woken, the time has come (core.now's; nil: it never does) or its task
