@@ -1,24 +1,11 @@
 /* Checks of what a caller gives, before anything is built from it. */
 #include <inttypes.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "clerk.h"
+#include "problem.h"
 #include "utf8.h"
-
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
-static clerk_status
-refuse(clerk_problem *problem, const char *format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  vsnprintf(problem->message, sizeof problem->message, format, arguments);
-  va_end(arguments);
-  return CLERK_REFUSED;
-}
 
 static bool has_control(clerk_text text, bool may_have_tabs) {
   for (size_t i = 0; i < text.length; i++) {
@@ -38,8 +25,9 @@ static bool text_is(clerk_text text, const char *word) {
 static clerk_status check_text(const char *name, clerk_text text, size_t *characters,
                                clerk_problem *problem) {
   if (memchr(text.bytes, '\0', text.length))
-    return refuse(problem, "%s must not contain a NUL byte", name);
-  if (!clerk_utf8_count(text, characters)) return refuse(problem, "%s must be valid UTF-8", name);
+    return clerk_refuse(problem, "%s must not contain a NUL byte", name);
+  if (!clerk_utf8_count(text, characters))
+    return clerk_refuse(problem, "%s must be valid UTF-8", name);
   return CLERK_OK;
 }
 
@@ -47,10 +35,11 @@ static clerk_status check_text(const char *name, clerk_text text, size_t *charac
 static clerk_status check_id(const char *name, const char *kind, clerk_text id,
                              clerk_problem *problem) {
   size_t characters;
-  if (id.length == 0) return refuse(problem, "%s must not be empty", name);
+  if (id.length == 0) return clerk_refuse(problem, "%s must not be empty", name);
   if (text_is(id, ".") || text_is(id, ".."))
-    return refuse(problem, "%s must be a %s ID, not a path", name, kind);
-  if (has_control(id, false)) return refuse(problem, "%s must not contain control bytes", name);
+    return clerk_refuse(problem, "%s must be a %s ID, not a path", name, kind);
+  if (has_control(id, false))
+    return clerk_refuse(problem, "%s must not contain control bytes", name);
   return check_text(name, id, &characters, problem);
 }
 
@@ -58,17 +47,17 @@ static clerk_status check_bounds_of(const clerk_parameter *parameter, int64_t am
                                     const char *unit, clerk_problem *problem) {
   if (amount >= parameter->min && amount <= parameter->max) return CLERK_OK;
   if (parameter->max == INT64_MAX)
-    return refuse(problem, "%s must be at least %" PRId64 "%s, got %" PRId64, parameter->name,
-                  parameter->min, unit, amount);
-  return refuse(problem, "%s must be from %" PRId64 " to %" PRId64 "%s, got %" PRId64,
-                parameter->name, parameter->min, parameter->max, unit, amount);
+    return clerk_refuse(problem, "%s must be at least %" PRId64 "%s, got %" PRId64, parameter->name,
+                        parameter->min, unit, amount);
+  return clerk_refuse(problem, "%s must be from %" PRId64 " to %" PRId64 "%s, got %" PRId64,
+                      parameter->name, parameter->min, parameter->max, unit, amount);
 }
 
 static clerk_status check_allowed(const clerk_parameter *parameter, clerk_text text,
                                   clerk_problem *problem) {
   for (const char *const *allowed = parameter->values; *allowed; allowed++)
     if (text_is(text, *allowed)) return CLERK_OK;
-  refuse(problem, "%s must be one of", parameter->name);
+  clerk_refuse(problem, "%s must be one of", parameter->name);
   for (const char *const *allowed = parameter->values; *allowed; allowed++) {
     size_t used = strlen(problem->message);
     snprintf(problem->message + used, sizeof problem->message - used, "%s %s",
@@ -101,16 +90,16 @@ static clerk_status check_machine_ids(const clerk_parameter *parameter, const cl
 
 static clerk_status check_secret(const char *name, clerk_text secret, clerk_problem *problem) {
   size_t characters;
-  if (secret.length == 0) return refuse(problem, "%s must not be empty", name);
+  if (secret.length == 0) return clerk_refuse(problem, "%s must not be empty", name);
   return check_text(name, secret, &characters, problem);
 }
 
 static clerk_status check_number(const clerk_parameter *parameter, double number, bool bounds,
                                  clerk_problem *problem) {
-  if (!isfinite(number)) return refuse(problem, "%s must be finite", parameter->name);
+  if (!isfinite(number)) return clerk_refuse(problem, "%s must be finite", parameter->name);
   if (!bounds || number > (double)parameter->min) return CLERK_OK;
-  return refuse(problem, "%s must be greater than %" PRId64 ", got %g", parameter->name,
-                parameter->min, number);
+  return clerk_refuse(problem, "%s must be greater than %" PRId64 ", got %g", parameter->name,
+                      parameter->min, number);
 }
 
 /* It becomes a part of the body as it is. */
@@ -119,13 +108,13 @@ static clerk_status check_json(const char *name, clerk_text json, clerk_problem 
   clerk_json_token token;
   size_t offset;
   if (json.length > 0 && *json.bytes == '\xEF')
-    return refuse(problem, "%s must be JSON without a byte order mark", name);
+    return clerk_refuse(problem, "%s must be JSON without a byte order mark", name);
   clerk_reader_init(&reader, json);
   do token = clerk_reader_next(&reader);
   while (token != CLERK_JSON_BROKEN && token != CLERK_JSON_END);
   if (token == CLERK_JSON_END) return CLERK_OK;
   const char *why = clerk_reader_problem(&reader, &offset);
-  return refuse(problem, "%s must be JSON: %s at byte %zu", name, why, offset);
+  return clerk_refuse(problem, "%s must be JSON: %s at byte %zu", name, why, offset);
 }
 
 static clerk_status check_value(const clerk_parameter *parameter, const clerk_value *value,
@@ -152,7 +141,7 @@ clerk_status clerk_check_arguments(const clerk_operation *operation, const clerk
     const clerk_parameter *parameter = &operation->parameters[i];
     clerk_status status = CLERK_OK;
     if (!values[i].given && parameter->presence == CLERK_REQUIRED)
-      status = refuse(problem, "%s is required", parameter->name);
+      status = clerk_refuse(problem, "%s is required", parameter->name);
     else if (values[i].given && !values[i].is_null)
       status = check_value(parameter, &values[i], check_bounds, problem);
     if (status != CLERK_OK) return status;
@@ -178,17 +167,19 @@ clerk_status clerk_check_header(clerk_text name, clerk_text value, clerk_problem
   static const char *const reserved[] = {
       "accept-encoding",     "authorization",     "connection", "content-length", "expect", "host",
       "proxy-authorization", "transfer-encoding", NULL};
-  if (!is_token(name)) return refuse(problem, "headers: a name must be an HTTP token");
+  if (!is_token(name)) return clerk_refuse(problem, "headers: a name must be an HTTP token");
   for (const char *const *other = reserved; *other; other++)
-    if (is_same_name(name, *other)) return refuse(problem, "headers: %s cannot be set", *other);
+    if (is_same_name(name, *other))
+      return clerk_refuse(problem, "headers: %s cannot be set", *other);
   if (has_control(value, true))
-    return refuse(problem, "headers: the value of %.64s must not contain control bytes",
-                  name.bytes);
+    return clerk_refuse(problem, "headers: the value of %.64s must not contain control bytes",
+                        name.bytes);
   return CLERK_OK;
 }
 
 clerk_status clerk_check_secret_key(const char *name, clerk_text key, clerk_problem *problem) {
-  if (key.length == 0) return refuse(problem, "%s must not be empty", name);
-  if (has_control(key, false)) return refuse(problem, "%s must not contain control bytes", name);
+  if (key.length == 0) return clerk_refuse(problem, "%s must not be empty", name);
+  if (has_control(key, false))
+    return clerk_refuse(problem, "%s must not contain control bytes", name);
   return CLERK_OK;
 }

@@ -3,12 +3,11 @@
 ** (libcurl, a proxy) can take it for another host.
 */
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "clerk.h"
+#include "problem.h"
 
 typedef struct url_parts {
   bool is_https;
@@ -17,11 +16,6 @@ typedef struct url_parts {
   bool is_bracketed;
   const char *path;
 } url_parts;
-
-static clerk_status refuse(clerk_problem *problem, const char *what) {
-  snprintf(problem->message, sizeof problem->message, "base_url %s", what);
-  return CLERK_REFUSED;
-}
 
 static const char digits[] = "0123456789";
 static const char hex_digits[] = "0123456789abcdefABCDEF";
@@ -146,19 +140,26 @@ static bool is_path(const char *path) {
 
 clerk_status clerk_check_base_url(clerk_text url, bool allow_http, clerk_problem *problem) {
   url_parts parts;
-  if (strlen(url.bytes) != url.length) return refuse(problem, "must not contain a NUL byte");
-  if (strchr(url.bytes, '@')) return refuse(problem, "must not contain credentials");
+  if (strlen(url.bytes) != url.length)
+    return clerk_refuse(problem, "base_url must not contain a NUL byte");
+  if (strchr(url.bytes, '@')) return clerk_refuse(problem, "base_url must not contain credentials");
   if (!split(url.bytes, &parts))
-    return refuse(problem, "must be an absolute URL with https (or http to loopback) and a host");
-  if (strpbrk(parts.path, "?#")) return refuse(problem, "must not contain a query or fragment");
+    return clerk_refuse(
+        problem, "base_url must be an absolute URL with https (or http to loopback) and a host");
+  if (strpbrk(parts.path, "?#"))
+    return clerk_refuse(problem, "base_url must not contain a query or fragment");
   if (!is_host(&parts))
-    return refuse(problem, "must have a name, an IPv4 address or [IPv6] as its host");
-  if (!is_port(parts.port)) return refuse(problem, "must have a port from 1 to 65535");
+    return clerk_refuse(problem,
+                        "base_url must have a name, an IPv4 address or [IPv6] as its host");
+  if (!is_port(parts.port))
+    return clerk_refuse(problem, "base_url must have a port from 1 to 65535");
   if (!is_path(parts.path))
-    return refuse(problem,
-                  "must have a path without \".\" or \"..\" segments, bad escapes and other "
-                  "special characters");
+    return clerk_refuse(
+        problem,
+        "base_url must have a path without \".\" or \"..\" segments, bad escapes and other "
+        "special characters");
   if (!parts.is_https && !allow_http && !is_loopback(&parts))
-    return refuse(problem, "must be https, except to 127.0.0.0/8, [::1] or localhost");
+    return clerk_refuse(problem,
+                        "base_url must be https, except to 127.0.0.0/8, [::1] or localhost");
   return CLERK_OK;
 }

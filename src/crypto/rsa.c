@@ -12,14 +12,10 @@
 #include <string.h>
 
 #include "base64url.h"
+#include "problem.h"
 
 enum { BITS_MIN = 2048, BITS_MAX = 8192, EXPONENT_MIN = 65537, EXPONENT_BITS_MAX = 32 };
 enum { PEM_MAX = 16 * 1024 };
-
-static clerk_status refuse(clerk_problem *problem, const char *message) {
-  snprintf(problem->message, sizeof problem->message, "%s", message);
-  return CLERK_REFUSED;
-}
 
 /* ------------------------------------------------------------------ OpenSSL's queue of errors */
 
@@ -71,10 +67,10 @@ static EVP_PKEY_CTX *new_verifying(EVP_PKEY *public_key) {
 
 static clerk_status check_numbers(const BIGNUM *n, const BIGNUM *e, clerk_problem *problem) {
   if (BN_num_bits(n) < BITS_MIN || BN_num_bits(n) > BITS_MAX)
-    return refuse(problem, "the RSA key must have 2048 to 8192 bits");
-  if (!BN_is_odd(n)) return refuse(problem, "the RSA key's modulus must be odd");
+    return clerk_refuse(problem, "the RSA key must have 2048 to 8192 bits");
+  if (!BN_is_odd(n)) return clerk_refuse(problem, "the RSA key's modulus must be odd");
   if (!BN_is_odd(e) || BN_num_bits(e) > EXPONENT_BITS_MAX || BN_get_word(e) < EXPONENT_MIN)
-    return refuse(problem, "the RSA key's exponent must be odd, and from 65537 to 2^32 - 1");
+    return clerk_refuse(problem, "the RSA key's exponent must be odd, and from 65537 to 2^32 - 1");
   return CLERK_OK;
 }
 
@@ -106,7 +102,7 @@ static clerk_status read_number(clerk_text text, const char *message, BIGNUM **n
   clerk_text decoded;
   if (text.length > NUMBER_TEXT_MAX || !clerk_base64url_decode(text, bytes, &decoded) ||
       decoded.length == 0 || *decoded.bytes == '\0')
-    return refuse(problem, message);
+    return clerk_refuse(problem, "%s", message);
   *number = BN_bin2bn((const unsigned char *)decoded.bytes, (int)decoded.length, NULL);
   return *number ? CLERK_OK : CLERK_NO_MEMORY;
 }
@@ -170,9 +166,9 @@ static clerk_status copy_key(clerk_rsa_key *key, const EVP_PKEY *found, clerk_pr
 static clerk_status init_pem(clerk_rsa_key *key, clerk_text pem, clerk_problem *problem) {
   EVP_PKEY *found = read_pem(pem);
   if (!found)
-    return refuse(problem,
-                  "the key must be the PEM text of a public RSA key, which begins with "
-                  "-----BEGIN PUBLIC KEY-----");
+    return clerk_refuse(problem,
+                        "the key must be the PEM text of a public RSA key, which begins with "
+                        "-----BEGIN PUBLIC KEY-----");
   clerk_status status = copy_key(key, found, problem);
   EVP_PKEY_free(found);
   return status;

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "problem.h"
+
 /* OpenSSL finds a certificate in a directory by a link named after its hash: "1a2b3c4d.0". */
 static bool has_hash_links(const char *directory) {
   DIR *entries = directory ? opendir(directory) : NULL;
@@ -40,16 +42,9 @@ static bool append_file(clerk_buffer *buffer, const char *path) {
   return ok && error == 0;
 }
 
-static clerk_status refuse(clerk_problem *problem, const char *ca_file, const char *reason) {
-  snprintf(problem->message, sizeof problem->message, "ca_file \"%.160s\" %s", ca_file, reason);
-  return CLERK_REFUSED;
-}
-
 static clerk_status refuse_unreadable(clerk_problem *problem, const char *ca_file, int error) {
-  char reason[80];
-  snprintf(reason, sizeof reason, "cannot be read: %s",
-           strerror(error)); /* NOLINT(concurrency-mt-unsafe): not for the errors of files */
-  return refuse(problem, ca_file, reason);
+  /* NOLINTNEXTLINE(concurrency-mt-unsafe): not for the errors of files */
+  return clerk_refuse(problem, "ca_file \"%.160s\" cannot be read: %s", ca_file, strerror(error));
 }
 
 /* "BEGIN CERTIFICATE", "BEGIN TRUSTED CERTIFICATE" and "BEGIN X509 CERTIFICATE" are what OpenSSL
@@ -68,7 +63,8 @@ static clerk_status add_file(clerk_certificates *certificates, const char *ca_fi
   if (!append_file(&own, ca_file)) {
     status = errno ? refuse_unreadable(problem, ca_file, errno) : CLERK_NO_MEMORY;
   } else if (!holds_certificate(&own)) {
-    status = refuse(problem, ca_file, "holds no certificate in PEM format");
+    status =
+        clerk_refuse(problem, "ca_file \"%.160s\" holds no certificate in PEM format", ca_file);
   } else if (certificates->directory) {
     certificates->file = strdup(ca_file);
     if (!certificates->file) status = CLERK_NO_MEMORY;

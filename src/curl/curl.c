@@ -12,12 +12,13 @@
 #include "descriptors.h"
 #include "easy.h"
 #include "outcome.h"
+#include "problem.h"
 
 /* libcurl lets a request wait for a connection that another one is making, also beyond its timeout.
 ** This much later the request ends all the same. */
 enum { GRACE_MS = 50 };
 
-static int64_t now_us(void) {
+int64_t clerk_now_us(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
@@ -164,9 +165,8 @@ static clerk_status check_proxy(const char *proxy, clerk_problem *problem) {
   curl_url_cleanup(url);
   if (is_good) return CLERK_OK;
   if (code == CURLUE_OUT_OF_MEMORY) return CLERK_NO_MEMORY;
-  snprintf(problem->message, sizeof problem->message,
-           "proxy must be a URL with http, https or socks, such as http://127.0.0.1:3128");
-  return CLERK_REFUSED;
+  return clerk_refuse(
+      problem, "proxy must be a URL with http, https or socks, such as http://127.0.0.1:3128");
 }
 
 static clerk_status keep_proxy(clerk_curl *curl, const char *proxy, clerk_problem *problem) {
@@ -259,7 +259,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *s
 static int on_timer(CURLM *multi, long wait_ms, void *user) {
   clerk_curl *curl = user;
   (void)multi;
-  curl->timer_ms = wait_ms < 0 ? -1 : now_us() / 1000 + wait_ms;
+  curl->timer_ms = wait_ms < 0 ? -1 : clerk_now_us() / 1000 + wait_ms;
   return 0;
 }
 
@@ -316,7 +316,7 @@ clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
   }
   transfer->easy = easy;
   transfer->owner = curl;
-  transfer->overdue_ms = now_us() / 1000 + request->timeout_ms + GRACE_MS;
+  transfer->overdue_ms = clerk_now_us() / 1000 + request->timeout_ms + GRACE_MS;
   curl->overdue_ms = earlier_of(curl->overdue_ms, transfer->overdue_ms);
   move_to(&curl->waiting, transfer);
   return CLERK_OK;
@@ -412,7 +412,7 @@ static void end_overdue_in(clerk_curl *curl, const clerk_transfers *transfers, i
 }
 
 static void end_overdue(clerk_loop *loop) {
-  int64_t now_ms = now_us() / 1000;
+  int64_t now_ms = clerk_now_us() / 1000;
   for (clerk_curl *curl = loop->members; curl; curl = curl->next) {
     if (curl->overdue_ms > now_ms) continue;
     curl->overdue_ms = INT64_MAX;
@@ -424,9 +424,9 @@ static void end_overdue(clerk_loop *loop) {
 static void begin_waiting_and_run_timer(clerk_curl *curl, int64_t end_us) {
   while (curl->waiting.first) {
     begin(curl, curl->waiting.first); /* at least one, however busy other clients are */
-    if (now_us() >= end_us) break;
+    if (clerk_now_us() >= end_us) break;
   }
-  if (curl->timer_ms >= 0 && curl->timer_ms <= now_us() / 1000) act_on_timer(curl);
+  if (curl->timer_ms >= 0 && curl->timer_ms <= clerk_now_us() / 1000) act_on_timer(curl);
 }
 
 /* How long until something is due, at most `wait_ms`; -1 in both means without limit. */
@@ -439,7 +439,7 @@ static int time_to_wait(const clerk_loop *loop, int wait_ms) {
     int64_t due_ms = curl->overdue_ms;
     if (curl->timer_ms >= 0) due_ms = earlier_of(due_ms, curl->timer_ms);
     if (due_ms == INT64_MAX) continue;
-    wait = earlier_of(wait, due_ms - now_us() / 1000);
+    wait = earlier_of(wait, due_ms - clerk_now_us() / 1000);
     is_bounded = true;
   }
   if (is_due || wait < 0) return 0;
@@ -454,14 +454,14 @@ void clerk_loop_step(clerk_loop *loop, int wait_ms, int64_t work_us) {
     end_overdue(loop);
     return;
   }
-  int64_t end_us = now_us() + work_us;
+  int64_t end_us = clerk_now_us() + work_us;
   for (clerk_curl *curl = loop->members; curl; curl = curl->next)
     begin_waiting_and_run_timer(curl, end_us);
   int wait = time_to_wait(loop, wait_ms);
   size_t count = clerk_poller_wait(&loop->poller, wait, ready, 16);
-  if (wait != 0) end_us = now_us() + work_us;
+  if (wait != 0) end_us = clerk_now_us() + work_us;
   unsigned changes = loop->poller.changes; /* after a change, a number may be another socket's */
-  for (size_t i = 0; i < count && (i == 0 || now_us() < end_us); i++)
+  for (size_t i = 0; i < count && (i == 0 || clerk_now_us() < end_us); i++)
     /* cppcheck-suppress knownConditionTrueFalse ; libcurl's callbacks change it */
     if (loop->poller.changes == changes) act_on_socket(&ready[i]);
   end_overdue(loop);

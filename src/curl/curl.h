@@ -55,6 +55,9 @@ void clerk_loop_step(clerk_loop *loop, int wait_ms, int64_t work_us);
 /* The next transfer that has finished and was not returned yet, in order; NULL if there is none. */
 clerk_transfer *clerk_loop_next_finished(clerk_loop *loop);
 
+/* Microseconds of a clock that only goes forward, from any start. */
+int64_t clerk_now_us(void);
+
 /*
 ** For a host's own event loop: a descriptor that becomes readable when a step is due; -1 where the
 ** system has no epoll or no descriptor left. After `wait_ms` a step is due in any case; -1: never.

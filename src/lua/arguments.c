@@ -4,6 +4,7 @@
 
 #include "arguments.h"
 #include "parts.h"
+#include "problem.h"
 #include "suggestion.h"
 #include "support.h"
 
@@ -15,27 +16,24 @@ static const char *type_name(lua_State *L, int index) {
   return is_null(L, index) ? "null" : luaL_typename(L, index);
 }
 
-static clerk_status refuse(lua_State *L, int index, const char *name, const char *expected,
-                           clerk_problem *problem) {
-  snprintf(problem->message, sizeof problem->message, "%s must be %s, got %s", name, expected,
-           type_name(L, index));
-  return CLERK_REFUSED;
+static clerk_status refuse_type(lua_State *L, int index, const char *name, const char *expected,
+                                clerk_problem *problem) {
+  return clerk_refuse(problem, "%s must be %s, got %s", name, expected, type_name(L, index));
 }
 
 static clerk_status read_text(lua_State *L, int index, const char *name, clerk_text *text,
                               clerk_problem *problem) {
-  if (lua_type(L, index) != LUA_TSTRING) return refuse(L, index, name, "a string", problem);
+  if (lua_type(L, index) != LUA_TSTRING) return refuse_type(L, index, name, "a string", problem);
   *text = clerk_lua_text(L, index);
   return CLERK_OK;
 }
 
 static clerk_status read_integer(lua_State *L, int index, const char *name, int64_t *integer,
                                  clerk_problem *problem) {
-  if (lua_type(L, index) != LUA_TNUMBER) return refuse(L, index, name, "an integer", problem);
+  if (lua_type(L, index) != LUA_TNUMBER) return refuse_type(L, index, name, "an integer", problem);
   if (clerk_lua_integer(L, index, integer)) return CLERK_OK;
-  snprintf(problem->message, sizeof problem->message, "%s must be an integer, got %.14g", name,
-           (double)lua_tonumber(L, index));
-  return CLERK_REFUSED;
+  return clerk_refuse(problem, "%s must be an integer, got %.14g", name,
+                      (double)lua_tonumber(L, index));
 }
 
 /* Counts the elements of the table at `index`; false unless it is an array without holes. */
@@ -57,11 +55,10 @@ static bool count_elements(lua_State *L, int index, size_t *count) {
 /* Pushes a userdata that holds the items; their bytes are anchored by the table. */
 static clerk_status read_machine_ids(lua_State *L, int index, const char *name, clerk_value *value,
                                      clerk_problem *problem) {
-  if (!lua_istable(L, index)) return refuse(L, index, name, "an array of machine IDs", problem);
+  if (!lua_istable(L, index))
+    return refuse_type(L, index, name, "an array of machine IDs", problem);
   if (!count_elements(L, index, &value->item_count)) {
-    snprintf(problem->message, sizeof problem->message,
-             "%s must be an array of machine IDs without holes", name);
-    return CLERK_REFUSED;
+    return clerk_refuse(problem, "%s must be an array of machine IDs without holes", name);
   }
   clerk_text *items = lua_newuserdata(L, (value->item_count + 1) * sizeof *items);
   clerk_status status = CLERK_OK;
@@ -78,14 +75,14 @@ static clerk_status read_machine_ids(lua_State *L, int index, const char *name, 
 
 static clerk_status read_number(lua_State *L, int index, const char *name, double *number,
                                 clerk_problem *problem) {
-  if (lua_type(L, index) != LUA_TNUMBER) return refuse(L, index, name, "a number", problem);
+  if (lua_type(L, index) != LUA_TNUMBER) return refuse_type(L, index, name, "a number", problem);
   *number = (double)lua_tonumber(L, index);
   return CLERK_OK;
 }
 
 static clerk_status read_boolean(lua_State *L, int index, const char *name, bool *boolean,
                                  clerk_problem *problem) {
-  if (!lua_isboolean(L, index)) return refuse(L, index, name, "a boolean", problem);
+  if (!lua_isboolean(L, index)) return refuse_type(L, index, name, "a boolean", problem);
   *boolean = lua_toboolean(L, index);
   return CLERK_OK;
 }
@@ -129,10 +126,9 @@ static clerk_status refuse_unknown(const clerk_operation *operation, clerk_text 
   clerk_suggestion suggestion = {.given = name};
   for (const clerk_parameter *each = operation->parameters; each->name; each++)
     if (is_param(each)) clerk_suggestion_consider(&suggestion, each->name);
-  snprintf(problem->message, sizeof problem->message, "unknown parameter \"%.64s\"%s%s%s",
-           name.bytes, suggestion.name ? "; did you mean \"" : "",
-           suggestion.name ? suggestion.name : "", suggestion.name ? "\"?" : "");
-  return CLERK_REFUSED;
+  return clerk_refuse(problem, "unknown parameter \"%.64s\"%s%s%s", name.bytes,
+                      suggestion.name ? "; did you mean \"" : "",
+                      suggestion.name ? suggestion.name : "", suggestion.name ? "\"?" : "");
 }
 
 /* Of several unknown names the first in the alphabet is refused: a table has no order. */
@@ -141,10 +137,9 @@ static clerk_status check_names(lua_State *L, const clerk_operation *operation, 
   clerk_text unknown = {0};
   for (lua_pushnil(L); lua_next(L, params); lua_pop(L, 1)) {
     if (lua_type(L, -2) != LUA_TSTRING) {
-      snprintf(problem->message, sizeof problem->message,
-               "params must hold parameters by name, got a key that is a %s", luaL_typename(L, -2));
+      return clerk_refuse(problem, "params must hold parameters by name, got a key that is a %s",
+                          luaL_typename(L, -2));
       lua_pop(L, 2);
-      return CLERK_REFUSED;
     }
     clerk_text name = clerk_lua_text(L, -2);
     bool is_first = !unknown.bytes || strcmp(name.bytes, unknown.bytes) < 0;
@@ -174,7 +169,7 @@ clerk_status clerk_lua_read_arguments(lua_State *L, const clerk_operation *opera
   if (status != CLERK_OK) return status;
   if (lua_istable(L, params)) return read_params(L, operation, params, values, problem);
   if (lua_isnil(L, params) && !clerk_needs_params(operation)) return CLERK_OK;
-  return refuse(L, params, "params", "a table", problem);
+  return refuse_type(L, params, "params", "a table", problem);
 }
 
 /* ------------------------------------------------------------------ single checks */

@@ -93,7 +93,7 @@ static bool push_success(lua_State *L, clerk_transfer *transfer, int index,
   clerk_text body = {transfer->body.bytes, transfer->body.length};
   if (!transfer->has_response || transfer->status >= 300) return false;
   if (clerk_lua_judge(L, transfer->status, body, &reader, &shape) != CLERK_SUCCESS) return false;
-  push_meta(L, index, key, transfer->status, clerk_lua_now_us() / 1000 - call->retry.start_ms);
+  push_meta(L, index, key, transfer->status, clerk_now_us() / 1000 - call->retry.start_ms);
   clerk_transfer_trim(transfer);
   return true;
 }

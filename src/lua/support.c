@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #if defined(__APPLE__)
@@ -88,12 +87,6 @@ void clerk_lua_set_integer(lua_State *L, const char *name, int64_t value) {
 void clerk_lua_set_boolean(lua_State *L, const char *name, bool value) {
   lua_pushboolean(L, value);
   lua_setfield(L, -2, name);
-}
-
-int64_t clerk_lua_now_us(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 double clerk_lua_random(void) {

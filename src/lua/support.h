@@ -46,9 +46,6 @@ int64_t clerk_lua_check_ms(lua_State *L, int index);
 
 void clerk_lua_push_integer(lua_State *L, int64_t integer);
 
-/* Of a clock that only goes forward. */
-int64_t clerk_lua_now_us(void);
-
 /* A number in [0, 1), different in every process, forked ones too. */
 double clerk_lua_random(void);
 

@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "clerk.h"
+#include "curl.h"
 #include "descriptors.h"
 #include "parts.h"
 #include "support.h"
@@ -31,7 +31,7 @@ static int core_is_yieldable(lua_State *L) {
 
 /* core.now() -> ms of a clock that only goes forward */
 static int core_now(lua_State *L) {
-  clerk_lua_push_integer(L, clerk_lua_now_us() / 1000);
+  clerk_lua_push_integer(L, clerk_now_us() / 1000);
   return 1;
 }
 
@@ -59,7 +59,7 @@ static int core_process_id(lua_State *L) {
 
 /* core.now_us() -> the same clock in microseconds */
 static int core_now_us(lua_State *L) {
-  clerk_lua_push_integer(L, clerk_lua_now_us());
+  clerk_lua_push_integer(L, clerk_now_us());
   return 1;
 }
 

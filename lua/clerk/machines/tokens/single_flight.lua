@@ -82,7 +82,7 @@ end
 ---@return boolean ok
 ---@return any result of f, or what it raised
 function SingleFlight:run(host, name, ends_at, f, ...)
-  if not host.transport.sleep then
+  if runtime.check_call and not host.transport.sleep then
     runtime.check_call(host.operation)
   end
   if not runtime.can_detach(host.is_ours) then
