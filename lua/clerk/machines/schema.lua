@@ -233,13 +233,14 @@ end
 
 --- The first of the keys that name no option.
 local function unknown_key(rows, given)
-  local found = {}
+  local found
   for key in next, given do
     if not is_name_of(rows, key) then
+      found = found or {}
       found[key] = true
     end
   end
-  return schema.sorted_keys(found)[1]
+  return found and schema.sorted_keys(found)[1]
 end
 
 local function check(rows, given, prefix, context)

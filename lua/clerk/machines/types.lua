@@ -291,10 +291,10 @@
 ---@field clock_skew_ms? integer 0 to 2147483647. How far clocks may differ, in milliseconds. Default: `5000`.
 ---@field cache_ms? integer 0 to 2147483647. How long the API's answers and verified JWTs are used again, in milliseconds; 0 asks every time. A revoked token is accepted for as long. Default: `60000`.
 ---@field refusal_ms? integer 0 to 2147483647. How long the API's refusals are used again, in milliseconds. Default: `10000`.
----@field cache_entries? integer 1 to 10000000. The most tokens that are remembered, unless `shared_dict` is set. Default: `10000`.
+---@field cache_entries? integer 1 to 10000000. The most tokens that each process remembers by itself. Default: `10000`.
 ---@field max_in_flight? integer 1 to 1000. How many lookups of this verifier in the API run at once, in each process. Further lookups wait. Default: `8`.
 ---@field max_per_second? integer 1 to 10000. How many lookups of this verifier in the API begin in any second, in each process. Further lookups fail at once. Default: `50`.
----@field shared_dict? string Name of a `lua_shared_dict` of nginx, as one cache for all workers.
+---@field shared_dict? string Name of a `lua_shared_dict` of nginx: all workers learn what one of them has asked.
 ---@field now? fun(): number For tests: the time, as Unix time in milliseconds. Default: the system's clocks.
 
 ---@class clerk.machines.tokens.SourceOptions

@@ -57,24 +57,31 @@ function Cache:set(key, value, ends_at)
 end
 
 --- The same over a dictionary of nginx, for tables that JSON can hold. The dictionary's size limits
---- it.
+--- it. A worker keeps what it has read in a cache of its own, so that it is read only once.
 ---@class clerk.machines.tokens.SharedCache
 local Shared = {}
 Shared.__index = Shared
 
 ---@param dictionary table of ngx.shared
+---@param limit integer the most entries in a worker's own cache
 ---@param clock fun(): number ms
 ---@return clerk.machines.tokens.SharedCache
-function cache.shared(dictionary, clock)
-  return setmetatable({ dictionary = dictionary, clock = clock }, Shared)
+function cache.shared(dictionary, limit, clock)
+  local own = cache.new(limit, clock)
+  return setmetatable({ dictionary = dictionary, own = own, clock = clock }, Shared)
 end
 
-function Shared:get(key)
+local function read(self, key)
   local text = self.dictionary:get(key)
   local entry = text and core.decode(text, core.result)
   if entry and self.clock() < entry.ends_at then
+    self.own:set(key, entry.value, entry.ends_at)
     return entry.value
   end
+end
+
+function Shared:get(key)
+  return self.own:get(key) or read(self, key)
 end
 
 --- An entry holds the end of its time: all workers have the same monotonic clock, and what one of

@@ -231,7 +231,7 @@ options.verifier = schema.new {
     name = "cache_entries",
     kind = "integer", min = 1, max = 10000000,
     default = 10000,
-    summary = "The most tokens that are remembered, unless `shared_dict` is set.",
+    summary = "The most tokens that each process remembers by itself.",
   },
   {
     name = "max_in_flight",
@@ -251,7 +251,7 @@ options.verifier = schema.new {
     name = "shared_dict",
     kind = "string",
     refuse = refuse_shared_dict,
-    summary = "Name of a `lua_shared_dict` of nginx, as one cache for all workers.",
+    summary = "Name of a `lua_shared_dict` of nginx: all workers learn what one of them has asked.",
   },
   {
     name = "now",

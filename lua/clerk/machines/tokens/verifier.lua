@@ -415,7 +415,7 @@ end
 
 local function new_cache(checked, clock)
   if checked.shared_dict then
-    return cache.shared(runtime.shared_dict(checked.shared_dict), clock)
+    return cache.shared(runtime.shared_dict(checked.shared_dict), checked.cache_entries, clock)
   end
   return cache.new(checked.cache_entries, clock)
 end
