@@ -226,7 +226,10 @@ static void close_share(clerk_curl *curl) {
 }
 
 static void cancel_all(clerk_curl *curl, const clerk_transfers *transfers) {
-  while (transfers->first) fail(curl, transfers->first, CLERK_CANCELLED, "the client was closed");
+  for (clerk_transfer *transfer = transfers->first, *next; transfer; transfer = next) {
+    next = transfer->next;
+    fail(curl, transfer, CLERK_CANCELLED, "the client was closed");
+  }
 }
 
 void clerk_curl_close(clerk_curl *curl) {
