@@ -14,11 +14,26 @@ static const unsigned char values[256] = {
     ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['-'] = 63, ['_'] = 64,
 };
 
+/* Four digits stand for three bytes. */
+static bool decode_four(const char *digits, char *out) {
+  unsigned a = values[(unsigned char)digits[0]], b = values[(unsigned char)digits[1]];
+  unsigned c = values[(unsigned char)digits[2]], d = values[(unsigned char)digits[3]];
+  if (a == 0 || b == 0 || c == 0 || d == 0) return false;
+  unsigned bits = ((a - 1) << 18) | ((b - 1) << 12) | ((c - 1) << 6) | (d - 1);
+  out[0] = (char)(unsigned char)(bits >> 16);
+  out[1] = (char)(unsigned char)(bits >> 8);
+  out[2] = (char)(unsigned char)bits;
+  return true;
+}
+
 bool clerk_base64url_decode(clerk_text text, char *out, clerk_text *decoded) {
   char *end = out;
   unsigned bits = 0;  /* the latest digits */
   unsigned spare = 0; /* how many bits of them are not written yet */
-  for (size_t i = 0; i < text.length; i++) {
+  size_t fours = text.length / 4 * 4;
+  for (size_t i = 0; i < fours; i += 4, end += 3)
+    if (!decode_four(text.bytes + i, end)) return false;
+  for (size_t i = fours; i < text.length; i++) {
     unsigned value = values[(unsigned char)text.bytes[i]];
     if (value == 0) return false;
     bits = bits << 6 | (value - 1);
