@@ -69,25 +69,33 @@ describe("The manual's nginx configuration", function()
     assert.is_nil(web:log():find("sk_test_wrong", 1, true))
   end)
 
-  it("lets only machines through its gate that may call this one", function()
+  it("lets only machines through its gate that may call this one, also by auth_request", function()
     local client = machines.new { secret_key = KEY, base_url = url }
     local service = client:create { name = "service" }
     local options = parts_of_gate(configuration "resolver")
+    options.server = options.server .. configuration "location /reports/"
     options.environment = ("CLERK_API_URL=%s CLERK_SECRET_KEY=%s CLERK_MACHINE_ID=%s")
       :format(url, KEY, service.id)
-    options.server = options.server:gsub("proxy_pass [^;]+;",
-      'content_by_lua_block { ngx.print(ngx.var.http_x_clerk_machine_id) }')
+    options.server = options.server:gsub("proxy_pass [^;]+;", "proxy_pass http://unix:@DIRECTORY@/service:/;")
+    options.http = options.http .. [[
+      server {
+        listen unix:@DIRECTORY@/service;
+        location / { content_by_lua_block { ngx.print(ngx.var.http_x_clerk_machine_id) } }
+      }
+    ]]
     local web = nginx.start(options)
-    local function get(scopes)
+    local function get(scopes, path)
       local caller = client:create { name = "caller", scoped_machines = scopes }
       local minting = machines.new { machine_secret_key = caller.secret_key, base_url = url }
       local header = process.quote("Authorization: Bearer " .. minting:create_token().token)
-      return caller.id, (select(2, process.run(web:curl("/", nil, "-m 60 -H " .. header))))
+      return caller.id, (select(2, process.run(web:curl(path, nil, "-m 60 -H " .. header))))
     end
-    local id, output = get { service.id }
-    assert.equal(id .. "\n200", output)
-    assert.matches("\n403$", (select(2, get {})))
-    assert.equal(401, (select(2, web:get "/")))
+    for _, path in ipairs { "/", "/reports/" } do
+      local id, output = get({ service.id }, path)
+      assert.equal(id .. "\n200", output)
+      assert.matches("\n403$", (select(2, get({}, path))))
+      assert.equal(401, (select(2, web:get(path))))
+    end
     client:close()
   end)
 end)
