@@ -5,7 +5,7 @@
 #include <strings.h>
 
 #include "easy.h"
-#include "utf8.h"
+#include "http_head.h"
 
 enum { USUAL_HEAD = 1000, HEAD_LIMIT = 256 * 1024, RESERVE_LIMIT = 16 * 1024 * 1024 };
 
@@ -128,25 +128,7 @@ size_t clerk_receive_body(char *bytes, size_t one, size_t length, void *user) {
   return refuse(transfer, CLERK_NO_RESOURCES, "not enough memory");
 }
 
-static clerk_text trim(const char *start, const char *end) {
-  while (start < end && is_blank(*start)) start++;
-  while (end > start && is_blank(end[-1])) end--;
-  return (clerk_text){start, (size_t)(end - start)};
-}
-
 bool clerk_transfer_next_header(clerk_transfer *transfer, size_t *position, clerk_text *name,
                                 clerk_text *value) {
-  while (*position < transfer->head.length) {
-    char *line = transfer->head.bytes + *position;
-    const char *end = memchr(line, '\n', transfer->head.length - *position);
-    if (!end) end = transfer->head.bytes + transfer->head.length;
-    *position = (size_t)(end - transfer->head.bytes) + 1;
-    const char *colon = memchr(line, ':', (size_t)(end - line));
-    if (!colon || colon == line) continue;
-    for (char *c = line; c < colon; c++) *c = clerk_ascii_lower(*c);
-    *name = (clerk_text){line, (size_t)(colon - line)};
-    *value = trim(colon + 1, end);
-    return true;
-  }
-  return false;
+  return clerk_http_next_field(transfer->head.bytes, transfer->head.length, position, name, value);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "call.h"
+#include "headers.h"
 #include "parts.h"
 #include "support.h"
 #include "transfers.h"
@@ -62,7 +63,8 @@ static int index_meta(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "headers") != 0) return 0;
   clerk_transfer *transfer = lua_touserdata(L, lua_upvalueindex(1));
-  clerk_lua_push_headers(L, transfer, clerk_lua_text(L, lua_upvalueindex(2)));
+  clerk_buffer *head = &transfer->head;
+  clerk_lua_push_headers(L, head->bytes, head->length, clerk_lua_text(L, lua_upvalueindex(2)));
   lua_pushvalue(L, 2);
   lua_pushvalue(L, -2);
   lua_rawset(L, 1);

@@ -13,9 +13,6 @@ clerk_transfer *clerk_lua_check_transfer(lua_State *L, int index);
 /* Pushes a transfer that is not started yet. */
 clerk_transfer *clerk_lua_new_transfer(lua_State *L);
 
-/* Pushes a table of the response's headers, without the secret, which may be absent. */
-void clerk_lua_push_headers(lua_State *L, clerk_transfer *transfer, clerk_text secret);
-
 /* How long one step waits at most: signals and debug hooks get their turn between steps. */
 enum { CLERK_LUA_LONGEST_STEP_MS = 1000 };
 

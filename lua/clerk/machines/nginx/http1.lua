@@ -1,6 +1,8 @@
 --- HTTP/1.1 without a socket (RFC 9112): writes a request, and reads a response from pieces of any
 --- size. Requests ask for bodies that are not compressed, and others are refused.
 
+local core = require "clerk.machines.core"
+
 local HEAD_BYTES = 256 * 1024
 local HEAD_LINE_BYTES = 100 * 1024 - 1 -- as libcurl
 local CHUNK_LINE_BYTES = 4096
@@ -70,7 +72,7 @@ local function read_chunk_size(self, line)
   local is_size = digits and #digits <= CHUNK_SIZE_DIGITS and (rest == "" or rest == ";")
   check(is_size, BAD, lines.chunk_size.problem)
   self.left = to_count(digits, 16)
-  self.awaits = self.left == 0 and lines.field or nil
+  self.awaits = self.left == 0 and lines.trailer or nil
 end
 
 local function read_chunk_end(self, line)
@@ -101,24 +103,7 @@ end
 
 -- ---------------------------------------------------------------- the head
 
---- A line that begins with a blank continues the one before (RFC 9112, 5.2).
-local function to_headers(fields)
-  local text = table.concat(fields, "\n"):gsub("\n([ \t])", "%1")
-  local headers = {}
-  for written, value in text:gmatch "([^:\n]*):([^\n]*)" do
-    local name = written:lower()
-    headers[name] = headers[name] or {}
-    table.insert(headers[name], trim(value))
-  end
-  for name, values in pairs(headers) do
-    headers[name] = table.concat(values, ", ")
-  end
-  headers[""] = nil
-  return headers
-end
-
-local function end_head(self)
-  self.headers = to_headers(self.fields)
+local function end_final_head(self)
   local options = "," .. (self.headers.connection or ""):lower() .. ","
   self.is_persistent = self.is_persistent and not options:find "[, \t]close[, \t]"
   local value = self.headers["content-length"]
@@ -131,32 +116,67 @@ local function end_head(self)
   end
 end
 
---- After a head with a 1XX another head follows and replaces it; a trailer ends the response.
-local function end_fields(self)
-  if self.status < 200 then
-    self.awaits = lines.status
-  elseif self.is_chunked then
-    complete(self)
-  else
+--- Reads what has come of a head; returns whether that was all of it.
+local function read_head(self)
+  local status, minor, headers = core.http_head(table.concat(self.pieces), HEAD_LINE_BYTES,
+    self.head_room)
+  check(status or not minor, minor, headers) -- or else these two are a code and a message
+  check(status ~= 101, BAD, "the server changed the protocol without being asked to")
+  return status, minor, headers
+end
+
+--- After a head with a 1XX another head follows and replaces it.
+local function end_head(self)
+  local status, minor, headers = read_head(self)
+  self.head_room = self.head_room - self.head_bytes
+  self.pieces, self.head_bytes, self.head_end, self.line_bytes = {}, 0, "", 0
+  if status >= 200 then
+    self.status, self.headers, self.is_persistent = status, headers, minor == 1
+    end_final_head(self)
+  end
+end
+
+--- The first bytes show garbage, which may have no end.
+local function check_start(self, piece)
+  local expected = START:sub(self.head_bytes + 1, self.head_bytes + #piece)
+  check(piece:sub(1, #expected) == expected, BAD, "the response is not HTTP/1.1")
+end
+
+--- Where the head ends, if it does; a part of the empty line there may have come before.
+local function find_end(self, bytes, at)
+  local _, stop = (self.head_end .. bytes:sub(at, at + 1)):find "\n\r?\n"
+  if stop then
+    return at + stop - #self.head_end - 1
+  end
+  return (select(2, bytes:find("\n\r?\n", at)))
+end
+
+--- Takes the rest of a head, as far as it has come; returns where it stopped.
+local function take_head(self, bytes, at)
+  local stop = find_end(self, bytes, at)
+  local piece = bytes:sub(at, stop or #bytes)
+  local last_line = piece:match "^.*\n()"
+  check_start(self, piece)
+  append(self.pieces, piece)
+  self.head_bytes = self.head_bytes + #piece
+  self.line_bytes = last_line and #piece + 1 - last_line or self.line_bytes + #piece
+  self.head_end = #piece > 1 and piece:sub(-2) or (self.head_end .. piece):sub(-2)
+  if stop then
     end_head(self)
+  elseif self.line_bytes > HEAD_LINE_BYTES or self.head_bytes > self.head_room then
+    read_head(self)
   end
+  return at + #piece
 end
 
-local function read_field(self, line)
+--- A trailer ends the response; it is dropped.
+local function read_trailer(self, line)
   if line == "" then
-    return end_fields(self)
+    return complete(self)
   end
-  local is_field = line:find "^[^%s:]*:" or (self.fields[1] and line:find "^[ \t]")
-  check(is_field, BAD, "a line in the head of the response is not a header")
-  self.fields[#self.fields + 1] = line
-end
-
-local function read_status(self, line)
-  local minor, status = line:match "^HTTP/1%.([01]) %s*([1-9]%d%d)%f[%D]"
-  check(status, BAD, "the response is not HTTP/1.1")
-  check(status ~= "101", BAD, "the server changed the protocol without being asked to")
-  self.status, self.is_persistent = tonumber(status), minor == "1"
-  self.fields, self.awaits = {}, lines.field
+  local is_field = line:find "^[^%s:]*:" or (self.has_trailer and line:find "^[ \t]")
+  check(is_field, BAD, "a line in the trailer of the response is not a header")
+  self.has_trailer = true
 end
 
 -- ---------------------------------------------------------------- lines
@@ -165,21 +185,14 @@ local function kind(limit, code, problem, read)
   return { limit = limit, code = code, problem = problem, read = read }
 end
 
-lines.status = kind(HEAD_LINE_BYTES, LARGE, "the head of the response is too large", read_status)
-lines.field = kind(HEAD_LINE_BYTES, LARGE, "the head of the response is too large", read_field)
+lines.trailer = kind(HEAD_LINE_BYTES, LARGE, "the trailer of the response is too large",
+  read_trailer)
 lines.chunk_size = kind(CHUNK_LINE_BYTES, BAD, "a chunk without a valid size", read_chunk_size)
 lines.chunk_end = kind(#"\r\n", BAD, "a chunk that is longer than its size", read_chunk_end)
 
---- The first bytes show garbage, which may have no lines.
-local function check_start(self, piece)
-  local expected = START:sub(self.line_bytes + 1, self.line_bytes + #piece)
-  check(piece:sub(1, #expected) == expected, BAD, "the response is not HTTP/1.1")
-end
-
 local function check_size(self, piece)
   local awaits = self.awaits
-  local is_head = awaits == lines.status or awaits == lines.field
-  self.head_room = self.head_room - (is_head and #piece or 0)
+  self.head_room = self.head_room - (awaits == lines.trailer and #piece or 0)
   self.line_bytes = self.line_bytes + #piece
   check(self.line_bytes <= awaits.limit and self.head_room >= 0, awaits.code, awaits.problem)
 end
@@ -196,9 +209,6 @@ end
 local function take_line(self, bytes, at)
   local stop = bytes:find("\n", at, true)
   local piece = bytes:sub(at, stop or #bytes)
-  if self.awaits == lines.status then
-    check_start(self, piece)
-  end
   check_size(self, piece)
   if stop then
     end_line(self, piece)
@@ -223,7 +233,8 @@ Response.__index = Response
 local function take(self, bytes)
   local at = 1
   while at <= #bytes and not self.is_complete do
-    at = (self.awaits and take_line or take_body)(self, bytes, at)
+    local step = not self.headers and take_head or self.awaits and take_line or take_body
+    at = step(self, bytes, at)
   end
   self.is_reusable = self.is_reusable and at > #bytes
 end
@@ -231,6 +242,8 @@ end
 local function take_end(self)
   if self.is_open and not self.is_complete then
     complete(self)
+  elseif not self.headers then
+    read_head(self)
   end
   local place = self.headers and "within the body of the response" or self.has_begun
     and "within the head of the response" or "without a response"
@@ -280,7 +293,8 @@ function http1.new_response(limits)
     is_reusable = false,
     room = limits.max_response_bytes,
     head_room = limits.max_head_bytes or HEAD_BYTES,
-    awaits = lines.status,
+    head_bytes = 0,
+    head_end = "",
     line_pieces = {},
     line_bytes = 0,
     pieces = {},

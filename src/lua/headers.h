@@ -1,0 +1,15 @@
+/* HTTP headers as a table. Internal to src/lua. */
+#ifndef CLERK_LUA_HEADERS_H
+#define CLERK_LUA_HEADERS_H
+
+#include <lua.h>
+
+#include "clerk.h"
+
+/*
+** Pushes a table of the header lines, whose names it turns to lower case in place: repeated ones are
+** joined. It does not show the secret, which may be absent.
+*/
+void clerk_lua_push_headers(lua_State *L, char *fields, size_t length, clerk_text secret);
+
+#endif
