@@ -1,4 +1,5 @@
-/* JSON objects whose members have different names: what signs one value must not mean another. */
+/* JSON objects, of which no two members may have the same name: two readers of a signed document could
+** take different ones. */
 #include "json_object.h"
 
 #include <stdlib.h>

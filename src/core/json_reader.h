@@ -5,9 +5,9 @@
 #include "clerk.h"
 
 /*
-** Reads the next token if it is a KEY, or else a member's STRING, in the very bytes that were one
-** before, without escapes: then `string` is `seen`, which is the earlier place in the same document.
-** This is faster than reading it anew. False, with nothing read, when something else comes next.
+** Reads the next token if it is the KEY, or the STRING of a member, that `seen` shows: one without
+** escapes that was read earlier in the same document. The reader's `string` becomes `seen`. This is
+** faster than clerk_reader_next. False, and nothing is read, when something else comes next.
 */
 bool clerk_reader_repeat_key(clerk_reader *reader, clerk_text seen);
 bool clerk_reader_repeat_string(clerk_reader *reader, clerk_text seen);

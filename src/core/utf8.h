@@ -11,8 +11,8 @@
 size_t clerk_utf8_sequence(const char *at, const char *end);
 
 /*
-** Safe to show is what is valid, and is nothing that a terminal obeys, that ends a line, that turns
-** the direction of text or that cannot be seen.
+** A character is safe to show if it is valid UTF-8 and is no control character, line separator, mark
+** that changes the direction of text, or invisible character.
 */
 typedef struct clerk_character {
   unsigned code_point; /* U+FFFD for a byte that is not UTF-8 */

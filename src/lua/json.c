@@ -7,13 +7,14 @@
 #include "parts.h"
 #include "support.h"
 
-/* A table is made with room for as many members as the latest of its depth has, so that a hostile
-** body cannot have much more memory reserved than it fills; the first one, for a machine's. */
+/* A new table has room for as many members as the latest one at its depth has: siblings are alike, and
+** a hostile body cannot have much more memory reserved than it fills. The first one at a depth has
+** room for a machine's members. */
 enum { FIRST_MEMBERS = 8, FIRST_ELEMENTS = 4, ROOM_MAX = 512 };
 
-/* A key comes again in every sibling, after the same key as there, and often with the same string as
-** its value. So what was read last under a hash of the key is kept, on the Lua stack: it is neither
-** read nor made anew. */
+/* The objects of an array have the same keys in the same order, and often the same strings as values.
+** So the latest string of each key and of each key's value is kept on the Lua stack, in a place that
+** depends on the key. Where the same bytes come again, they are not made into a Lua string again. */
 enum { KEPT_MAX = 16 };
 
 typedef struct kept_string {
