@@ -1,5 +1,5 @@
 --- Runs the workloads on all clients, round by round, and prints what they took.
---- lua5.4 bench/compare.lua DIRECTORY HTTP_PORT TLS_PORT
+--- lua5.4 bench/compare.lua DIRECTORY HTTP_PORT TLS_PORT TLS1_PORT
 
 local clients = require "clients"
 local report = require "report"

@@ -1,5 +1,5 @@
 --- Makes what nginx serves, with its configuration and certificates, in a directory, and prints the
---- ports for http and TLS: lua5.4 bench/fixture.lua DIRECTORY
+--- ports for http, for TLS, and for TLS without HTTP/2: lua5.4 bench/fixture.lua DIRECTORY
 
 local certificates = require "clerk.machines.emulator.certificates"
 local machines = require "machines"
@@ -84,6 +84,7 @@ http {
   server {
     listen 127.0.0.1:@HTTP@;
     listen 127.0.0.1:@TLS@ ssl http2;
+    listen 127.0.0.1:@TLS1@ ssl;
     ssl_certificate @DIR@/server.pem;
     ssl_certificate_key @DIR@/server.key;
     ssl_protocols TLSv1.2 TLSv1.3;
@@ -106,12 +107,13 @@ http {
 }
 ]]
 
-local function write_configuration(http, tls)
-  write("nginx.conf", (configuration:gsub("@(%u+)@", { DIR = directory, HTTP = http, TLS = tls })))
+local function write_configuration(http, tls, tls1)
+  local values = { DIR = directory, HTTP = http, TLS = tls, TLS1 = tls1 }
+  write("nginx.conf", (configuration:gsub("@(%u+%d?)@", values)))
 end
 
-local ports = free_ports(2)
+local ports = free_ports(3)
 write_bodies()
 write_certificates()
-write_configuration(ports[1], ports[2])
-print(ports[1], ports[2])
+write_configuration(ports[1], ports[2], ports[3])
+print(ports[1], ports[2], ports[3])

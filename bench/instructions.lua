@@ -1,6 +1,6 @@
 --- Counts the instructions of a call, by callgrind: what a long run takes beyond a short one. That
 --- does not depend on what else the machine does, so a goal that is missed is a fault:
---- lua5.4 bench/instructions.lua DIRECTORY HTTP_PORT TLS_PORT
+--- lua5.4 bench/instructions.lua DIRECTORY HTTP_PORT TLS_PORT TLS1_PORT
 
 local clients = require "clients"
 local workloads = require "workloads"

@@ -1,13 +1,14 @@
 --- The workloads, and what a worker is told of each. The arguments of the script that reads this:
---- DIRECTORY HTTP_PORT TLS_PORT, of bench/fixture.lua.
+--- DIRECTORY HTTP_PORT TLS_PORT TLS1_PORT, of bench/fixture.lua.
 
 local machines = require "machines"
 
-local directory, http_port, tls_port = arg[1], arg[2], arg[3]
+local directory = arg[1]
+local ports = { http = arg[2], https = arg[3] }
+local HTTP1_OVER_TLS = ("https://127.0.0.1:%s/narrow/v1"):format(arg[4])
 
 local function url(scheme, instance)
-  local port = scheme == "https" and tls_port or http_port
-  return ("%s://127.0.0.1:%s/%s/v1"):format(scheme, port, instance)
+  return ("%s://127.0.0.1:%s/%s/v1"):format(scheme, ports[scheme], instance)
 end
 
 --- The machines asked for are `count` with so many `scopes`; the last of them is checked by name.
@@ -56,6 +57,7 @@ end
 local workloads = {
   workload { "get, http", "get", scheme = "http" },
   workload { "get, TLS", "get" },
+  workload { "get, TLS, HTTP/1.1", "get", base_url = HTTP1_OVER_TLS },
   workload { "cold get, TLS", "get", calls = 1 },
   workload { "page of 10", "list", scheme = "http", count = 10 },
   workload { "page of 500", "list", scheme = "http", count = 500 },

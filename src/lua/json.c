@@ -55,15 +55,14 @@ static void push_new_string(const decoder *d) {
 }
 
 static inline bool is_same_text(clerk_text a, clerk_text b) {
-  if (a.bytes == b.bytes) return true;
   return a.bytes && a.length == b.length && memcmp(a.bytes, b.bytes, a.length) == 0;
 }
 
-/* Only a key, or a value that comes twice in a row, is worth its place on the stack. */
-static void push_kept_string(decoder *d, int place) {
+/* Pushes the string that the reader has read; `is_same` tells whether it is the one that is kept. Only a
+** key, or a value that comes twice in a row, is worth its place on the stack. */
+static void push_kept_string(decoder *d, int place, bool is_same) {
   const clerk_text raw = d->reader->string;
   kept_string *kept = &d->kept[place];
-  bool is_same = is_same_text(kept->raw, raw);
   if (is_same && kept->is_on_stack) {
     lua_pushvalue(d->L, d->kept_base + place);
     return;
@@ -86,13 +85,14 @@ static void push_key(decoder *d) {
   unsigned char place = place_of(d->reader->string);
   d->following[*latest] = place;
   *latest = place;
-  push_kept_string(d, place);
+  push_kept_string(d, place, is_same_text(d->kept[place].raw, d->reader->string));
 }
 
 static void push_string(decoder *d) {
   const container *level = &d->levels[d->reader->depth];
-  if (level->is_object)
-    push_kept_string(d, KEPT_MAX + level->key);
+  int place = KEPT_MAX + level->key;
+  if (level->is_object) /* the very bytes: read_value has compared them */
+    push_kept_string(d, place, d->kept[place].raw.bytes == d->reader->string.bytes);
   else
     push_new_string(d);
 }
