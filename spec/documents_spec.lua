@@ -337,7 +337,8 @@ describe("The manual", function()
         assert(runner == true or read(runner):find(name, 1, true), runner)
       end
       local prose = documents.prose(path)
-      assert.falsy(prose:find "\n\n    " or prose:find "\n +```[^t%s]", "indented code would not be run")
+      local has_indented_code = prose:find "\n\n    " or prose:find "\n +```[^t%s]"
+      assert.falsy(has_indented_code, "indented code would not be run")
     end)
   end
 

@@ -76,7 +76,8 @@ describe("The manual's nginx configuration", function()
     options.server = options.server .. configuration "location /reports/"
     options.environment = ("CLERK_API_URL=%s CLERK_SECRET_KEY=%s CLERK_MACHINE_ID=%s")
       :format(url, KEY, service.id)
-    options.server = options.server:gsub("proxy_pass [^;]+;", "proxy_pass http://unix:@DIRECTORY@/service:/;")
+    options.server = options.server:gsub("proxy_pass [^;]+;",
+      "proxy_pass http://unix:@DIRECTORY@/service:/;")
     options.http = options.http .. [[
       server {
         listen unix:@DIRECTORY@/service;
