@@ -137,9 +137,10 @@ static clerk_status check_names(lua_State *L, const clerk_operation *operation, 
   clerk_text unknown = {0};
   for (lua_pushnil(L); lua_next(L, params); lua_pop(L, 1)) {
     if (lua_type(L, -2) != LUA_TSTRING) {
-      return clerk_refuse(problem, "params must hold parameters by name, got a key that is a %s",
-                          luaL_typename(L, -2));
+      const char *type = luaL_typename(L, -2);
       lua_pop(L, 2);
+      return clerk_refuse(problem, "params must hold parameters by name, got a key that is a %s",
+                          type);
     }
     clerk_text name = clerk_lua_text(L, -2);
     bool is_first = !unknown.bytes || strcmp(name.bytes, unknown.bytes) < 0;
