@@ -782,6 +782,7 @@ describe("HTTP/1.1 without a socket", function()
     local counts = {} -- for each name: the instructions for some, and for twice as many
 
     lazy_setup(function()
+      if os.getenv "LD_PRELOAD" then return end -- valgrind does not run sanitizers
       local names, inputs = {}, {}
       for name, row in pairs(heads) do
         table.insert(names, name)
@@ -794,8 +795,10 @@ describe("HTTP/1.1 without a socket", function()
 
     for name, row in pairs(heads) do
       it(name, function()
-        local some, twice_as_many = counts[name][1], counts[name][2]
-        assert.is_true(twice_as_many < 2.5 * some, some .. ", then " .. twice_as_many)
+        local counted = counts[name]
+        if counted then
+          assert.is_true(counted[2] < 2.5 * counted[1], counted[1] .. ", then " .. counted[2])
+        end
         local bytes = make(row, row[1])
         read({ bytes }, nil, check_held(#bytes * 2 + BESIDES))
       end)

@@ -152,7 +152,9 @@ describe("Inside nginx, over TLS,", function()
         local problem = call({ url = url(start(nil, way)), method = "create" })[1]
         assert.equal("TransportError", problem.type)
         assert.equal("connect_failed", problem.code, problem.message)
-        assert.matches("handshake failed", problem.message)
+        -- A reset may be noticed before the connection counts as made.
+        local is_early = way:find "reset" and problem.message:find "reset by peer"
+        assert.is_truthy(is_early or problem.message:find "handshake failed", problem.message)
         assert.is_false(problem.maybe_applied)
         assert.is_true(problem.attempts > 1)
       end)

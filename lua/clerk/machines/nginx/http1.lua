@@ -116,7 +116,7 @@ local function end_final_head(self)
   end
 end
 
---- Reads what has come of a head; returns whether that was all of it.
+--- Reads what has come of a head; returns what it says once it is complete.
 local function read_head(self)
   local status, minor, headers = core.http_head(table.concat(self.pieces), HEAD_LINE_BYTES,
     self.head_room)
