@@ -14,17 +14,6 @@ local LARGEST_CONCURRENCY = 100
 -- ---------------------------------------------------------------- requests
 -- A pager is a pagination in progress: a listing, how to fetch its pages, and what has come so far.
 
-local function copy(value)
-  if type(value) ~= "table" then
-    return value
-  end
-  local copied = {}
-  for name, member in next, value do
-    copied[name] = copy(member)
-  end
-  return copied
-end
-
 --- The time until the deadline, if there is one.
 local function time_left(pager)
   return pager.deadline and pager.deadline - pager.source.now()
@@ -42,13 +31,13 @@ local function options_now(pager)
   elseif left <= 0 then
     refuse_late()
   end
-  local given = copy(pager.options)
+  local given = core.copy(pager.options)
   given.deadline_ms = left
   return given
 end
 
 local function request(pager, offset)
-  local params = copy(pager.params)
+  local params = core.copy(pager.params)
   params.limit, params.offset = pager.listing.rows, offset
   return (pager.source.client:list(params, options_now(pager)))
 end
@@ -166,7 +155,7 @@ end
 
 --- A copy of the parameters, checked as `list` does; pagination chooses the `offset`.
 local function copy_params(given)
-  local params = copy(given or {})
+  local params = core.copy(given or {})
   if params.offset ~= nil then
     errors.refuse("each, pages and collect take no offset: they return all machines", "list")
   end
@@ -183,7 +172,7 @@ local function new(source, given_params, given_options)
     number = source.next_number(),
     on_event = settings.on_event,
     params = copy_params(given_params),
-    options = copy(given_options or {}),
+    options = core.copy(given_options or {}),
     least = 1,
     most = math.huge,
     page_count = 0,
