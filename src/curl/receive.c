@@ -97,6 +97,7 @@ static size_t add_head_line(clerk_transfer *transfer, const char *line, size_t l
 }
 
 /* A trailer comes after the final head; it is dropped. */
+/* cppcheck-suppress constParameterPointer ; the type is libcurl's */
 size_t clerk_receive_head(char *line, size_t one, size_t length, void *user) {
   clerk_transfer *transfer = ((clerk_easy *)user)->transfer;
   (void)one;
@@ -117,6 +118,7 @@ static bool reserve_body(clerk_transfer *transfer) {
   return clerk_buffer_reserve(&transfer->body, (size_t)announced);
 }
 
+/* cppcheck-suppress constParameterPointer ; the type is libcurl's */
 size_t clerk_receive_body(char *bytes, size_t one, size_t length, void *user) {
   clerk_transfer *transfer = ((clerk_easy *)user)->transfer;
   (void)one;

@@ -59,7 +59,7 @@ static int push_finished(lua_State *L, clerk_loop *loop) {
 static int loop_step(lua_State *L) {
   clerk_loop *loop = check_loop(L);
   lua_Number ms = luaL_checknumber(L, 2);
-  bool is_long = !(ms < CLERK_LUA_LONGEST_STEP_MS);
+  bool is_long = !(ms < (lua_Number)CLERK_LUA_LONGEST_STEP_MS);
   clerk_loop_step(loop, is_long ? CLERK_LUA_LONGEST_STEP_MS : (int)ms,
                   (int64_t)luaL_checknumber(L, 3));
   return push_finished(L, loop);
