@@ -143,12 +143,6 @@ clerk_lua_call *clerk_lua_check_call(lua_State *L, int index) {
   return luaL_checkudata(L, index, CALL);
 }
 
-void clerk_lua_end_call(lua_State *L, int index) {
-  clerk_request_free(&clerk_lua_check_call(L, index)->request);
-  lua_pushnil(L);
-  lua_setmetatable(L, index);
-}
-
 static clerk_lua_call *check_call(lua_State *L) {
   return clerk_lua_check_call(L, 1);
 }

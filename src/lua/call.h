@@ -24,10 +24,6 @@ typedef struct clerk_lua_call {
 /* Raises unless a call is at `index`. */
 clerk_lua_call *clerk_lua_check_call(lua_State *L, int index);
 
-/* Frees what the call at `index` owns; it must not be used any more. The collector then need not run a
-** finalizer for it, which takes longer. */
-void clerk_lua_end_call(lua_State *L, int index);
-
 /*
 ** Reads the body of a response and judges it. Pushes the body's value; nil when it is not JSON. The
 ** operation of the shape is set, the rest of it and the reader are filled.

@@ -86,21 +86,17 @@ static void push_meta(lua_State *L, int transfer, int key, int status, int64_t e
   lua_setmetatable(L, -2);
 }
 
-/* Where core.start and core.take_success have the call and the key. */
-enum { CALL = 2, KEY = 3 };
-
 /* Pushes the result and meta if the response of the transfer at `index` is a success; otherwise
 ** returns false, and transfer:take() has the response. */
 static bool push_success(lua_State *L, clerk_transfer *transfer, int index,
-                         const clerk_lua_call *call) {
+                         const clerk_lua_call *call, int key) {
   clerk_reader reader;
   clerk_shape shape = {.operation = call->operation};
   clerk_text body = {transfer->body.bytes, transfer->body.length};
   if (!transfer->has_response || transfer->status >= 300) return false;
   if (clerk_lua_judge(L, transfer->status, body, &reader, &shape) != CLERK_SUCCESS) return false;
-  push_meta(L, index, KEY, transfer->status, clerk_now_us() / 1000 - call->retry.start_ms);
+  push_meta(L, index, key, transfer->status, clerk_now_us() / 1000 - call->retry.start_ms);
   clerk_transfer_trim(transfer);
-  clerk_lua_end_call(L, CALL);
   return true;
 }
 
@@ -108,13 +104,13 @@ static bool push_success(lua_State *L, clerk_transfer *transfer, int index,
 ** progress, it waits for the response, though not for longer than one step may. */
 static int core_start(lua_State *L) {
   clerk_curl *curl = clerk_lua_check_curl(L, 1);
-  const clerk_lua_call *call = clerk_lua_check_call(L, CALL);
+  const clerk_lua_call *call = clerk_lua_check_call(L, 2);
   bool is_alone = lua_toboolean(L, 4);
   lua_settop(L, 3);
-  clerk_transfer *transfer = start(L, curl, CALL, call, clerk_lua_text(L, KEY));
+  clerk_transfer *transfer = start(L, curl, 2, call, clerk_lua_text(L, 3));
   if (is_alone && !transfer->is_finished)
     clerk_loop_step(transfer->owner->loop, CLERK_LUA_LONGEST_STEP_MS, 0);
-  if (is_alone && transfer->is_finished && push_success(L, transfer, 4, call)) return 2;
+  if (is_alone && transfer->is_finished && push_success(L, transfer, 4, call, 3)) return 2;
   lua_pushnil(L);
   lua_pushvalue(L, 4);
   return 2;
@@ -124,7 +120,7 @@ static int core_start(lua_State *L) {
 ** success: transfer:take() has it then */
 static int core_take_success(lua_State *L) {
   clerk_transfer *transfer = clerk_lua_check_transfer(L, 1);
-  return push_success(L, transfer, 1, clerk_lua_check_call(L, CALL)) ? 2 : 0;
+  return push_success(L, transfer, 1, clerk_lua_check_call(L, 2), 3) ? 2 : 0;
 }
 
 static const luaL_Reg functions[] = {
