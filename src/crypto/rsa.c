@@ -8,7 +8,6 @@
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base64url.h"
