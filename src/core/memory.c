@@ -23,7 +23,7 @@ static bool grow(clerk_buffer *buffer, size_t needed) {
     if (capacity > SIZE_MAX / 2) return false;
     capacity *= 2;
   }
-  char *bytes = calloc(1, capacity);
+  char *bytes = malloc(capacity);
   if (!bytes) return false;
   if (buffer->length) memcpy(bytes, buffer->bytes, buffer->length);
   clerk_wipe(buffer->bytes, buffer->length);
