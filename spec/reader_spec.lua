@@ -215,6 +215,30 @@ describe("the JSON reader", function()
       end
     end)
 
+    -- Eight digits are read at once: any other byte at any place among them must be seen.
+    it("refuses each byte that is not a digit at each place among digits", function()
+      for length = 8, 18 do
+        for place = 2, length - 1 do
+          for _, byte in ipairs { "/", ":", " ", "0x", "\0", "\127", "\128", "\186", "\255" } do
+            local digits = ("9"):rep(length)
+            refused("[" .. digits:sub(1, place - 1) .. byte .. digits:sub(place + 1) .. "]")
+          end
+        end
+      end
+    end)
+
+    it("reads whole numbers of every length, before whatever may follow", function()
+      local digits = "987654321012345678"
+      for length = 1, has_integers and 18 or 15 do
+        local text = digits:sub(1, length)
+        local values = accepted(("[%s,-%s,%s ]"):format(text, text, text))
+        table.insert(values, accepted(text))
+        for i, sign in ipairs { "", "-", "", "" } do
+          assert.equal(sign .. text, ("%d"):format(values[i]))
+        end
+      end
+    end)
+
     -- Each is a float on every Lua, and exactly the value next to it.
     local floats = {
       { "9223372036854775808", power(63), "one past the upper limit" },

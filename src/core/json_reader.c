@@ -89,7 +89,7 @@ static unsigned count_plain(const char *at) {
 
 #endif
 
-static const char *skip_plain(const char *at, const char *end) {
+static inline const char *skip_plain(const char *at, const char *end) {
 #ifdef HAS_VECTORS
   while (end - at >= 16) {
     unsigned plain = count_plain(at);
@@ -140,24 +140,41 @@ static size_t escape_length(const char *at, const char *end) {
   return at[1] != '\0' && strchr("\"\\/bfnrt", at[1]) ? 2 : 0;
 }
 
+/* How long the escape, or the character that is not ASCII, at `at` is; 0 after broken(). */
+static size_t check_special(clerk_reader *reader, const char *at) {
+  const char *problem = "malformed UTF-8";
+  size_t length = 0;
+  if ((unsigned char)*at >= 0x80) {
+    length = clerk_utf8_sequence(at, reader->end);
+  } else if (*at == '\\') {
+    reader->escaped = true;
+    length = escape_length(at, reader->end);
+    problem = "a malformed escape";
+  } else {
+    problem = "a control byte in a string";
+  }
+  if (length == 0) broken(reader, at, problem);
+  return length;
+}
+
+/* Goes on to the end of the string at its first byte that is not plain; NULL after broken(). */
+static const char *skip_special(clerk_reader *reader, const char *at) {
+  while (at < reader->end && *at != '"') {
+    size_t length = check_special(reader, at);
+    if (length == 0) return NULL;
+    at = skip_plain(at + length, reader->end);
+  }
+  if (at < reader->end) return at;
+  broken(reader, at, "an unfinished string");
+  return NULL;
+}
+
 /* Reads the string at the quote; sets `string` and `escaped`; leaves `at` behind it. */
 static bool read_string(clerk_reader *reader) {
-  const char *start = reader->at + 1, *end = reader->end, *at = start;
+  const char *start = reader->at + 1, *at = skip_plain(start, reader->end);
   reader->escaped = false;
-  while ((at = skip_plain(at, end)) < end && *at != '"') {
-    size_t length = 1;
-    if ((unsigned char)*at < 0x20) return broken(reader, at, "a control byte in a string"), false;
-    if (*at == '\\') {
-      reader->escaped = true;
-      length = escape_length(at, end);
-      if (length == 0) return broken(reader, at, "a malformed escape"), false;
-    } else if ((unsigned char)*at >= 0x80) {
-      length = clerk_utf8_sequence(at, end);
-      if (length == 0) return broken(reader, at, "malformed UTF-8"), false;
-    }
-    at += length;
-  }
-  if (at == end) return broken(reader, at, "an unfinished string"), false;
+  if (at == reader->end || *at != '"') at = skip_special(reader, at);
+  if (!at) return false;
   reader->string = (clerk_text){start, (size_t)(at - start)};
   reader->at = at + 1;
   return true;

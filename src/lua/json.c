@@ -70,9 +70,7 @@ static void push_kept_string(decoder *d, int place, bool is_same) {
   push_new_string(d);
   if (d->reader->escaped) return;
   *kept = (kept_string){raw, is_same || place < KEPT_MAX};
-  if (!kept->is_on_stack) return;
-  lua_pushvalue(d->L, -1);
-  lua_replace(d->L, d->kept_base + place);
+  if (kept->is_on_stack) lua_copy(d->L, -1, d->kept_base + place);
 }
 
 static unsigned char place_of(clerk_text key) {
