@@ -9,8 +9,9 @@
 #include "parts.h"
 #include "support.h"
 
-#define SETTINGS "clerk.machines.settings"
-#define CALL "clerk.machines.call"
+static const char settings_type[] = "clerk.machines.settings";
+static const char call_type[] = "clerk.machines.call";
+const char clerk_lua_result_type[] = "clerk.machines.result";
 
 /* What a call needs of its settings; the strings are anchored by the table of the same, which is
 ** the userdata's own. */
@@ -96,7 +97,7 @@ static int64_t read_deadline(lua_State *L, int index) {
 /* core.settings(settings) -> what core.call takes; the table must not be changed any more */
 static int core_settings(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
-  settings *s = clerk_lua_new(L, sizeof *s, SETTINGS);
+  settings *s = clerk_lua_new(L, sizeof *s, settings_type);
   s->request = (clerk_settings){.base_url = clerk_lua_field(L, 1, "base_url"),
                                 .api_version = clerk_lua_field(L, 1, "api_version"),
                                 .user_agent = clerk_lua_field(L, 1, "user_agent")};
@@ -118,10 +119,10 @@ static int core_call(lua_State *L) {
   clerk_problem problem;
   const clerk_operation *operation = clerk_find_operation(luaL_checkstring(L, 1));
   luaL_argcheck(L, operation, 1, "unknown operation");
-  const settings *s = luaL_checkudata(L, 2, SETTINGS);
+  const settings *s = clerk_lua_check(L, 2, settings_type);
   int64_t now_ms = clerk_lua_check_ms(L, 3);
   lua_settop(L, 4 + CLERK_PARAMETERS_MAX);
-  clerk_lua_call *c = clerk_lua_new(L, sizeof *c, CALL);
+  clerk_lua_call *c = clerk_lua_new(L, sizeof *c, call_type);
   int index = lua_gettop(L);
   c->operation = operation;
   clerk_status status = clerk_lua_read_arguments(L, operation, 4, values, &problem);
@@ -140,7 +141,7 @@ static int core_call(lua_State *L) {
 }
 
 clerk_lua_call *clerk_lua_check_call(lua_State *L, int index) {
-  return luaL_checkudata(L, index, CALL);
+  return clerk_lua_check(L, index, call_type);
 }
 
 static clerk_lua_call *check_call(lua_State *L) {
@@ -299,7 +300,7 @@ clerk_judgement clerk_lua_judge(lua_State *L, int status, clerk_text body, clerk
                                 clerk_shape *shape) {
   int top = lua_gettop(L);
   clerk_lua_decoding decoding = {.object_metatable = status < 300 ? top + 1 : 0};
-  luaL_getmetatable(L, CLERK_LUA_RESULT);
+  clerk_lua_push_metatable(L, clerk_lua_result_type);
   clerk_reader_init(reader, status == 204 ? (clerk_text){"{}", 2} : body);
   if (!clerk_lua_decode(L, reader, &decoding, shape)) lua_pushnil(L);
   lua_remove(L, top + 1);
@@ -427,10 +428,10 @@ static const luaL_Reg functions[] = {{"settings", core_settings},
                                      {NULL, NULL}};
 
 void clerk_lua_add_call(lua_State *L) {
-  luaL_newmetatable(L, SETTINGS);
+  clerk_lua_new_metatable(L, settings_type);
   lua_pop(L, 1);
-  clerk_lua_register(L, CALL, call_methods);
-  luaL_newmetatable(L, CLERK_LUA_RESULT);
+  clerk_lua_register(L, call_type, call_methods);
+  clerk_lua_new_metatable(L, clerk_lua_result_type);
   lua_setfield(L, -2, "result");
   luaL_setfuncs(L, functions, 0);
 }

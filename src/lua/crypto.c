@@ -4,18 +4,18 @@
 #include "parts.h"
 #include "support.h"
 
-#define RSA_KEY "clerk.machines.rsa_key"
-#define SHA256 "clerk.machines.sha256"
+static const char rsa_key_type[] = "clerk.machines.rsa_key";
+static const char sha256_type[] = "clerk.machines.sha256";
 
 clerk_rsa_key *clerk_lua_check_rsa_key(lua_State *L, int index) {
-  return luaL_checkudata(L, index, RSA_KEY);
+  return clerk_lua_check(L, index, rsa_key_type);
 }
 
 /* core.rsa_key(n, e) -> key | nil, problem: of a JWK; see clerk_rsa_key_init */
 static int core_rsa_key(lua_State *L) {
   clerk_problem problem;
   clerk_text n = clerk_lua_text(L, 1), e = clerk_lua_text(L, 2);
-  clerk_rsa_key *key = clerk_lua_new(L, sizeof *key, RSA_KEY);
+  clerk_rsa_key *key = clerk_lua_new(L, sizeof *key, rsa_key_type);
   clerk_status status = clerk_rsa_key_init(key, n, e, &problem);
   return status == CLERK_OK ? 1 : clerk_lua_refuse(L, status, &problem);
 }
@@ -24,7 +24,7 @@ static int core_rsa_key(lua_State *L) {
 static int core_rsa_key_pem(lua_State *L) {
   clerk_problem problem;
   clerk_text pem = clerk_lua_text(L, 1);
-  clerk_rsa_key *key = clerk_lua_new(L, sizeof *key, RSA_KEY);
+  clerk_rsa_key *key = clerk_lua_new(L, sizeof *key, rsa_key_type);
   clerk_status status = clerk_rsa_key_init_pem(key, pem, &problem);
   return status == CLERK_OK ? 1 : clerk_lua_refuse(L, status, &problem);
 }
@@ -37,7 +37,7 @@ static int rsa_key_gc(lua_State *L) {
 /* ------------------------------------------------------------------ SHA-256 */
 
 static int sha256_gc(lua_State *L) {
-  clerk_sha256_free(luaL_checkudata(L, 1, SHA256));
+  clerk_sha256_free(clerk_lua_check(L, 1, sha256_type));
   return 0;
 }
 
@@ -64,10 +64,10 @@ static const luaL_Reg key_methods[] = {{"__gc", rsa_key_gc}, {NULL, NULL}};
 static const luaL_Reg sha256_methods[] = {{"__gc", sha256_gc}, {NULL, NULL}};
 
 void clerk_lua_add_crypto(lua_State *L) {
-  clerk_lua_register(L, RSA_KEY, key_methods);
-  clerk_lua_register(L, SHA256, sha256_methods);
+  clerk_lua_register(L, rsa_key_type, key_methods);
+  clerk_lua_register(L, sha256_type, sha256_methods);
   luaL_setfuncs(L, functions, 0);
-  clerk_lua_new(L, sizeof(clerk_sha256), SHA256);
+  clerk_lua_new(L, sizeof(clerk_sha256), sha256_type);
   lua_pushcclosure(L, core_sha256, 1);
   lua_setfield(L, -2, "sha256");
 }

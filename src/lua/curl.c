@@ -4,9 +4,9 @@
 #include "support.h"
 #include "transfers.h"
 
-#define LOOP_TYPE "clerk.machines.loop"
-#define CURL_TYPE "clerk.machines.curl"
-#define TRANSFER_TYPE "clerk.machines.transfer"
+static const char loop_type[] = "clerk.machines.loop";
+static const char curl_type[] = "clerk.machines.curl";
+static const char transfer_type[] = "clerk.machines.transfer";
 
 typedef struct shared_loop {
   clerk_loop *loop;
@@ -19,19 +19,19 @@ static clerk_loop *loop_of(lua_State *L, const shared_loop *shared) {
 }
 
 static clerk_loop *check_loop(lua_State *L) {
-  return loop_of(L, luaL_checkudata(L, 1, LOOP_TYPE));
+  return loop_of(L, clerk_lua_check(L, 1, loop_type));
 }
 
 clerk_curl *clerk_lua_check_curl(lua_State *L, int index) {
-  return luaL_checkudata(L, index, CURL_TYPE);
+  return clerk_lua_check(L, index, curl_type);
 }
 
 clerk_transfer *clerk_lua_check_transfer(lua_State *L, int index) {
-  return luaL_checkudata(L, index, TRANSFER_TYPE);
+  return clerk_lua_check(L, index, transfer_type);
 }
 
 clerk_transfer *clerk_lua_new_transfer(lua_State *L) {
-  return clerk_lua_new(L, sizeof(clerk_transfer), TRANSFER_TYPE);
+  return clerk_lua_new(L, sizeof(clerk_transfer), transfer_type);
 }
 
 void clerk_lua_check_status(lua_State *L, clerk_status status) {
@@ -86,7 +86,7 @@ static int loop_descriptor(lua_State *L) {
 }
 
 static int loop_gc(lua_State *L) {
-  shared_loop *shared = luaL_checkudata(L, 1, LOOP_TYPE);
+  shared_loop *shared = clerk_lua_check(L, 1, loop_type);
   clerk_loop_release(shared->loop);
   shared->loop = NULL;
   return 0;
@@ -102,7 +102,7 @@ static int core_curl(lua_State *L) {
   clerk_curl_options options = {.ca_file = clerk_lua_field(L, 1, "ca_file"),
                                 .proxy = clerk_lua_field(L, 1, "proxy"),
                                 .max_connections = (long)integer_field(L, 1, "max_connections")};
-  clerk_curl *curl = clerk_lua_new(L, sizeof *curl, CURL_TYPE);
+  clerk_curl *curl = clerk_lua_new(L, sizeof *curl, curl_type);
   clerk_status status = clerk_curl_init(curl, loop, &options, &problem);
   return status == CLERK_OK ? 1 : clerk_lua_refuse(L, status, &problem);
 }
@@ -235,10 +235,10 @@ static const luaL_Reg transfer_methods[] = {{"key", transfer_key},
 
 /* Adds `loop`, the one of this Lua state, and `curl` to the module on top of the stack. */
 void clerk_lua_add_curl(lua_State *L) {
-  clerk_lua_register(L, LOOP_TYPE, loop_methods);
-  clerk_lua_register(L, CURL_TYPE, curl_methods);
-  clerk_lua_register(L, TRANSFER_TYPE, transfer_methods);
-  shared_loop *shared = clerk_lua_new(L, sizeof *shared, LOOP_TYPE);
+  clerk_lua_register(L, loop_type, loop_methods);
+  clerk_lua_register(L, curl_type, curl_methods);
+  clerk_lua_register(L, transfer_type, transfer_methods);
+  shared_loop *shared = clerk_lua_new(L, sizeof *shared, loop_type);
   shared->loop = clerk_loop_new();
   if (!shared->loop) luaL_error(L, "not enough memory");
   lua_pushvalue(L, -1);

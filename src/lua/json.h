@@ -6,8 +6,8 @@
 
 #include "clerk.h"
 
-/* Name of the metatable of the API's objects. */
-#define CLERK_LUA_RESULT "clerk.machines.result"
+/* The type of the tables that the API's objects become. */
+extern const char clerk_lua_result_type[];
 
 /* How clerk_lua_decode makes Lua values. */
 typedef struct clerk_lua_decoding {

@@ -8,7 +8,7 @@
 #include "parts.h"
 #include "support.h"
 
-#define JWT "clerk.machines.jwt"
+static const char jwt_type[] = "clerk.machines.jwt";
 
 typedef struct jwt {
   clerk_jwt jwt;
@@ -18,7 +18,7 @@ typedef struct jwt {
 } jwt;
 
 static jwt *check_jwt(lua_State *L) {
-  return luaL_checkudata(L, 1, JWT);
+  return clerk_lua_check(L, 1, jwt_type);
 }
 
 static int jwt_gc(lua_State *L) {
@@ -41,7 +41,7 @@ static int core_jwt(lua_State *L) {
   clerk_refusal refusal;
   clerk_text text = clerk_lua_text(L, 1);
   size_t copied = text.length <= CLERK_JWT_MAX ? text.length : 0;
-  jwt *j = clerk_lua_new(L, sizeof *j + 3 * copied, JWT);
+  jwt *j = clerk_lua_new(L, sizeof *j + 3 * copied, jwt_type);
   j->size = 3 * copied;
   memcpy(j->memory, text.bytes, copied);
   text.bytes = j->memory;
@@ -131,7 +131,7 @@ static void leave_claims(lua_State *L) {
 
 /* Sets `claims` of the table on top. */
 static void set_claims(lua_State *L, clerk_text payload) {
-  luaL_getmetatable(L, CLERK_LUA_RESULT);
+  clerk_lua_push_metatable(L, clerk_lua_result_type);
   const clerk_lua_decoding decoding = {.object_metatable = lua_gettop(L)};
   clerk_reader reader;
   clerk_reader_init(&reader, payload);
@@ -198,6 +198,6 @@ static const luaL_Reg jwt_methods[] = {
     {"kid", jwt_kid}, {"verify", jwt_verify}, {"token", jwt_token}, {"__gc", jwt_gc}, {NULL, NULL}};
 
 void clerk_lua_add_jwt(lua_State *L) {
-  clerk_lua_register(L, JWT, jwt_methods);
+  clerk_lua_register(L, jwt_type, jwt_methods);
   luaL_setfuncs(L, functions, 0);
 }

@@ -9,16 +9,47 @@
 #include <sys/random.h>
 #endif
 
-void *clerk_lua_new(lua_State *L, size_t size, const char *metatable) {
+static void push_key(lua_State *L, const char *type) {
+  lua_pushlightuserdata(L, (void *)(uintptr_t)type);
+}
+
+void clerk_lua_push_metatable(lua_State *L, const char *type) {
+  push_key(L, type);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+}
+
+void clerk_lua_new_metatable(lua_State *L, const char *type) {
+  clerk_lua_push_metatable(L, type);
+  if (lua_istable(L, -1)) return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  clerk_lua_set_string(L, "__name", type);
+  push_key(L, type);
+  lua_pushvalue(L, -2);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+void *clerk_lua_new(lua_State *L, size_t size, const char *type) {
   void *memory = lua_newuserdata(L, size);
   memset(memory, 0, size);
-  luaL_getmetatable(L, metatable);
+  clerk_lua_push_metatable(L, type);
   lua_setmetatable(L, -2);
   return memory;
 }
 
-void clerk_lua_register(lua_State *L, const char *metatable, const luaL_Reg *methods) {
-  luaL_newmetatable(L, metatable);
+void *clerk_lua_check(lua_State *L, int index, const char *type) {
+  bool is_of_type = false;
+  if (lua_type(L, index) == LUA_TUSERDATA && lua_getmetatable(L, index)) {
+    clerk_lua_push_metatable(L, type);
+    is_of_type = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+  }
+  if (!is_of_type) luaL_argerror(L, index, lua_pushfstring(L, "%s expected", type));
+  return lua_touserdata(L, index);
+}
+
+void clerk_lua_register(lua_State *L, const char *type, const luaL_Reg *methods) {
+  clerk_lua_new_metatable(L, type);
   luaL_setfuncs(L, methods, 0);
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "__index");

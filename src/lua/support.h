@@ -23,11 +23,24 @@
 #pragma weak luaL_fileresult
 #endif
 
-/* Pushes a new zeroed userdata that has the metatable of that name. */
-void *clerk_lua_new(lua_State *L, size_t size, const char *metatable);
+/*
+** A type of userdata or of tables is a static array with its name. The array's address is the key of
+** its metatable in the registry: a name would be hashed at each use.
+*/
+
+/* Registers the type's metatable and pushes it; the one that it has if the module is loaded again. */
+void clerk_lua_new_metatable(lua_State *L, const char *type);
 
 /* Registers a metatable with these methods and a __gc; its __index is the table itself. */
-void clerk_lua_register(lua_State *L, const char *metatable, const luaL_Reg *methods);
+void clerk_lua_register(lua_State *L, const char *type, const luaL_Reg *methods);
+
+void clerk_lua_push_metatable(lua_State *L, const char *type);
+
+/* Pushes a new zeroed userdata of that type. */
+void *clerk_lua_new(lua_State *L, size_t size, const char *type);
+
+/* The userdata at `index`; raises unless it is of that type. */
+void *clerk_lua_check(lua_State *L, int index, const char *type);
 
 /* Pushes nil and the problem's message, or raises when the status is CLERK_NO_MEMORY. */
 int clerk_lua_refuse(lua_State *L, clerk_status status, const clerk_problem *problem);
