@@ -338,6 +338,7 @@ void clerk_transfer_end(clerk_transfer *transfer) {
   if (transfer->owner) release(transfer->owner, transfer);
   clerk_transfer_trim(transfer);
   clerk_buffer_free(&transfer->head);
+  free(transfer->error);
   *transfer = (clerk_transfer){0};
 }
 

@@ -142,7 +142,7 @@ struct clerk_transfer {
   bool has_coding;   /* this head has a Transfer-Encoding */
   bool has_length;   /* this head has announced `length` */
   uint64_t length;
-  char error[CURL_ERROR_SIZE];
+  char *error; /* a copy of libcurl's words about its failure, or NULL */
 };
 
 /* Adds a copy of a header to a transfer that is not started yet. CLERK_OK or CLERK_NO_MEMORY. */

@@ -90,7 +90,7 @@ bool clerk_easy_renew(clerk_transfer *transfer) {
   if (!transfer->is_stale) return false;
   transfer->is_stale = false;
   transfer->sends = 0;
-  *transfer->error = '\0';
+  *transfer->easy->error = '\0';
   return SET(transfer->easy, CURLOPT_FRESH_CONNECT, 1L);
 }
 
@@ -143,9 +143,10 @@ static bool set_protocols(clerk_easy *easy) {
 }
 
 static bool set_callbacks(clerk_easy *easy, clerk_loop *loop) {
-  return SET(easy, CURLOPT_PRIVATE, easy) && SET(easy, CURLOPT_OPENSOCKETDATA, easy) &&
-         SET(easy, CURLOPT_PREREQDATA, easy) && SET(easy, CURLOPT_HEADERDATA, easy) &&
-         SET(easy, CURLOPT_WRITEDATA, easy) && SET(easy, CURLOPT_OPENSOCKETFUNCTION, on_open) &&
+  return SET(easy, CURLOPT_PRIVATE, easy) && SET(easy, CURLOPT_ERRORBUFFER, easy->error) &&
+         SET(easy, CURLOPT_OPENSOCKETDATA, easy) && SET(easy, CURLOPT_PREREQDATA, easy) &&
+         SET(easy, CURLOPT_HEADERDATA, easy) && SET(easy, CURLOPT_WRITEDATA, easy) &&
+         SET(easy, CURLOPT_OPENSOCKETFUNCTION, on_open) &&
          SET(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close) &&
          SET(easy, CURLOPT_CLOSESOCKETDATA, loop) &&
          SET(easy, CURLOPT_PREREQFUNCTION, before_send) &&
@@ -234,15 +235,15 @@ bool clerk_easy_set(clerk_easy *easy, clerk_curl *curl, clerk_transfer *transfer
   easy->transfer = transfer;
   transfer->body_limit = request->max_response_bytes;
   transfer->is_tls = strncmp(request->url, "https:", 6) == 0;
-  return SET(easy, CURLOPT_ERRORBUFFER, transfer->error) && set_limits(easy, request) &&
-         set_body(easy, &transfer->upload) && set_route(easy, curl, transfer, request) &&
+  *easy->error = '\0';
+  return set_limits(easy, request) && set_body(easy, &transfer->upload) &&
+         set_route(easy, curl, transfer, request) &&
          SET(easy, CURLOPT_HTTPHEADER, transfer->header_lines) &&
          set_method(easy, transfer, request->method);
 }
 
 void clerk_easy_forget(clerk_easy *easy) {
   curl_easy_setopt(easy->handle, CURLOPT_CURLU, NULL);
-  curl_easy_setopt(easy->handle, CURLOPT_ERRORBUFFER, NULL);
   curl_easy_setopt(easy->handle, CURLOPT_HTTPHEADER, NULL);
   curl_easy_setopt(easy->handle, CURLOPT_POSTFIELDS, NULL);
 }

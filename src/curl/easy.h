@@ -10,6 +10,7 @@ struct clerk_easy {
   clerk_transfer *transfer; /* the one that uses it */
   bool is_direct;           /* it uses no proxy */
   clerk_easy *next;         /* in a list of idle ones */
+  char error[CURL_ERROR_SIZE];
 };
 
 /* One with the options that all transfers of `curl` share; NULL when out of memory. */

@@ -92,9 +92,17 @@ bool clerk_transfer_has_sent(const clerk_transfer *transfer) {
   return transfer->sends > 0 && !transfer->is_stale && !is_refused_stream;
 }
 
+/* The handle's error buffer does not live as long as the transfer. */
+static void keep_message(clerk_transfer *transfer, CURLcode code) {
+  if (transfer->message != transfer->easy->error) return;
+  transfer->error = strdup(transfer->message);
+  transfer->message = transfer->error ? transfer->error : curl_easy_strerror(code);
+}
+
 static void conclude_failure(clerk_transfer *transfer, CURLcode code) {
+  const char *error = transfer->easy->error;
   transfer->sent = clerk_transfer_has_sent(transfer);
-  transfer->message = *transfer->error ? transfer->error : curl_easy_strerror(code);
+  transfer->message = *error ? error : curl_easy_strerror(code);
   if (transfer->flaw) {
     transfer->message = transfer->flaw;
   } else if (transfer->sends > 1) {
@@ -110,6 +118,7 @@ static void conclude_failure(clerk_transfer *transfer, CURLcode code) {
     transfer->failure = failure_of(code, transfer->message, was_begun, in_head);
     if (transfer->sends == 0) conclude_unsent(transfer);
   }
+  keep_message(transfer, code);
 }
 
 static void note_protocol(const clerk_transfer *transfer) {
