@@ -16,8 +16,11 @@ Client.__index = Client
 
 -- ---------------------------------------------------------------- arguments
 
+--- The clients of this Lua state.
+local clients = setmetatable({}, { __mode = "k" })
+
 local function check_client(client, operation_name)
-  if getmetatable(client) ~= Client then
+  if not clients[client] then
     errors.refuse(("call it with a colon, on a client of this Lua state: client:%s(…)")
       :format(operation_name), operation_name)
   end
@@ -26,19 +29,19 @@ local function check_client(client, operation_name)
   end
 end
 
---- What an operation takes: how many path parameters, whether other ones, the name of a parameter
---- of each type, and the most arguments.
+--- What a method takes: path parameters, then a table if there are other parameters, then options,
+--- so two or three arguments. `of_type` has the name of a parameter of each type.
 local function layout_of(operation)
-  local layout = { operation = operation, path_count = 0, takes_params = false, of_type = {} }
+  local layout = { operation = operation, count = 1, takes_params = false, of_type = {} }
   for _, parameter in ipairs(operation.parameters) do
     if parameter.place == "path" then
-      layout.path_count = layout.path_count + 1
+      layout.count = layout.count + 1
     else
       layout.takes_params = true
     end
     layout.of_type[parameter.type] = parameter.name
   end
-  layout.count = layout.path_count + (layout.takes_params and 2 or 1)
+  layout.count = layout.count + (layout.takes_params and 1 or 0)
   return layout
 end
 
@@ -109,16 +112,6 @@ local function run(client, layout, call_options, params, first, second)
     prepare(client, layout, start, call_options, params, first, second))
 end
 
---- The argument at that place: there are at most three.
-local function argument(place, first, second, third)
-  if place == 1 then
-    return first
-  elseif place == 2 then
-    return second
-  end
-  return third
-end
-
 local function invoke(client, layout, count, first, second, third)
   local name = layout.operation.name
   check_client(client, name)
@@ -127,11 +120,14 @@ local function invoke(client, layout, count, first, second, third)
   elseif runtime.check_call and not client.transport.sleep then
     runtime.check_call(name)
   end
-  local params
-  if layout.takes_params then
-    params = argument(layout.path_count + 1, first, second, third)
+  local params, call_options = first, second
+  if layout.count == 3 then
+    params, call_options = second, third
   end
-  return run(client, layout, argument(layout.count, first, second, third), params, first, second)
+  if not layout.takes_params then
+    params = nil
+  end
+  return run(client, layout, call_options, params, first, second)
 end
 
 local layouts = {}
@@ -259,7 +255,7 @@ end
 --- Cancels the client's tasks and closes its connections, but not a transport that was given to
 --- `machines.new`. Any use of the client after that is an ArgumentError, except another close.
 function Client:close()
-  if getmetatable(self) ~= Client then
+  if not clients[self] then
     errors.refuse("call it with a colon, on a client of this Lua state: client:close()")
   elseif self.is_closed then
     return
@@ -335,6 +331,7 @@ function client.new(given)
   }
   add_finalizer(self)
   self.group = runtime.new_group(self.finalizer or self)
+  clients[self] = true
   return setmetatable(self, Client)
 end
 
