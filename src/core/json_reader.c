@@ -334,11 +334,31 @@ clerk_json_token clerk_reader_next(clerk_reader *reader) {
 
 /* ------------------------------------------------------------------ tokens that come again */
 
+static uint64_t load8(const char *at) {
+  uint64_t word;
+  memcpy(&word, at, sizeof word);
+  return word;
+}
+
+static uint32_t load4(const char *at) {
+  uint32_t word;
+  memcpy(&word, at, sizeof word);
+  return word;
+}
+
+/* memcmp for what is as short as most keys: two words, which overlap, are all of it. */
+static inline bool is_same(const char *a, const char *b, size_t length) {
+  if (length >= 4 && length < 8)
+    return load4(a) == load4(b) && load4(a + length - 4) == load4(b + length - 4);
+  if (length >= 8 && length <= 16)
+    return load8(a) == load8(b) && load8(a + length - 8) == load8(b + length - 8);
+  return memcmp(a, b, length) == 0;
+}
+
 /* Whether `seen` is at `at`, between quotes, and followed by another byte. */
-static bool is_quoted(const clerk_reader *reader, const char *at, clerk_text seen) {
+static inline bool is_quoted(const clerk_reader *reader, const char *at, clerk_text seen) {
   size_t length = seen.length + 2;
-  return seen.bytes && (size_t)(reader->end - at) > length &&
-         memcmp(at, seen.bytes - 1, length) == 0;
+  return seen.bytes && (size_t)(reader->end - at) > length && is_same(at, seen.bytes - 1, length);
 }
 
 /* The usual way to write it: without spaces. */
