@@ -3,15 +3,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 /* A new descriptor has the lowest free number, so opening them in order hits the closed ones. */
 void clerk_guard_standard_descriptors(void) {
   static const int wrong_way[] = {O_WRONLY, O_RDONLY, O_RDONLY};
-  for (int standard = STDIN_FILENO; standard <= STDERR_FILENO; standard++) {
-    if (fcntl(standard, F_GETFD) >= 0) continue;
-    int fd = open("/dev/null", wrong_way[standard] | O_CLOEXEC);
+  struct pollfd standard[] = {
+      {.fd = STDIN_FILENO}, {.fd = STDOUT_FILENO}, {.fd = STDERR_FILENO}}; /* in this order */
+  if (poll(standard, 3, 0) <= 0) return;
+  for (int i = 0; i < 3; i++) {
+    if (!(standard[i].revents & POLLNVAL)) continue;
+    int fd = open("/dev/null", wrong_way[i] | O_CLOEXEC);
     if (fd > STDERR_FILENO) close(fd); /* another thread was faster */
   }
 }
