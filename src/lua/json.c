@@ -34,6 +34,7 @@ typedef struct decoder {
   clerk_reader *reader;
   const clerk_lua_decoding *decoding;
   container *levels;                     /* by depth */
+  container *level;                      /* the innermost that is open; the document, outside all */
   unsigned deepest;                      /* depth so far; what is deeper is not set yet */
   unsigned char following[KEPT_MAX + 1]; /* where the key is that came after a key, or first */
   kept_string kept[2 * KEPT_MAX];        /* keys, then values */
@@ -79,17 +80,15 @@ static unsigned char place_of(clerk_text key) {
 }
 
 static void push_key(decoder *d) {
-  unsigned char *latest = &d->levels[d->reader->depth].key;
   unsigned char place = place_of(d->reader->string);
-  d->following[*latest] = place;
-  *latest = place;
+  d->following[d->level->key] = place;
+  d->level->key = place;
   push_kept_string(d, place, is_same_text(d->kept[place].raw, d->reader->string));
 }
 
 static void push_string(decoder *d) {
-  const container *level = &d->levels[d->reader->depth];
-  int place = KEPT_MAX + level->key;
-  if (level->is_object) /* the very bytes: read_value has compared them */
+  int place = KEPT_MAX + d->level->key;
+  if (d->level->is_object) /* the very bytes: read_value has compared them */
     push_kept_string(d, place, d->kept[place].raw.bytes == d->reader->string.bytes);
   else
     push_new_string(d);
@@ -110,20 +109,20 @@ static void push_container(decoder *d, bool is_object) {
   int room = room_for(d, is_object);
   luaL_checkstack(d->L, 4, "JSON");
   lua_createtable(d->L, is_object ? 0 : room, is_object ? room : 0);
-  d->levels[d->reader->depth] =
-      (container){.is_object = is_object, .key = KEPT_MAX /* before it */};
+  d->level = &d->levels[d->reader->depth];
+  *d->level = (container){.is_object = is_object, .key = KEPT_MAX /* before it */};
 }
 
-/* The object is complete and on top of the stack. */
-static void finish_object(const decoder *d) {
-  if (d->decoding->object_metatable == 0) return;
+/* The container is complete and on top of the stack. */
+static void finish_container(decoder *d, bool is_object) {
+  d->level = &d->levels[d->reader->depth];
+  if (!is_object || d->decoding->object_metatable == 0) return;
   lua_pushvalue(d->L, d->decoding->object_metatable);
   lua_setmetatable(d->L, -2);
 }
 
 static void push_null(decoder *d) {
-  bool is_member = d->levels[d->reader->depth].is_object;
-  if (is_member && !d->decoding->keep_null)
+  if (d->level->is_object && !d->decoding->keep_null)
     lua_pushnil(d->L);
   else
     lua_pushlightuserdata(d->L, NULL);
@@ -141,16 +140,15 @@ static bool push_token(decoder *d, clerk_json_token token) {
     case CLERK_JSON_KEY: push_key(d); return false;
     case CLERK_JSON_ARRAY: push_container(d, false); return false;
     case CLERK_JSON_OBJECT: push_container(d, true); return false;
-    case CLERK_JSON_OBJECT_END: finish_object(d); return true;
-    default: return true;
+    case CLERK_JSON_ARRAY_END: finish_container(d, false); return true;
+    default: finish_container(d, true); return true;
   }
 }
 
 /* Moves the value on top of the stack into the container that it belongs to, if any. */
 static void store(decoder *d) {
-  unsigned depth = d->reader->depth;
-  if (depth == 0) return;
-  container *level = &d->levels[depth];
+  container *level = d->level;
+  if (level == d->levels) return;
   level->count++;
   if (level->is_object)
     lua_rawset(d->L, -3);
@@ -160,7 +158,7 @@ static void store(decoder *d) {
 
 /* Reads and pushes the key that came here in the latest object, if it comes again. */
 static bool push_repeated_key(decoder *d) {
-  container *level = &d->levels[d->reader->depth];
+  container *level = d->level;
   if (!level->is_object) return false;
   unsigned char place = d->following[level->key];
   if (!clerk_reader_repeat_key(d->reader, d->kept[place].raw)) return false;
@@ -171,7 +169,7 @@ static bool push_repeated_key(decoder *d) {
 
 /* Reads the next token, of which the value may be the same as in the latest object. */
 static clerk_json_token read_value(decoder *d) {
-  clerk_text latest = d->kept[KEPT_MAX + d->levels[d->reader->depth].key].raw;
+  clerk_text latest = d->kept[KEPT_MAX + d->level->key].raw;
   return clerk_reader_repeat_string(d->reader, latest) ? CLERK_JSON_STRING
                                                        : clerk_reader_next(d->reader);
 }
@@ -186,8 +184,12 @@ bool clerk_lua_decode(lua_State *L, clerk_reader *reader, const clerk_lua_decodi
   int top = lua_gettop(L);
   container levels[CLERK_DEPTH_MAX + 1];
   levels[0] = (container){0};
-  decoder d = {
-      .levels = levels, .L = L, .reader = reader, .decoding = decoding, .kept_base = top + 1};
+  decoder d = {.levels = levels,
+               .level = levels,
+               .L = L,
+               .reader = reader,
+               .decoding = decoding,
+               .kept_base = top + 1};
   luaL_checkstack(L, 2 * KEPT_MAX + 4, "JSON");
   lua_settop(L, top + 2 * KEPT_MAX);
   for (;;) {
