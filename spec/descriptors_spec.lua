@@ -7,12 +7,15 @@ local server = require "support.server"
 local LUA = require("support.interpreter").name
 local WORDS = "words of the program"
 
--- Closes these descriptors by itself after it has made its client.
+-- Closes these descriptors by itself after it has made its client, and has made so many calls.
 local PROGRAM = [[
 local posix = require "support.posix"
-local url, listing = ...
-local client = require "clerk.machines".new { secret_key = "sk_test_1234", base_url = url }
-for i = 3, select("#", ...) do posix.close(tonumber((select(i, ...)))) end
+local url, listing, calls = ...
+local client = require "clerk.machines.safe".new {
+  secret_key = "sk_test_1234", base_url = url, retries = { strategy = "none" },
+}
+for _ = 1, tonumber(calls) do client:get "mch_1" end
+for i = 4, select("#", ...) do posix.close(tonumber((select(i, ...)))) end
 client:get "mch_1"
 os.execute("ls -l /proc/$PPID/fd >" .. listing)
 io.stdout:write "]] .. WORDS .. [[\n"
@@ -36,15 +39,22 @@ describe("Where a program's standard descriptors are closed, no connection takes
     os.remove(listing)
   end)
 
-  --- What the descriptors 0, 1 and 2 of the program were while it had a connection.
-  local function targets_of(url, arguments)
-    local status = process.run(("%s %s %s %s %s"):format(LUA, program, url, listing, arguments))
+  --- What the descriptors 0, 1 and 2 of the program were after it had closed some of them, and
+  --- everything that it had open.
+  local function run(url, calls, arguments)
+    local status = process.run(
+      ("%s %s %s %s %d %s"):format(LUA, program, url, listing, calls, arguments))
     assert.equal(0, status)
-    assert.equal(2, #web:requests())
     assert.falsy(web:everything():find(WORDS, 1, true))
     local text, targets = files.read(listing), {}
-    assert.matches(" socket:", text)
     for fd = 0, 2 do targets[fd] = text:match((" %d %%-> (%%S+)"):format(fd)) end
+    return targets, text
+  end
+
+  local function targets_of(url, arguments)
+    local targets, text = run(url, 0, arguments)
+    assert.equal(2, #web:requests())
+    assert.matches(" socket:", text)
     return targets
   end
 
@@ -63,6 +73,18 @@ describe("Where a program's standard descriptors are closed, no connection takes
 
   it("their numbers though they are closed later than the client is made", function()
     local targets = targets_of(web:url "/v1", "0 1 2")
+    for fd = 0, 2 do assert.equal("/dev/null", targets[fd]) end
+  end)
+
+  it("their numbers though they are closed after a call, whose connection is not kept", function()
+    web = server.start [[connection:answer_all(200, '{"id":"mch_1"}', "Connection: close")]]
+    local targets = run(web:url "/v1", 1, "0 1 2")
+    assert.equal(3, #web:requests())
+    for fd = 0, 2 do assert.equal("/dev/null", targets[fd]) end
+  end)
+
+  it("their numbers though they are closed after a call, whose name was not found", function()
+    local targets = run("https://machines.invalid/v1", 1, "0 1 2")
     for fd = 0, 2 do assert.equal("/dev/null", targets[fd]) end
   end)
 

@@ -200,7 +200,6 @@ clerk_status clerk_curl_init(clerk_curl *curl, clerk_loop *loop, const clerk_cur
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, init_libcurl);
   if (!libcurl_is_ready) return CLERK_NO_MEMORY;
-  clerk_guard_standard_descriptors();
   leave_to_parent(loop);
   join_loop(curl, loop);
   curl->timer_ms = -1;
@@ -276,6 +275,7 @@ static bool set_multi(clerk_curl *curl) {
 
 static bool open_multi(clerk_curl *curl) {
   if (curl->multi) return true;
+  clerk_guard_standard_descriptors();
   if (!clerk_poller_open(&curl->loop->poller)) return false;
   curl->multi = curl_multi_init();
   if (curl->multi && set_multi(curl)) return true;
@@ -303,7 +303,6 @@ static void fail_without_descriptor(clerk_loop *loop, clerk_transfer *transfer) 
 clerk_status clerk_curl_start(clerk_curl *curl, clerk_transfer *transfer,
                               const clerk_curl_request *request) {
   if (!curl->loop) return CLERK_REFUSED;
-  clerk_guard_standard_descriptors(); /* the host may have closed them since */
   leave_to_parent(curl->loop);
   if (!open_multi(curl) && clerk_descriptors_are_scarce()) {
     fail_without_descriptor(curl->loop, transfer);
@@ -468,8 +467,7 @@ void clerk_loop_step(clerk_loop *loop, int wait_ms, int64_t work_us) {
     begin_waiting_and_run_timer(curl, end_us);
   int wait = time_to_wait(loop, wait_ms);
   size_t count = 0;
-  if (wait != 0 || is_any_moving(loop))
-    count = clerk_poller_wait(&loop->poller, wait, ready, 16);
+  if (wait != 0 || is_any_moving(loop)) count = clerk_poller_wait(&loop->poller, wait, ready, 16);
   if (wait != 0) end_us = clerk_now_us() + work_us;
   unsigned changes = loop->poller.changes; /* after a change, a number may be another socket's */
   for (size_t i = 0; i < count && (i == 0 || clerk_now_us() < end_us); i++)

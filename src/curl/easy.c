@@ -18,9 +18,17 @@
 
 /* ------------------------------------------------------------------ sockets */
 
+/* Before a name is looked up, for which descriptors are needed: the host may have closed its own. */
+static int on_resolve(void *resolver, void *reserved, void *user) {
+  (void)resolver, (void)reserved, (void)user;
+  clerk_guard_standard_descriptors();
+  return 0;
+}
+
 static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
   clerk_transfer *transfer = ((clerk_easy *)user)->transfer;
   (void)purpose;
+  clerk_guard_standard_descriptors();
   int fd = clerk_open_socket(address->family, address->socktype, address->protocol);
   transfer->lacks_fd = fd < 0 && clerk_lacks_descriptors(errno);
   if (fd < 0) return CURL_SOCKET_BAD;
@@ -147,6 +155,7 @@ static bool set_callbacks(clerk_easy *easy, clerk_loop *loop) {
          SET(easy, CURLOPT_OPENSOCKETDATA, easy) && SET(easy, CURLOPT_PREREQDATA, easy) &&
          SET(easy, CURLOPT_HEADERDATA, easy) && SET(easy, CURLOPT_WRITEDATA, easy) &&
          SET(easy, CURLOPT_OPENSOCKETFUNCTION, on_open) &&
+         SET(easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolve) &&
          SET(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close) &&
          SET(easy, CURLOPT_CLOSESOCKETDATA, loop) &&
          SET(easy, CURLOPT_PREREQFUNCTION, before_send) &&
