@@ -32,6 +32,7 @@ set(headers "${CMAKE_INSTALL_INCLUDEDIR}/clerk-machines")
 set(package "${CMAKE_INSTALL_LIBDIR}/cmake/clerk-machines")
 install(FILES src/core/clerk.h DESTINATION "${headers}")
 install(FILES src/curl/curl.h src/curl/certificates.h src/curl/poller.h src/curl/site.h src/core/clerk_memory.h
+  src/core/http_framing.h
   DESTINATION "${headers}/transport")
 install(FILES src/crypto/rsa.h src/crypto/sha256.h DESTINATION "${headers}/crypto")
 set_target_properties(clerk_core PROPERTIES EXPORT_NAME core)

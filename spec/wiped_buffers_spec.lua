@@ -121,6 +121,15 @@ describe("Buffers of the C part", function()
     :format(#document, document, chunk:rep(60))
 
   local cases = {
+    ["bytes of nginx's cosockets"] = { answer = HALF, program = [[
+      local core = require "clerk.machines.core"
+      local authorization = "Bearer " .. arg[1]
+      core.http_request {
+        method = "GET", url = "http://a/", headers = { authorization = authorization },
+      }
+      local secret = os.getenv "WIPE_WATCH":match ":(.*)"
+      assert(core.http_head("HTTP/1.1 200 OK\r\n\r\n" .. secret, 1000, 1000) == 200)
+    ]] },
     ["an answer that breaks off"] = { answer = HALF, program = PREPARE .. [[
       local ok, err = pcall(client.rotate_secret_key, client, "mch_1", { previous_token_ttl = 0 })
       assert(not ok and err.code == "connection_lost", err)

@@ -23,6 +23,9 @@ static void check_fields(clerk_http_head *head, const char *end) {
   size_t position = 0;
   assert(head->status >= 100 && head->status <= 999 && (head->minor == 0 || head->minor == 1));
   assert(head->fields + head->fields_length <= end);
+  assert(!head->framing.has_length || !head->framing.has_coding);
+  assert(!head->framing.has_coding || head->framing.is_chunked ||
+         !clerk_http_has_body(head->status));
   while (clerk_http_next_field(head->fields, head->fields_length, &position, &name, &value)) {
     assert(name.length > 0 && !memchr(name.bytes, ':', name.length));
     assert(!memchr(name.bytes, '\n', name.length) && !memchr(name.bytes, ' ', name.length));

@@ -7,6 +7,7 @@
 #include <curl/curl.h>
 
 #include "fuzz.h"
+#include "http_request.h"
 
 enum { ITEMS_MAX = 200 };
 
@@ -171,6 +172,30 @@ static void check_body(const char *body, const clerk_operation *operation,
   cJSON_Delete(object);
 }
 
+static clerk_text text_of(const char *string) {
+  return (clerk_text){string, string ? strlen(string) : 0};
+}
+
+/* Written for a socket, it has a line for each header, and ends with the body. */
+static void check_bytes(const clerk_request *request) {
+  clerk_buffer out = {0};
+  size_t lines = 0;
+  assert(clerk_http_begin_request(&out, text_of(request->method), text_of(request->url)) ==
+         CLERK_OK);
+  for (size_t i = 1; i < request->header_count; i++)
+    assert(clerk_http_add_header(&out, text_of(request->headers[i].name),
+                                 text_of(request->headers[i].value)) == CLERK_OK);
+  assert(clerk_http_end_request(&out, text_of(request->body)) == CLERK_OK);
+  const char *end = strstr(out.bytes, "\r\n\r\n");
+  assert(end && strcmp(end + 4, request->body ? request->body : "") == 0);
+  for (const char *at = out.bytes; at < end; at++) {
+    assert((unsigned char)*at >= ' ' || *at == '\r' || *at == '\n');
+    lines += *at == '\n';
+  }
+  assert(lines == 1 + request->header_count + (request->body ? 1 : 0));
+  clerk_buffer_free(&out);
+}
+
 static void check_request(const clerk_operation *operation, const clerk_value values[]) {
   const clerk_settings settings = {"https://api.test/v1/", "2026-05-12", "fuzz"};
   clerk_request request = {0};
@@ -179,6 +204,7 @@ static void check_request(const clerk_operation *operation, const clerk_value va
   assert(request.header_count == (request.body ? 5 : 4));
   check_url(request.url, operation, values);
   check_body(request.body, operation, values);
+  check_bytes(&request);
   clerk_request_free(&request);
 }
 

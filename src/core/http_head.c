@@ -22,6 +22,10 @@ static bool read_status(clerk_http_head *head, const char *line) {
   return true;
 }
 
+bool clerk_http_has_body(int status) {
+  return status >= 200 && status != 204 && status != 304;
+}
+
 static bool is_field(const char *line) {
   return line[strcspn(line, ": \t\v\f\r\n")] == ':';
 }
@@ -49,17 +53,30 @@ static bool add_field(clerk_http_head *head, const char *line, size_t length) {
   return true;
 }
 
+static const char *check_body(const clerk_http_head *head) {
+  const clerk_http_framing *framing = &head->framing;
+  bool is_empty = framing->has_length && framing->length == 0;
+  if (!clerk_http_has_body(head->status)) return NULL;
+  if (framing->has_coding && !framing->is_chunked) return "an unknown Transfer-Encoding";
+  if (framing->is_packed && !is_empty)
+    return "the response is compressed, although the request asked for identity";
+  return NULL;
+}
+
 /* Returns the problem of a whole line, or NULL. */
 static const char *read_line(clerk_http_head *head, char *line, size_t length) {
+  const char *problem = NULL;
   if (has_stray(line, length)) return "a line of the response has a NUL or a bare CR";
   if (!head->fields) {
     head->fields = line + length;
     return read_status(head, line) ? NULL : "the response is not HTTP/1.1";
   }
   head->is_complete = *line == '\r' || *line == '\n';
-  return head->is_complete || add_field(head, line, length)
-             ? NULL
-             : "a line in the head of the response is not a header";
+  if (head->is_complete) return check_body(head);
+  if (head->status >= 200) problem = clerk_http_frame(&head->framing, line, length);
+  if (problem) return problem;
+  return add_field(head, line, length) ? NULL
+                                       : "a line in the head of the response is not a header";
 }
 
 const char *clerk_http_head_read(clerk_http_head *head, char *bytes, size_t length, size_t line_max,
@@ -77,6 +94,7 @@ const char *clerk_http_head_read(clerk_http_head *head, char *bytes, size_t leng
     if (!end) break;
     problem = read_line(head, bytes + at, line_length);
     at += line_length;
+    head->length = at;
   }
   return problem;
 }

@@ -3,6 +3,7 @@
 #define CLERK_HTTP_HEAD_H
 
 #include "clerk.h"
+#include "http_framing.h"
 
 typedef struct clerk_http_head {
   bool is_complete; /* the empty line at its end has come; the rest is set then */
@@ -10,10 +11,16 @@ typedef struct clerk_http_head {
   int status;
   char *fields; /* its header lines, within the bytes that were read */
   size_t fields_length;
+  size_t length;              /* of all of it */
+  clerk_http_framing framing; /* of the final head, not of one with a 1XX */
 } clerk_http_head;
 
+/* Whether a response with that status has a body (RFC 9110, 6.4.1). */
+bool clerk_http_has_body(int status);
+
 /*
-** Reads a head, as far as it has come, line by line; joins folded lines in place. A line may have
+** Reads a head, as far as it has come, line by line; joins folded lines in place. A body that follows
+** must not be compressed. A line may have
 ** `line_max` bytes, its end included, and the head `head_max`. Returns NULL, or the first problem:
 ** `failure` is CLERK_RESPONSE_TOO_LARGE then, or CLERK_BAD_RESPONSE.
 */

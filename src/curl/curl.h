@@ -17,6 +17,7 @@
 #include "certificates.h"
 #include "clerk.h"
 #include "clerk_memory.h"
+#include "http_framing.h"
 #include "poller.h"
 #include "site.h"
 
@@ -138,10 +139,7 @@ struct clerk_transfer {
   size_t head_bytes; /* of all heads, and of the trailer */
   enum { CLERK_AWAITS_HEAD, CLERK_IN_HEAD, CLERK_PAST_HEAD } phase;
   bool is_final_head;
-  bool is_in_length; /* the latest header line is a Content-Length */
-  bool has_coding;   /* this head has a Transfer-Encoding */
-  bool has_length;   /* this head has announced `length` */
-  uint64_t length;
+  clerk_http_framing framing;
   char *error; /* a copy of libcurl's words about its failure, or NULL */
 };
 

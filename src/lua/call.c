@@ -148,6 +148,30 @@ static clerk_lua_call *check_call(lua_State *L) {
   return clerk_lua_check_call(L, 1);
 }
 
+static void add_own_headers(lua_State *L, int index, const clerk_request *request,
+                            clerk_lua_add_header *add, void *target) {
+  lua_getuservalue(L, index);
+  lua_getfield(L, -1, "headers");
+  int own = lua_gettop(L);
+  for (size_t i = 1; i < request->header_count; i++)
+    if (!clerk_lua_field(L, own, request->headers[i].name))
+      add(L, target, request->headers[i].name, request->headers[i].value);
+  for (lua_pushnil(L); lua_next(L, own); lua_pop(L, 1))
+    add(L, target, lua_tostring(L, -2), lua_tostring(L, -1));
+  lua_pop(L, 2);
+}
+
+void clerk_lua_add_headers_of(lua_State *L, int index, const clerk_lua_call *call,
+                              clerk_lua_add_header *add, void *target) {
+  const clerk_request *request = &call->request;
+  if (call->has_headers) {
+    add_own_headers(L, index, request, add, target);
+    return;
+  }
+  for (size_t i = 1; i < request->header_count; i++) /* the first is Authorization */
+    add(L, target, request->headers[i].name, request->headers[i].value);
+}
+
 /* The caller's headers override ours; reserved ones were refused before. */
 static void push_headers(lua_State *L, const clerk_request *request) {
   lua_createtable(L, 0, (int)request->header_count);

@@ -24,6 +24,14 @@ typedef struct clerk_lua_call {
 /* Raises unless a call is at `index`. */
 clerk_lua_call *clerk_lua_check_call(lua_State *L, int index);
 
+/* Takes a header of a request; may raise. */
+typedef void clerk_lua_add_header(lua_State *L, void *target, const char *name, const char *value);
+
+/* Adds the headers of the call, which is at `index`, all but its Authorization; the caller's override
+** ours. */
+void clerk_lua_add_headers_of(lua_State *L, int index, const clerk_lua_call *call,
+                              clerk_lua_add_header *add, void *target);
+
 /*
 ** Reads the body of a response and judges it. Pushes the body's value; nil when it is not JSON. The
 ** operation of the shape is set, the rest of it and the reader are filled.

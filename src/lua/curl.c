@@ -152,6 +152,10 @@ static int curl_close(lua_State *L) {
 
 /* ------------------------------------------------------------------ a transfer */
 
+clerk_text clerk_lua_head_of(const clerk_transfer *transfer) {
+  return (clerk_text){transfer->head.bytes, transfer->head.length};
+}
+
 /* transfer:key() -> what loop:next_finished returns for it */
 static int transfer_key(lua_State *L) {
   lua_pushlightuserdata(L, clerk_lua_check_transfer(L, 1));
@@ -177,7 +181,7 @@ static int push_response(lua_State *L, clerk_transfer *transfer) {
   lua_createtable(L, 0, 3);
   lua_pushinteger(L, transfer->status);
   lua_setfield(L, -2, "status");
-  clerk_lua_push_headers(L, transfer->head.bytes, transfer->head.length, (clerk_text){0});
+  clerk_lua_push_headers(L, clerk_lua_head_of(transfer), (clerk_text){0});
   lua_setfield(L, -2, "headers");
   lua_pushlstring(L, transfer->body.bytes, transfer->body.length);
   lua_setfield(L, -2, "body");

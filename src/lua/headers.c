@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "http_head.h"
-#include "parts.h"
 #include "secrets.h"
 #include "support.h"
 
@@ -58,40 +57,15 @@ static void join_headers(lua_State *L) {
   }
 }
 
-void clerk_lua_push_headers(lua_State *L, char *fields, size_t length, clerk_text secret) {
+void clerk_lua_push_headers(lua_State *L, clerk_text fields, clerk_text secret) {
+  char *copy = lua_newuserdata(L, fields.length + 1); /* the iterator writes into it */
   clerk_text name, value;
   size_t position = 0;
   bool is_any_again = false;
+  if (fields.length > 0) memcpy(copy, fields.bytes, fields.length);
   lua_createtable(L, 0, USUAL_HEADERS);
-  while (clerk_http_next_field(fields, length, &position, &name, &value))
+  while (clerk_http_next_field(copy, fields.length, &position, &name, &value))
     is_any_again |= add_header(L, name, value, secret);
   if (is_any_again) join_headers(L);
-}
-
-/* core.http_head(bytes, line_max, head_max) -> status, minor version, headers; or nil, code, message;
-** or nothing while it is not complete: see clerk_http_head_read */
-static int core_http_head(lua_State *L) {
-  clerk_http_head head;
-  clerk_failure failure;
-  clerk_text text = clerk_lua_text(L, 1);
-  char *bytes = memcpy(lua_newuserdata(L, text.length + 1), text.bytes, text.length + 1);
-  const char *problem =
-      clerk_http_head_read(&head, bytes, text.length, (size_t)luaL_checkinteger(L, 2),
-                           (size_t)luaL_checkinteger(L, 3), &failure);
-  if (problem) {
-    lua_pushnil(L);
-    lua_pushstring(L, clerk_failure_name(failure));
-    lua_pushstring(L, problem);
-    return 3;
-  }
-  if (!head.is_complete) return 0;
-  lua_pushinteger(L, head.status);
-  lua_pushinteger(L, head.minor);
-  clerk_lua_push_headers(L, head.fields, head.fields_length, (clerk_text){0});
-  return 3;
-}
-
-void clerk_lua_add_headers(lua_State *L) {
-  lua_pushcfunction(L, core_http_head);
-  lua_setfield(L, -2, "http_head");
+  lua_remove(L, -2);
 }

@@ -7,9 +7,9 @@
 #include "clerk.h"
 
 /*
-** Pushes a table of the header lines, whose names it turns to lower case in place: repeated ones are
-** joined. It does not show the secret, which may be absent.
+** Pushes a table of the header lines: names in lower case, repeated ones joined by ", ". It does not
+** show the secret, which may be absent.
 */
-void clerk_lua_push_headers(lua_State *L, char *fields, size_t length, clerk_text secret);
+void clerk_lua_push_headers(lua_State *L, clerk_text fields, clerk_text secret);
 
 #endif

@@ -18,7 +18,7 @@ int luaopen_clerk_machines_core(lua_State *L) {
   clerk_lua_add_json(L);
   clerk_lua_add_crypto(L);
   clerk_lua_add_jwt(L);
-  clerk_lua_add_headers(L);
+  clerk_lua_add_http1(L);
   clerk_lua_add_text(L);
   clerk_lua_add_system(L);
   clerk_lua_add_files(L);

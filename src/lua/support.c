@@ -48,6 +48,19 @@ void *clerk_lua_check(lua_State *L, int index, const char *type) {
   return lua_touserdata(L, index);
 }
 
+static const char buffer_type[] = "clerk.machines.buffer";
+
+static int buffer_gc(lua_State *L) {
+  clerk_buffer_free(clerk_lua_check(L, 1, buffer_type));
+  return 0;
+}
+
+clerk_buffer *clerk_lua_new_buffer(lua_State *L) {
+  static const luaL_Reg methods[] = {{"__gc", buffer_gc}, {NULL, NULL}};
+  clerk_lua_register(L, buffer_type, methods);
+  return clerk_lua_new(L, sizeof(clerk_buffer), buffer_type);
+}
+
 void clerk_lua_register(lua_State *L, const char *type, const luaL_Reg *methods) {
   clerk_lua_new_metatable(L, type);
   luaL_setfuncs(L, methods, 0);
@@ -68,6 +81,10 @@ clerk_text clerk_lua_text(lua_State *L, int index) {
   if (lua_type(L, index) != LUA_TSTRING) luaL_checktype(L, index, LUA_TSTRING);
   text.bytes = lua_tolstring(L, index, &text.length);
   return text;
+}
+
+clerk_text clerk_lua_text_of(const char *string) {
+  return (clerk_text){string, strlen(string)};
 }
 
 const char *clerk_lua_field(lua_State *L, int index, const char *name) {

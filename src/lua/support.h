@@ -12,6 +12,7 @@
 #include <lua.h>
 
 #include "clerk.h"
+#include "clerk_memory.h"
 
 #if LUA_VERSION_NUM < 502 /* LuaJIT */
 #define luaL_setfuncs(L, functions, upvalues) luaL_register(L, NULL, functions)
@@ -39,6 +40,9 @@ void clerk_lua_push_metatable(lua_State *L, const char *type);
 /* Pushes a new zeroed userdata of that type. */
 void *clerk_lua_new(lua_State *L, size_t size, const char *type);
 
+/* Pushes an empty buffer, which is wiped and freed when it is collected. */
+clerk_buffer *clerk_lua_new_buffer(lua_State *L);
+
 /* The userdata at `index`; raises unless it is of that type. */
 void *clerk_lua_check(lua_State *L, int index, const char *type);
 
@@ -47,6 +51,9 @@ int clerk_lua_refuse(lua_State *L, clerk_status status, const clerk_problem *pro
 
 /* The string at `index` as text. Raises when it is not a string; does not convert numbers. */
 clerk_text clerk_lua_text(lua_State *L, int index);
+
+/* A C string as text. */
+clerk_text clerk_lua_text_of(const char *string);
 
 /* The string field of the table at `index`, which must keep it alive; NULL when absent. */
 const char *clerk_lua_field(lua_State *L, int index, const char *name);

@@ -13,6 +13,9 @@ clerk_transfer *clerk_lua_check_transfer(lua_State *L, int index);
 /* Pushes a transfer that is not started yet. */
 clerk_transfer *clerk_lua_new_transfer(lua_State *L);
 
+/* The header lines of its response. */
+clerk_text clerk_lua_head_of(const clerk_transfer *transfer);
+
 /* How long one step waits at most: signals and debug hooks get their turn between steps. */
 enum { CLERK_LUA_LONGEST_STEP_MS = 1000 };
 

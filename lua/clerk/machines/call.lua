@@ -354,12 +354,12 @@ end
 
 --- Returns the result and meta; or nil, and the response or failure that the general path goes on
 --- from; or nothing if it would have to wait for a connection.
-local function attempt_fast(client, prepared, key)
+local function attempt_fast(client, prepared, key, timeout_ms)
   local transport, connections = client.transport, client.connection_limit
   if runtime.is_alone() then -- no other call needs a connection
     return transport:attempt(prepared, key, true)
   elseif connections.free > 0 and not runtime.is_cancelled() then
-    return give_connection(client, connections:take(),
+    return give_connection(client, connections:take(nil, timeout_ms),
       pcall(transport.attempt, transport, prepared, key, false))
   end
 end
@@ -411,7 +411,7 @@ function call.run(client, operation, start, settings, prepared, key_name, token)
   local key = key_of_fast(client, operation, start, settings, key_name, token)
   local value, response, failure
   if key then
-    value, response, failure = attempt_fast(client, prepared, key)
+    value, response, failure = attempt_fast(client, prepared, key, settings.timeout_ms)
     if value then
       return value, response -- meta
     end

@@ -15,8 +15,8 @@ local ADDRESSES = { localhost = { "127.0.0.1", "[::1]" } }
 --- Not a name, so that connecting to it takes a kept connection from the pool or fails.
 local NOWHERE = "["
 
---- An exchange: request, destination, max_connections, connect_ends_at and ends_at (core.now's);
---- then socket, and sent: whether any byte of the request may have left.
+--- An exchange: destination, bytes (the request), connect_ends_at and ends_at (core.now's), and
+--- max_response_bytes; then socket, and sent: whether any byte of the request may have left.
 local Exchange = {}
 Exchange.__index = Exchange
 
@@ -95,19 +95,13 @@ local function drop_unusable()
   ngx.sleep(0.001)
 end
 
---- The pool's name says what all its connections have in common.
 local function connect(self)
   local destination = self.destination
   self.socket = ngx.socket.tcp()
   drop_unusable()
-  local pool = {
-    pool = ("clerk.machines %s://%s:%d verified, %d"):format(destination.scheme, destination.host,
-      destination.port, self.max_connections),
-    pool_size = self.max_connections,
-  }
-  local ok, problem = self.socket:connect(NOWHERE, destination.port, pool)
+  local ok, problem = self.socket:connect(NOWHERE, destination.port, destination.pool)
   if not ok then
-    ok, problem = connect_anew(self, pool)
+    ok, problem = connect_anew(self, destination.pool)
   end
   if not ok then
     return connect_failure(problem, destination)
@@ -164,17 +158,9 @@ end
 -- ---------------------------------------------------------------- talking
 
 local function send(self)
-  local request = self.request
-  local bytes = http1.write_request {
-    method = request.method,
-    target = self.destination.target,
-    host = self.destination.authority,
-    headers = request.headers,
-    body = request.body,
-  }
   arm(self, self.ends_at)
   self.sent = true
-  local _, problem = self.socket:send(bytes)
+  local _, problem = self.socket:send(self.bytes)
   if problem then
     return failure("connection_lost", "the request could not be sent: " .. problem)
   end
@@ -188,36 +174,51 @@ local function read_failure(problem)
   return failure("connection_lost", "the response could not be read: " .. problem)
 end
 
---- Reads what comes next; returns whether the response wants more, or nil and a failure.
-local function receive_piece(self, response)
+--- What comes next; no bytes at the end of the connection; nil and a failure.
+local function receive_piece(self)
   if not arm(self, self.ends_at) then
     return read_failure "timeout"
   end
   local bytes, problem = self.socket:receiveany(PIECE_BYTES)
-  if bytes then
-    return response:feed(bytes)
-  elseif problem ~= "closed" then
+  if not bytes and problem ~= "closed" then
     return read_failure(problem)
+  end
+  return bytes or ""
+end
+
+--- Gives the response what has come; returns whether it wants more, or nil and a failure.
+local function feed(response, bytes)
+  if bytes ~= "" then
+    return response:feed(bytes)
   end
   local ok, flaw = response:finish()
   return ok and false, flaw
 end
 
 local function receive(self)
-  local response = http1.new_response(self.request)
-  local wants_more, flaw
-  repeat
-    wants_more, flaw = receive_piece(self, response)
-  until not wants_more
+  local bytes, flaw = receive_piece(self)
+  local whole = bytes and http1.read_whole(bytes, self.max_response_bytes)
+  if whole then
+    return whole
+  end
+  local response, wants_more = http1.new_response(self), true
+  while bytes and wants_more do
+    wants_more, flaw = feed(response, bytes)
+    if wants_more then
+      bytes, flaw = receive_piece(self)
+    end
+  end
   if flaw then
     return nil, flaw
   end
   return response
 end
 
+local STEPS = { check_name, connect, handshake, send, receive }
+
 local function exchange(self)
   local result, flaw
-  for _, step in ipairs { check_name, connect, handshake, send, receive } do
+  for _, step in ipairs(STEPS) do
     result, flaw = step(self)
     if not result then
       return nil, flaw
@@ -229,7 +230,7 @@ end
 -- ---------------------------------------------------------------- the interface
 
 --- Runs it, once.
----@return clerk.machines.Response|nil
+---@return clerk.machines.nginx.http1.Response|nil
 ---@return clerk.machines.Failure|nil
 function Exchange:run()
   local response, flaw = exchange(self)
@@ -241,7 +242,7 @@ function Exchange:run()
   if not response.is_reusable or not self.socket:setkeepalive(KEEP_IDLE_MS) then
     self:close()
   end
-  return { status = response.status, headers = response.headers, body = response.body }
+  return response
 end
 
 --- Ends it, wherever it is.
@@ -251,33 +252,46 @@ function Exchange:close()
   end
 end
 
-local function parse(url)
-  local scheme, authority, target = url:match "^(https?)://([^/]+)(.*)$"
+local cosocket = {}
+
+--- Where the requests for the URLs of an origin go. The pool's name says what all its connections
+--- have in common.
+---@param url string
+---@param max_connections integer how many idle ones are kept at most
+function cosocket.destination(url, max_connections)
+  local origin, scheme, authority = url:match "^((https?)://([^/]+)/)"
   local host, port = authority:match "^(.*):(%d+)$"
   host = (host or authority):lower()
+  port = tonumber(port) or DEFAULT_PORTS[scheme]
   local name = host:gsub("%.$", "")
   return {
+    origin = origin,
     scheme = scheme,
     authority = authority,
     host = host,
-    port = tonumber(port) or DEFAULT_PORTS[scheme],
-    target = target,
+    port = port,
     name = name,
     addresses = ADDRESSES[name] or { host },
+    pool = {
+      pool = ("clerk.machines %s://%s:%d verified, %d"):format(scheme, host, port, max_connections),
+      pool_size = max_connections,
+    },
   }
 end
 
-local cosocket = {}
-
----@param request clerk.machines.Request
----@param max_connections integer how many idle ones are kept at most
-function cosocket.new(request, max_connections)
+---@param destination table of cosocket.destination
+---@param bytes string the request
+---@param timeout_ms integer
+---@param connect_timeout_ms integer
+---@param max_response_bytes integer
+function cosocket.new(destination, bytes, timeout_ms, connect_timeout_ms, max_response_bytes)
+  local now = core.now()
   return setmetatable({
-    request = request,
-    connect_ends_at = core.now() + request.connect_timeout_ms,
-    ends_at = core.now() + request.timeout_ms,
-    destination = parse(request.url),
-    max_connections = max_connections,
+    destination = destination,
+    bytes = bytes,
+    connect_ends_at = now + connect_timeout_ms,
+    ends_at = now + timeout_ms,
+    max_response_bytes = max_response_bytes,
     socket = false,
     sent = false,
   }, Exchange)

@@ -1,5 +1,5 @@
---- HTTP/1.1 without a socket (RFC 9112): writes a request, and reads a response from pieces of any
---- size. Requests ask for bodies that are not compressed, and others are refused.
+--- HTTP/1.1 without a socket (RFC 9112): reads a response from pieces of any size. Requests, which
+--- the core writes, ask for bodies that are not compressed, and others are refused.
 
 local core = require "clerk.machines.core"
 
@@ -13,7 +13,6 @@ local SMALL_BYTES = 4096
 local BAD, LARGE, LOST = "bad_response", "response_too_large", "connection_lost"
 local START = "HTTP/1."
 local BODILESS = { [204] = true, [304] = true }
-local IDENTITY = { identity = true, none = true, [""] = true }
 
 --- Kinds of lines: the longest, the problem of a longer one, and the function that reads it.
 local lines = {}
@@ -32,11 +31,6 @@ local function append(pieces, piece)
   pieces[#pieces + 1] = piece
 end
 
-local function trim(value)
-  local first = value:find "[^ \t]"
-  return first and value:match("^.*[^ \t]", first) or ""
-end
-
 -- ---------------------------------------------------------------- the body
 
 local function complete(self)
@@ -47,10 +41,7 @@ end
 --- Takes what is left of the body or of a chunk; returns where it stopped.
 local function take_body(self, bytes, at)
   local piece = bytes:sub(at, at + math.min(self.left, #bytes) - 1)
-  local coding = self.headers["content-encoding"] or ""
   self.room, self.left = self.room - #piece, self.left - #piece
-  check(IDENTITY[coding:lower()], BAD,
-    "the response is compressed, although the request asked for identity")
   check(self.room >= 0, LARGE, "the response is larger than max_response_bytes")
   append(self.pieces, piece)
   if self.left == 0 and self.is_chunked then
@@ -61,17 +52,17 @@ local function take_body(self, bytes, at)
   return at + #piece
 end
 
---- A number beyond any limit need not be exact.
-local function to_count(digits, base)
+--- A size beyond any limit need not be exact.
+local function to_size(digits)
   digits = digits:match "^0*(.*)$"
-  return #digits <= EXACT_DIGITS and tonumber("0" .. digits, base) or math.huge
+  return #digits <= EXACT_DIGITS and tonumber("0" .. digits, 16) or math.huge
 end
 
 local function read_chunk_size(self, line)
   local digits, rest = line:match "^(%x+)[ \t]*(.?)"
   local is_size = digits and #digits <= CHUNK_SIZE_DIGITS and (rest == "" or rest == ";")
   check(is_size, BAD, lines.chunk_size.problem)
-  self.left = to_count(digits, 16)
+  self.left = to_size(digits)
   self.awaits = self.left == 0 and lines.trailer or nil
 end
 
@@ -80,34 +71,17 @@ local function read_chunk_end(self, line)
   self.awaits = lines.chunk_size
 end
 
---- A length that is repeated must be the same each time (RFC 9110, 8.6).
-local function to_length(value)
-  local digits = value:match "^%d+"
-  for element in (value .. ","):gmatch "([^,]*)," do
-    check(trim(element) == digits, BAD, "malformed or differing Content-Length values")
-  end
-  return to_count(digits, 10)
-end
-
---- A coding and a length together may be an attempt to smuggle a response (RFC 9112, 6.3).
 local function begin_body(self, length)
-  local coding = self.headers["transfer-encoding"]
-  check(not coding or coding:lower() == "chunked", BAD, "an unknown Transfer-Encoding")
-  check(not coding or not length, BAD, "both a Content-Length and a Transfer-Encoding")
   check(not length or length <= self.room, LARGE, "the response is larger than max_response_bytes")
-  self.is_chunked, self.is_open = coding ~= nil, not coding and not length
+  self.is_open = not self.is_chunked and not length
   self.is_persistent = self.is_persistent and not self.is_open
   self.left = length or math.huge
-  self.awaits = coding and lines.chunk_size or nil
+  self.awaits = self.is_chunked and lines.chunk_size or nil
 end
 
 -- ---------------------------------------------------------------- the head
 
-local function end_final_head(self)
-  local options = "," .. (self.headers.connection or ""):lower() .. ","
-  self.is_persistent = self.is_persistent and not options:find "[, \t]close[, \t]"
-  local value = self.headers["content-length"]
-  local length = value and to_length(value)
+local function end_final_head(self, length)
   if not BODILESS[self.status] then
     begin_body(self, length)
   end
@@ -116,24 +90,23 @@ local function end_final_head(self)
   end
 end
 
---- Reads what has come of a head; returns what it says once it is complete.
-local function read_head(self)
-  local status, minor, headers = core.http_head(table.concat(self.pieces), HEAD_LINE_BYTES,
-    self.head_room)
-  check(status or not minor, minor, headers) -- or else these two are a code and a message
+--- Takes what core.http_head returns. After a head with a 1XX another head follows.
+local function take_facts(self, status, fields, length, is_chunked, is_persistent)
+  check(status or not fields, fields, length) -- or else these two are a code and a message
   check(status ~= 101, BAD, "the server changed the protocol without being asked to")
-  return status, minor, headers
+  if status and status >= 200 then
+    self.status, self.fields = status, fields
+    self.is_chunked, self.is_persistent = is_chunked, is_persistent
+    end_final_head(self, length)
+  end
 end
 
---- After a head with a 1XX another head follows and replaces it.
-local function end_head(self)
-  local status, minor, headers = read_head(self)
-  self.head_room = self.head_room - self.head_bytes
+--- Reads what has come of a head.
+local function read_head(self)
+  local bytes, room = table.concat(self.pieces), self.head_room
+  self.head_room = room - self.head_bytes
   self.pieces, self.head_bytes, self.head_end, self.line_bytes = {}, 0, "", 0
-  if status >= 200 then
-    self.status, self.headers, self.is_persistent = status, headers, minor == 1
-    end_final_head(self)
-  end
+  take_facts(self, core.http_head(bytes, HEAD_LINE_BYTES, room))
 end
 
 --- The first bytes show garbage, which may have no end.
@@ -161,9 +134,7 @@ local function take_head(self, bytes, at)
   self.head_bytes = self.head_bytes + #piece
   self.line_bytes = last_line and #piece + 1 - last_line or self.line_bytes + #piece
   self.head_end = #piece > 1 and piece:sub(-2) or (self.head_end .. piece):sub(-2)
-  if stop then
-    end_head(self)
-  elseif self.line_bytes > HEAD_LINE_BYTES or self.head_bytes > self.head_room then
+  if stop or self.line_bytes > HEAD_LINE_BYTES or self.head_bytes > self.head_room then
     read_head(self)
   end
   return at + #piece
@@ -222,9 +193,9 @@ end
 
 ---@class clerk.machines.nginx.http1.Response
 ---@field has_begun boolean whether any byte of it has come
----@field is_complete boolean then there are status, headers and body
+---@field is_complete boolean then there are status, fields and body
 ---@field status integer
----@field headers table<string, string> names in lower case, repeated ones joined by ", "
+---@field fields string the header lines, for core.http_headers
 ---@field body string
 ---@field is_reusable boolean whether the connection can carry another request
 local Response = {}
@@ -233,7 +204,7 @@ Response.__index = Response
 local function take(self, bytes)
   local at = 1
   while at <= #bytes and not self.is_complete do
-    local step = not self.headers and take_head or self.awaits and take_line or take_body
+    local step = not self.fields and take_head or self.awaits and take_line or take_body
     at = step(self, bytes, at)
   end
   self.is_reusable = self.is_reusable and at > #bytes
@@ -242,10 +213,10 @@ end
 local function take_end(self)
   if self.is_open and not self.is_complete then
     complete(self)
-  elseif not self.headers then
+  elseif not self.fields then
     read_head(self)
   end
-  local place = self.headers and "within the body of the response" or self.has_begun
+  local place = self.fields and "within the body of the response" or self.has_begun
     and "within the head of the response" or "without a response"
   check(self.is_complete, LOST, "the connection was closed " .. place)
 end
@@ -301,28 +272,26 @@ function http1.new_response(limits)
   }, Response)
 end
 
-local function field(name, value)
-  assert(not name:find "[%c :]" and not value:find "[%z\r\n]", "no header")
-  return name .. ": " .. value .. "\r\n"
+--- Takes what core.http_head returns.
+local function take_whole(bytes, room,
+    status, fields, length, is_chunked, is_persistent, body_at)
+  local has_length = status and status >= 200 and not BODILESS[status] and length
+  if has_length and not is_chunked and length <= room and body_at + length == #bytes then
+    return {
+      status = status,
+      fields = fields,
+      body = bytes:sub(body_at + 1),
+      is_reusable = is_persistent,
+    }
+  end
 end
 
---- The bytes of a request. The core lets nothing pass that could break its lines.
----@param request { method: string, target: string, host: string, headers: table, body: string? }
----@return string bytes
-function http1.write_request(request)
-  local line = request.method .. " " .. request.target .. " HTTP/1.1"
-  assert(line:find "^%u+ /[^%c ]* HTTP/1.1$", "no request line")
-  local parts =
-    { line, "\r\n", field("host", request.host), field("accept-encoding", "identity") }
-  for name, value in pairs(request.headers) do
-    parts[#parts + 1] = field(name, value)
-  end
-  if request.body then
-    parts[#parts + 1] = field("content-length", tostring(#request.body))
-  end
-  parts[#parts + 1] = "\r\n"
-  parts[#parts + 1] = request.body
-  return table.concat(parts)
+--- Reads bytes that are just one response, as most are; nil when they are not or must be refused.
+---@param bytes string
+---@param max_response_bytes number
+---@return { status: integer, fields: string, body: string, is_reusable: boolean }|nil
+function http1.read_whole(bytes, max_response_bytes)
+  return take_whole(bytes, max_response_bytes, core.http_head(bytes, HEAD_LINE_BYTES, HEAD_BYTES))
 end
 
 return http1

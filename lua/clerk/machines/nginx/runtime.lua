@@ -38,6 +38,9 @@ return {
   detach = threads.detach,
   shared_dict = shared_dict,
 
+  is_alone = function()
+    return false
+  end,
   current = threads.current,
   is_cancelled = threads.is_cancelled,
   sleep = threads.sleep,

@@ -27,7 +27,8 @@ end
 
 --- The running task, if this is its own thread rather than one that it made.
 function threads.current()
-  return phases.can_wait() and current_request().tasks[coroutine.running()] or nil
+  local request = phases.can_wait() and ngx.ctx[KEY]
+  return request and request.tasks[coroutine.running()] or nil
 end
 
 function threads.is_cancelled()
