@@ -48,7 +48,8 @@ static bool read_eight(const char **at, const char *end, uint64_t *value) {
 
 static uint64_t read_digits(const char **at, const char *end) {
   uint64_t value = 0;
-  while (read_eight(at, end, &value)) continue;
+  while (read_eight(at, end, &value)) {
+  }
   for (unsigned digit; (digit = digit_at(*at, end)) <= 9; ++*at) value = value * 10 + digit;
   return value;
 }

@@ -25,8 +25,10 @@ static void finish(lua_State *L, clerk_buffer *out, clerk_text body) {
 }
 
 static clerk_text text_field(lua_State *L, int index, const char *name) {
+  clerk_text text = {0};
   lua_getfield(L, index, name);
-  return lua_isnil(L, -1) ? (clerk_text){0} : clerk_lua_text(L, -1);
+  if (!lua_isnil(L, -1)) text = clerk_lua_text(L, -1);
+  return text;
 }
 
 /* core.http_request { method, url, headers, body } -> its bytes */
@@ -53,12 +55,11 @@ static int core_http_call(lua_State *L) {
   const clerk_lua_call *call = clerk_lua_check_call(L, 1);
   const clerk_request *request = &call->request;
   clerk_text url = clerk_lua_text_of(request->url);
-  clerk_text body = request->body ? clerk_lua_text_of(request->body) : (clerk_text){0};
   clerk_buffer_clear(out);
   check(L, clerk_http_begin_request(out, clerk_lua_text_of(request->method), url));
   check(L, clerk_http_authorize(out, clerk_lua_text(L, 2)));
   clerk_lua_add_headers_of(L, 1, call, add_header, out);
-  finish(L, out, body);
+  finish(L, out, clerk_lua_text_of(request->body));
   lua_pushlstring(L, url.bytes, url.length);
   lua_pushinteger(L, call->limits.timeout_ms);
   lua_pushinteger(L, call->limits.connect_timeout_ms);

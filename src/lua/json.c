@@ -37,8 +37,8 @@ typedef struct decoder {
   container *level;                      /* the innermost that is open; the document, outside all */
   unsigned deepest;                      /* depth so far; what is deeper is not set yet */
   unsigned char following[KEPT_MAX + 1]; /* where the key is that came after a key, or first */
+  int kept_base;                         /* stack index of the first one that is kept */
   kept_string kept[2 * KEPT_MAX];        /* keys, then values */
-  int kept_base;                         /* stack index of the first one */
 } decoder;
 
 static void push_new_string(const decoder *d) {

@@ -10,6 +10,7 @@
 #endif
 
 static void push_key(lua_State *L, const char *type) {
+  /* NOLINTNEXTLINE(performance-no-int-to-ptr): it only drops const */
   lua_pushlightuserdata(L, (void *)(uintptr_t)type);
 }
 
@@ -84,7 +85,7 @@ clerk_text clerk_lua_text(lua_State *L, int index) {
 }
 
 clerk_text clerk_lua_text_of(const char *string) {
-  return (clerk_text){string, strlen(string)};
+  return (clerk_text){string, string ? strlen(string) : 0};
 }
 
 const char *clerk_lua_field(lua_State *L, int index, const char *name) {

@@ -52,7 +52,7 @@ int clerk_lua_refuse(lua_State *L, clerk_status status, const clerk_problem *pro
 /* The string at `index` as text. Raises when it is not a string; does not convert numbers. */
 clerk_text clerk_lua_text(lua_State *L, int index);
 
-/* A C string as text. */
+/* A C string as text, which is absent for NULL. */
 clerk_text clerk_lua_text_of(const char *string);
 
 /* The string field of the table at `index`, which must keep it alive; NULL when absent. */
