@@ -1,6 +1,6 @@
 /* The fast path of calls: a call becomes a transfer, and a transfer that has succeeded a result,
-** without tables for request and response. Anything else takes the general path: see
-** lua/clerk/machines/call.lua. */
+** without tables for request and response; in nginx, the bytes of a request (http1.c) and a result.
+** Anything else takes the general path: see lua/clerk/machines/call.lua. */
 #include <string.h>
 
 #include "call.h"

@@ -343,8 +343,8 @@ end
 -- Most calls are sent at once, succeed, and report nothing but their result. These need no run, no
 -- request and no response as tables.
 
---- The key of a call that can be sent at once, by our own libcurl, with none of the caller's code
---- running, and without more secrets than that key. Otherwise nil.
+--- The key of a call that can be sent at once, by a transport of our own, with none of the caller's
+--- code running, and without more secrets than that key. Otherwise nil.
 local function key_of_fast(client, operation, start, settings, key_name, token)
   local can_be_fast = settings.is_fast and client.transport.attempt
     and not (token or operation.returns_secret)
