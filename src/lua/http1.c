@@ -78,21 +78,22 @@ static int push_flaw(lua_State *L, clerk_failure failure, const char *problem) {
 
 static int push_head(lua_State *L, const clerk_http_head *head) {
   const clerk_http_framing *framing = &head->framing;
+  bool has_body = clerk_http_has_body(head->status);
   lua_pushinteger(L, head->status);
   lua_pushlstring(L, head->fields, head->fields_length);
-  if (framing->has_length)
-    lua_pushnumber(L, (lua_Number)framing->length);
+  if (framing->has_length || !has_body)
+    lua_pushnumber(L, has_body ? (lua_Number)framing->length : 0);
   else
     lua_pushnil(L);
-  lua_pushboolean(L, framing->has_coding);
+  lua_pushboolean(L, has_body && framing->has_coding);
   lua_pushboolean(L, head->minor == 1 && !framing->is_closing);
   lua_pushinteger(L, (lua_Integer)head->length);
   return 6;
 }
 
-/* core.http_head(bytes, line_max, head_max) -> status, header lines, length of the body, is_chunked,
-** is_persistent, length of the head; or nil, code, message; or nothing while it is not complete: see
-** clerk_http_head_read */
+/* core.http_head(bytes, line_max, head_max) -> status, header lines, length of the body (nil: not
+** announced), is_chunked, is_persistent, length of the head; or nil, code, message; or nothing while it
+** is not complete: see clerk_http_head_read */
 static int core_http_head(lua_State *L) {
   clerk_buffer *bytes = lua_touserdata(L, lua_upvalueindex(1));
   clerk_http_head head;

@@ -12,7 +12,6 @@ local SMALL_BYTES = 4096
 
 local BAD, LARGE, LOST = "bad_response", "response_too_large", "connection_lost"
 local START = "HTTP/1."
-local BODILESS = { [204] = true, [304] = true }
 
 --- Kinds of lines: the longest, the problem of a longer one, and the function that reads it.
 local lines = {}
@@ -77,18 +76,12 @@ local function begin_body(self, length)
   self.is_persistent = self.is_persistent and not self.is_open
   self.left = length or math.huge
   self.awaits = self.is_chunked and lines.chunk_size or nil
-end
-
--- ---------------------------------------------------------------- the head
-
-local function end_final_head(self, length)
-  if not BODILESS[self.status] then
-    begin_body(self, length)
-  end
-  if BODILESS[self.status] or self.left == 0 then
+  if length == 0 then
     complete(self)
   end
 end
+
+-- ---------------------------------------------------------------- the head
 
 --- Takes what core.http_head returns. After a head with a 1XX another head follows.
 local function take_facts(self, status, fields, length, is_chunked, is_persistent)
@@ -97,7 +90,7 @@ local function take_facts(self, status, fields, length, is_chunked, is_persisten
   if status and status >= 200 then
     self.status, self.fields = status, fields
     self.is_chunked, self.is_persistent = is_chunked, is_persistent
-    end_final_head(self, length)
+    begin_body(self, length)
   end
 end
 
@@ -273,10 +266,9 @@ function http1.new_response(limits)
 end
 
 --- Takes what core.http_head returns.
-local function take_whole(bytes, room,
-    status, fields, length, is_chunked, is_persistent, body_at)
-  local has_length = status and status >= 200 and not BODILESS[status] and length
-  if has_length and not is_chunked and length <= room and body_at + length == #bytes then
+local function take_whole(bytes, room, status, fields, length, _, is_persistent, body_at)
+  local has_length = status and status >= 200 and length
+  if has_length and length <= room and body_at + length == #bytes then
     return {
       status = status,
       fields = fields,
