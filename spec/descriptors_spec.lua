@@ -7,21 +7,22 @@ local server = require "support.server"
 local LUA = require("support.interpreter").name
 local WORDS = "words of the program"
 
--- Closes these descriptors by itself after it has made its client, and has made so many calls.
+-- Closes these descriptors by itself after it has made its client, and has made so many calls. With
+-- "loop" it makes none, but has a loop.
 local PROGRAM = [[
 local posix = require "support.posix"
 local url, listing, calls = ...
 local client = require "clerk.machines.safe".new {
   secret_key = "sk_test_1234", base_url = url, retries = { strategy = "none" },
 }
-for _ = 1, tonumber(calls) do client:get "mch_1" end
+for _ = 1, tonumber(calls) or 0 do client:get "mch_1" end
 for i = 4, select("#", ...) do posix.close(tonumber((select(i, ...)))) end
-client:get "mch_1"
+if calls == "loop" then client:pollable() else client:get "mch_1" end
 os.execute("ls -l /proc/$PPID/fd >" .. listing)
 io.stdout:write "]] .. WORDS .. [[\n"
 io.stdout:flush()
 io.stderr:write "]] .. WORDS .. [[\n"
-client:get "mch_1"
+if calls ~= "loop" then client:get "mch_1" end
 ]]
 
 describe("Where a program's standard descriptors are closed, no connection takes", function()
@@ -43,7 +44,7 @@ describe("Where a program's standard descriptors are closed, no connection takes
   --- everything that it had open.
   local function run(url, calls, arguments)
     local status = process.run(
-      ("%s %s %s %s %d %s"):format(LUA, program, url, listing, calls, arguments))
+      ("%s %s %s %s %s %s"):format(LUA, program, url, listing, calls, arguments))
     assert.equal(0, status)
     assert.falsy(web:everything():find(WORDS, 1, true))
     local text, targets = files.read(listing), {}
@@ -87,6 +88,13 @@ describe("Where a program's standard descriptors are closed, no connection takes
     local targets = run("https://machines.invalid/v1", 1, "0 1 2")
     for fd = 0, 2 do assert.equal("/dev/null", targets[fd]) end
   end)
+
+  if not os.getenv "CLERK_USE_POLL" then
+    it("their numbers, nor does the loop", function()
+      local targets = run(web:url "/v1", "loop", "<&- >&- 2>&-")
+      for fd = 0, 2 do assert.equal("/dev/null", targets[fd]) end
+    end)
+  end
 
   it("the numbers of those that are open", function()
     local targets = targets_of(web:url "/v1", "<" .. program .. " >&-")

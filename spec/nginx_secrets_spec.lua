@@ -73,6 +73,35 @@ local SCRIPTS = {
   ["a reset"] = { "connection_lost", ECHO .. "connection:reset()" },
 }
 
+-- A call that takes the fast path: its headers are made when they are first read.
+local GET = [[
+  local client = require("clerk.machines").new { secret_key = options.key, base_url = options.url }
+  local machine, meta = client:get "mch_1"
+  client:close()
+  local lines = {}
+  for name, value in pairs(meta.headers) do table.insert(lines, name .. ": " .. value) end
+  table.sort(lines)
+  return machine.id, table.concat(lines, "\n")
+]]
+
+describe("Inside nginx the headers of a call that succeeds at once", function()
+  after_each(function()
+    nginx.stop_all()
+    server.stop_all()
+  end)
+
+  it("do not hold the key", function()
+    local api = server.start(ECHO .. [[
+      connection:write("HTTP/1.1 200 OK\r\nContent-Length: 14\r\n", "X-Echo: a ", key, "\r\n",
+        "X-Echo: c\r\n\r\n", '{"id":"mch_1"}')
+    ]])
+    local id, headers = nginx.start():run("local options = ...;" .. GET,
+      { key = KEY, url = api:url "/v1" })
+    assert.equal("mch_1", id)
+    assert.equal("content-length: 14\nx-echo: a Bearer (secret), c", headers)
+  end)
+end)
+
 describe("nginx's error log holds no secret after", function()
   local web
 

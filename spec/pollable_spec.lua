@@ -8,6 +8,7 @@ local task_server = require "support.task_server"
 local machines = require "clerk.machines"
 local posix = require "support.posix"
 local process = require "support.process"
+local server = require "support.server"
 
 local PATIENCE_MS = 10000
 local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
@@ -139,6 +140,40 @@ describe("What pollable returns", function()
     assert.is_true(posix.is_readable(fd, PATIENCE_MS))
     task_server.step_until(client, function() return task.status == "done" end)
     assert.is_false(posix.is_readable(fd, 0))
+  end)
+
+  describe("is not readable for long because the server has closed a kept connection", function()
+    --- Answers one request on each connection, then closes it.
+    local CLOSING = [[
+      connection:read_request()
+      connection:answer(values.status, '{"id":"mch_1","errors":[]}', "Retry-After: 1")
+      values.status = 200
+    ]]
+
+    local function new_client(status)
+      local web = server.start(CLOSING, { values = { status = status } })
+      return machines.new { secret_key = "sk_test_1234", base_url = web:url "/v1" }
+    end
+
+    after_each(server.stop_all)
+
+    it("after a call", function()
+      local client = new_client(200)
+      client:get "mch_1"
+      local fd = client:pollable()
+      assert.is_true(posix.is_readable(fd, PATIENCE_MS))
+      client:step(0)
+      assert.is_false(posix.is_readable(fd, 0))
+      client:close()
+    end)
+
+    it("while a task waits", function()
+      local client = new_client(429)
+      local task = client:spawn(client.get, client, "mch_1")
+      assert.is_true(drive(client, task) < 100)
+      assert.equal("mch_1", task:result().id)
+      client:close()
+    end)
   end)
 
   it("is no time while nothing is in progress", function()

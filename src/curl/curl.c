@@ -448,7 +448,9 @@ static int time_to_wait(const clerk_loop *loop, int wait_ms) {
   return is_bounded ? (int)wait : -1;
 }
 
-static bool is_any_moving(const clerk_loop *loop) {
+/* Whether epoll must be asked. After a call that has ended at once it need not: the next step asks. */
+static bool needs_poller(const clerk_loop *loop, int wait_ms) {
+  if (wait_ms != 0 || !loop->finished.first) return true;
   for (const clerk_curl *curl = loop->members; curl; curl = curl->next)
     if (curl->moving.first) return true;
   return false;
@@ -467,7 +469,7 @@ void clerk_loop_step(clerk_loop *loop, int wait_ms, int64_t work_us) {
     begin_waiting_and_run_timer(curl, end_us);
   int wait = time_to_wait(loop, wait_ms);
   size_t count = 0;
-  if (wait != 0 || is_any_moving(loop)) count = clerk_poller_wait(&loop->poller, wait, ready, 16);
+  if (needs_poller(loop, wait)) count = clerk_poller_wait(&loop->poller, wait, ready, 16);
   if (wait != 0) end_us = clerk_now_us() + work_us;
   unsigned changes = loop->poller.changes; /* after a change, a number may be another socket's */
   for (size_t i = 0; i < count && (i == 0 || clerk_now_us() < end_us); i++)

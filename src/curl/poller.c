@@ -13,6 +13,8 @@
 #include <sys/epoll.h>
 #endif
 
+#include "descriptors.h"
+
 /* The watch of a descriptor; NULL when out of memory. */
 static clerk_watch *reserve_watch(clerk_poller *poller, int descriptor) {
   size_t index = (size_t)descriptor;
@@ -74,6 +76,7 @@ void clerk_poller_trim(clerk_poller *poller) {
 
 bool clerk_poller_open(clerk_poller *poller) {
   if (poller->is_open) return true;
+  clerk_guard_standard_descriptors();
   poller->epoll = epoll_create1(EPOLL_CLOEXEC);
   poller->is_open = poller->epoll >= 0;
   return poller->is_open;
