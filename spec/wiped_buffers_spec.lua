@@ -121,14 +121,17 @@ describe("Buffers of the C part", function()
     :format(#document, document, chunk:rep(60))
 
   local cases = {
-    ["bytes of nginx's cosockets"] = { answer = HALF, program = [[
+    ["bytes of nginx's cosockets"] = { answer = HALF, program = PREPARE .. [[
       local core = require "clerk.machines.core"
-      local authorization = "Bearer " .. arg[1]
-      core.http_request {
-        method = "GET", url = "http://a/", headers = { authorization = authorization },
-      }
+      local call = core.call("get", client.settings.prepared, 0, nil, "mch_1")
+      assert(core.http_call(call, arg[1]):find(arg[1], 1, true))
       local secret = os.getenv "WIPE_WATCH":match ":(.*)"
       assert(core.http_head("HTTP/1.1 200 OK\r\n\r\n" .. secret, 1000, 1000) == 200)
+    ]] },
+    ["a request that is refused half-way"] = { answer = HALF, least = 0, program = [[
+      local core = require "clerk.machines.core"
+      local request = { method = "GET", url = "http://a/" .. arg[1], headers = 1 }
+      assert(not pcall(core.http_request, request))
     ]] },
     ["an answer that breaks off"] = { answer = HALF, program = PREPARE .. [[
       local ok, err = pcall(client.rotate_secret_key, client, "mch_1", { previous_token_ttl = 0 })
