@@ -34,6 +34,25 @@ static void check_fields(clerk_http_head *head, const char *end) {
   }
 }
 
+/* As libcurl's header lines come: with NUL or CR anywhere, and of any heads. */
+static void check_lines(fuzz_input *input) {
+  clerk_http_framing framing = {0};
+  while (input->left > 0) {
+    clerk_text line = fuzz_line(input);
+    char *copy = malloc(line.length + 2);
+    assert(copy);
+    memcpy(copy, line.bytes, line.length);
+    memcpy(copy + line.length, "\n", 2);
+    if (clerk_http_frame(&framing, copy, line.length + 1)) {
+      free(copy);
+      return;
+    }
+    assert(!framing.has_length || !framing.has_coding);
+    assert(!framing.is_chunked || framing.has_coding);
+    free(copy);
+  }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   fuzz_input input = fuzz_open(data, size);
   clerk_http_head whole, part;
@@ -47,6 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   assert(!part.is_complete || (whole.is_complete && part.status == whole.status));
   free(beginning);
   free(bytes);
+  check_lines(&input);
   fuzz_close(&input);
   return 0;
 }

@@ -6,10 +6,6 @@
 
 static const char MALFORMED[] = "a malformed Content-Length, or two that differ";
 
-static bool is_blank(char c) {
-  return c == ' ' || c == '\t' || c == '\r';
-}
-
 static const char *skip_blanks(const char *at) {
   return at + strspn(at, " \t\r");
 }
@@ -43,7 +39,7 @@ static inline const char *value_of(const char *line, size_t length, const char *
   return *colon == ':' ? skip_blanks(colon + 1) : NULL;
 }
 
-static bool is_word(const char *value, const char *word) {
+static bool is_value(const char *value, const char *word) {
   size_t length = strlen(word);
   return strncasecmp(value, word, length) == 0 && *skip_blanks(value + length) == '\n';
 }
@@ -60,24 +56,24 @@ static bool has_option(const char *value, const char *option) {
 }
 
 static bool is_identity(const char *value) {
-  return *value == '\n' || is_word(value, "identity") || is_word(value, "none");
+  return *value == '\n' || is_value(value, "identity") || is_value(value, "none");
 }
 
 /* Returns NULL, or the problem. */
 static const char *note(clerk_http_framing *framing, const char *line, size_t length) {
   const char *value;
-  framing->is_in_one = true;
+  framing->may_not_fold = true;
   if ((value = value_of(line, length, "content-length")) != NULL) {
     if (!read_lengths(framing, value)) return MALFORMED;
   } else if ((value = value_of(line, length, "transfer-encoding")) != NULL) {
-    framing->is_chunked = !framing->has_coding && is_word(value, "chunked");
+    framing->is_chunked = !framing->has_coding && is_value(value, "chunked");
     framing->has_coding = true;
   } else if ((value = value_of(line, length, "content-encoding")) != NULL) {
-    framing->is_packed |= !is_identity(value);
+    framing->is_encoded |= !is_identity(value);
   } else if ((value = value_of(line, length, "connection")) != NULL) {
     framing->is_closing |= has_option(value, "close");
   } else {
-    framing->is_in_one = false;
+    framing->may_not_fold = false;
   }
   return framing->has_length && framing->has_coding
              ? "both a Content-Length and a Transfer-Encoding"
@@ -86,7 +82,7 @@ static const char *note(clerk_http_framing *framing, const char *line, size_t le
 
 /* One that begins with a blank continues the line before (RFC 9112, 5.2). */
 const char *clerk_http_frame(clerk_http_framing *framing, const char *line, size_t length) {
-  if (!is_blank(*line)) return note(framing, line, length);
-  return framing->is_in_one ? "a header that says where the body ends goes on in the next line"
-                            : NULL;
+  if (!clerk_http_is_blank(*line)) return note(framing, line, length);
+  return framing->may_not_fold ? "a header that says where the body ends goes on in the next line"
+                               : NULL;
 }

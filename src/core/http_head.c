@@ -58,7 +58,7 @@ static const char *check_body(const clerk_http_head *head) {
   bool is_empty = framing->has_length && framing->length == 0;
   if (!clerk_http_has_body(head->status)) return NULL;
   if (framing->has_coding && !framing->is_chunked) return "an unknown Transfer-Encoding";
-  if (framing->is_packed && !is_empty)
+  if (framing->is_encoded && !is_empty)
     return "the response is compressed, although the request asked for identity";
   return NULL;
 }
@@ -99,13 +99,9 @@ const char *clerk_http_head_read(clerk_http_head *head, char *bytes, size_t leng
   return problem;
 }
 
-static bool is_blank(char c) {
-  return c == ' ' || c == '\t' || c == '\r';
-}
-
 static clerk_text trim(const char *start, const char *end) {
-  while (start < end && is_blank(*start)) start++;
-  while (end > start && is_blank(end[-1])) end--;
+  while (start < end && clerk_http_is_blank(*start)) start++;
+  while (end > start && clerk_http_is_blank(end[-1])) end--;
   return (clerk_text){start, (size_t)(end - start)};
 }
 

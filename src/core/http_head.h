@@ -19,10 +19,10 @@ typedef struct clerk_http_head {
 bool clerk_http_has_body(int status);
 
 /*
-** Reads a head, as far as it has come, line by line; joins folded lines in place. A body that follows
-** must not be compressed. A line may have
-** `line_max` bytes, its end included, and the head `head_max`. Returns NULL, or the first problem:
-** `failure` is CLERK_RESPONSE_TOO_LARGE then, or CLERK_BAD_RESPONSE.
+** Reads a head, as far as it has come, line by line; joins folded lines in place. A line may have
+** `line_max` bytes, its end included, and the head `head_max`. A body that follows must not be
+** compressed. Returns NULL, or the first problem: `failure` is CLERK_RESPONSE_TOO_LARGE then, or
+** CLERK_BAD_RESPONSE.
 */
 const char *clerk_http_head_read(clerk_http_head *head, char *bytes, size_t length, size_t line_max,
                                  size_t head_max, clerk_failure *failure);

@@ -4,9 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static clerk_text text_of(const char *string) {
-  return (clerk_text){string, strlen(string)};
-}
+#define TEXT(literal) ((clerk_text){literal, sizeof(literal) - 1})
 
 static clerk_status append(clerk_buffer *out, const clerk_text parts[], size_t count) {
   for (size_t i = 0; i < count; i++)
@@ -40,26 +38,28 @@ clerk_status clerk_http_begin_request(clerk_buffer *out, clerk_text method, cler
   clerk_text host = {url.bytes + host_at, (size_t)(path - (url.bytes + host_at))};
   clerk_text target = {path, (size_t)(end - path)};
   if (!is_word(method, ':') || !is_word(host, '/') || !is_word(target, ' ')) return CLERK_REFUSED;
-  const clerk_text parts[] = {method, text_of(" "),
-                              target, text_of(" HTTP/1.1\r\nhost: "),
-                              host,   text_of("\r\naccept-encoding: identity\r\n")};
+  const clerk_text parts[] = {method, TEXT(" "),
+                              target, TEXT(" HTTP/1.1\r\nhost: "),
+                              host,   TEXT("\r\naccept-encoding: identity\r\n")};
   return append(out, parts, sizeof parts / sizeof *parts);
 }
 
 clerk_status clerk_http_authorize(clerk_buffer *out, clerk_text key) {
-  const clerk_text parts[] = {text_of("authorization: Bearer "), key, text_of("\r\n")};
+  const clerk_text parts[] = {TEXT("authorization: Bearer "), key, TEXT("\r\n")};
   return append(out, parts, sizeof parts / sizeof *parts);
 }
 
 clerk_status clerk_http_add_header(clerk_buffer *out, clerk_text name, clerk_text value) {
   if (!is_word(name, ':') || !is_line(value)) return CLERK_REFUSED;
-  const clerk_text parts[] = {name, text_of(": "), value, text_of("\r\n")};
+  const clerk_text parts[] = {name, TEXT(": "), value, TEXT("\r\n")};
   return append(out, parts, sizeof parts / sizeof *parts);
 }
 
 clerk_status clerk_http_end_request(clerk_buffer *out, clerk_text body) {
-  char line[48];
-  if (!body.bytes) return append(out, (clerk_text[]){text_of("\r\n")}, 1);
-  snprintf(line, sizeof line, "content-length: %zu\r\n\r\n", body.length);
-  return append(out, (clerk_text[]){text_of(line), body}, 2);
+  char length[24];
+  if (!body.bytes) return append(out, &TEXT("\r\n"), 1);
+  int digits = snprintf(length, sizeof length, "%zu", body.length);
+  const clerk_text parts[] = {
+      TEXT("content-length: "), {length, (size_t)digits}, TEXT("\r\n\r\n"), body};
+  return append(out, parts, sizeof parts / sizeof *parts);
 }

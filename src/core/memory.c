@@ -15,8 +15,7 @@ void clerk_wipe_string(char *string) {
   free(string);
 }
 
-/* Not realloc, which may leave a copy of the bytes behind. Zeroed, since a new block may hold what
-** another part of the program did not wipe. */
+/* Not realloc, which may leave a copy of the bytes behind. */
 static bool grow(clerk_buffer *buffer, size_t needed) {
   size_t capacity = buffer->capacity ? buffer->capacity : 256;
   while (capacity < needed) {

@@ -15,10 +15,6 @@ static size_t refuse(clerk_transfer *transfer, clerk_failure failure, const char
   return 0;
 }
 
-static bool is_blank(char c) {
-  return c == ' ' || c == '\t' || c == '\r';
-}
-
 /* A 1XX head is followed by another head, which replaces it. */
 static void begin_head(clerk_transfer *transfer, const char *status_line, size_t length) {
   const char *code = memchr(status_line, ' ', length - 1);
@@ -41,7 +37,7 @@ static size_t add_head_line(clerk_transfer *transfer, const char *line, size_t l
   bool is_end = *line == '\r' || *line == '\n';
   const char *problem = NULL;
   if (is_end) transfer->phase = transfer->is_final_head ? CLERK_PAST_HEAD : CLERK_AWAITS_HEAD;
-  if (!is_end && is_blank(*line)) unfold(&transfer->head);
+  if (!is_end && clerk_http_is_blank(*line)) unfold(&transfer->head);
   size_t start = transfer->head.length;
   if (!clerk_buffer_append(&transfer->head, line, length))
     return refuse(transfer, CLERK_NO_RESOURCES, "not enough memory");

@@ -6,6 +6,16 @@
 #include "parts.h"
 #include "support.h"
 
+/* Each function has a buffer of its own, which is its upvalue and is used again. */
+enum { KEPT_BYTES = 64 * 1024 };
+
+static void release(clerk_buffer *buffer) {
+  if (buffer->capacity > KEPT_BYTES)
+    clerk_buffer_free(buffer);
+  else
+    clerk_buffer_clear(buffer);
+}
+
 /* ------------------------------------------------------------------ requests */
 
 static void check(lua_State *L, clerk_status status) {
@@ -21,7 +31,7 @@ static void add_header(lua_State *L, void *out, const char *name, const char *va
 static void finish(lua_State *L, clerk_buffer *out, clerk_text body) {
   check(L, clerk_http_end_request(out, body));
   lua_pushlstring(L, out->bytes, out->length);
-  clerk_buffer_clear(out);
+  release(out);
 }
 
 static clerk_text text_field(lua_State *L, int index, const char *name) {
@@ -85,7 +95,7 @@ static int push_head(lua_State *L, const clerk_http_head *head) {
     lua_pushnumber(L, has_body ? (lua_Number)framing->length : 0);
   else
     lua_pushnil(L);
-  lua_pushboolean(L, has_body && framing->has_coding);
+  lua_pushboolean(L, has_body && framing->is_chunked);
   lua_pushboolean(L, head->minor == 1 && !framing->is_closing);
   lua_pushinteger(L, (lua_Integer)head->length);
   return 6;
@@ -108,7 +118,7 @@ static int core_http_head(lua_State *L) {
   int results = problem            ? push_flaw(L, failure, problem)
                 : head.is_complete ? push_head(L, &head)
                                    : 0;
-  clerk_buffer_clear(bytes);
+  release(bytes);
   return results;
 }
 

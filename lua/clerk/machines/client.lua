@@ -42,6 +42,7 @@ local function layout_of(operation)
     layout.of_type[parameter.type] = parameter.name
   end
   layout.count = layout.count + (layout.takes_params and 1 or 0)
+  assert(layout.count == 2 or layout.count == 3, "see invoke")
   return layout
 end
 

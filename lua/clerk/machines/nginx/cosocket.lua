@@ -158,9 +158,11 @@ end
 -- ---------------------------------------------------------------- talking
 
 local function send(self)
+  local bytes = self.bytes
+  self.bytes = nil -- they hold the key
   arm(self, self.ends_at)
   self.sent = true
-  local _, problem = self.socket:send(self.bytes)
+  local _, problem = self.socket:send(bytes)
   if problem then
     return failure("connection_lost", "the request could not be sent: " .. problem)
   end

@@ -16,7 +16,7 @@ local function close(transport, ...)
 end
 
 --- Keeps no connection: init runs in the process from which the workers are forked.
-local function block(self, method, ...)
+local function over_libcurl(self, method, ...)
   local transport, problem = libcurl.new(self)
   if not transport then
     error(problem, 0)
@@ -36,6 +36,7 @@ local function run_in_task(exchange, limit_ms)
   return nil, { code = outcome, message = message, sent = exchange.sent }
 end
 
+--- Its destination is remembered; the keys of a verifier may be at another one.
 local function exchange(self, bytes, url, timeout_ms, connect_timeout_ms, max_response_bytes)
   local destination = self.destination
   if not destination or url:sub(1, #destination.origin) ~= destination.origin then
@@ -66,7 +67,7 @@ end
 ---@return clerk.machines.Failure|nil
 function Nginx:send(request)
   if phases.may_block() then
-    return block(self, "send", request)
+    return over_libcurl(self, "send", request)
   end
   return general(exchange(self, core.http_request(request), request.url, request.timeout_ms,
     request.connect_timeout_ms, request.max_response_bytes))
@@ -75,7 +76,7 @@ end
 --- The fast path: see clerk.machines.loop.transport.
 function Nginx:attempt(call, key)
   if phases.may_block() then
-    return block(self, "attempt", call, key, false)
+    return over_libcurl(self, "attempt", call, key, false)
   end
   local response, failure = exchange(self, core.http_call(call, key))
   if response then
