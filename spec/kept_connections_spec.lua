@@ -2,8 +2,10 @@
 
 local certificates = require "clerk.machines.emulator.certificates"
 local files = require "support.files"
+local interpreter = require "support.interpreter"
 local literal = require "support.literal"
 local machines = require "clerk.machines"
+local process = require "support.process"
 local server = require "support.server"
 
 local MACHINE = '{"object":"machine","id":"mch_%s","secret_key":"ak_1","deleted":true}'
@@ -148,5 +150,46 @@ describe("A kept connection of HTTP/1.1", function()
     client:get "mch_first"
     web:wait_for("done", 1)
     assert.equal("mch_next", client:get("mch_next").id)
+  end)
+end)
+
+-- With one local port for all of them, connections differ in their peers only.
+describe("A kept connection that has the same local port as another one", function()
+  local PROGRAM = [[
+    local machines = require "clerk.machines"
+    local server = require "support.server"
+    local closing = server.start "connection:read_request() connection:answer(200, '{\"id\":\"m\"}')"
+    local keeping = server.start [=[connection:answer_all(200, '{"id":"m"}')]=]
+    local range = assert(io.open("/proc/sys/net/ipv4/ip_local_port_range", "w"))
+    assert(range:write "39999 39999")
+    range:close()
+    local function client_of(web)
+      return machines.new { secret_key = "sk_test_1", base_url = web:url "/v1", retries = false }
+    end
+    local first, second = client_of(closing), client_of(keeping)
+    first:get "mch_1"
+    second:get "mch_1"
+    closing:wait_until_closed(1)
+    second:get "mch_1"
+    assert(keeping:connections() == 1 and #keeping:requests() == 2)
+    server.stop_all()
+  ]]
+
+  --- How a program can have a network of its own, if it can.
+  local function namespace()
+    for _, command in ipairs { "unshare --net", "unshare --map-root-user --net" } do
+      if process.run(command .. " true") == 0 then return command end
+    end
+  end
+
+  it("is not taken for that one, which the server has closed", function()
+    local command = namespace()
+    if not command then return pending "no network namespace can be made here" end
+    local path = files.write_temporary(PROGRAM)
+    finally(files.remove_temporary)
+    local status, _, problem = process.run(
+      ([[%s sh -c 'PATH=$PATH:/usr/sbin:/sbin ip link set lo up && exec %s %s']])
+        :format(command, interpreter.name, path))
+    assert.equal(0, status, problem)
   end)
 end)

@@ -133,7 +133,7 @@ struct clerk_transfer {
   bool is_first;     /* the first request on its connection */
   bool is_stale;     /* the kept connection is not fit for use; nothing was sent on it */
   bool lacks_fd;     /* a socket was needed when none could be opened */
-  int local_port;    /* of its connection */
+  int descriptor;    /* of its connection, or -1 */
   int sends;         /* how often libcurl was about to send the request */
   const char *flaw;  /* why a callback of ours has ended the transfer, as `failure` says; static */
   size_t head_bytes; /* of all heads, and of the trailer */

@@ -65,18 +65,12 @@ static bool has_received(const clerk_transfer *transfer, int fd) {
 }
 
 /* On a kept connection of HTTP/1 nothing has been asked for. What is there to read, its end
-** included, is not the response to the next request. HTTP/2 has frames of its own there. libcurl
-** identifies the connection by its local port only. */
+** included, is not the response to the next request. HTTP/2 has frames of its own there. */
 static bool has_input(const clerk_transfer *transfer) {
-  clerk_poller *poller = &transfer->owner->loop->poller;
-  const clerk_watch *watch;
-  bool is_known = false;
-  for (int next = 0; (watch = clerk_poller_find(poller, transfer->local_port, &next)) != NULL;) {
-    is_known = true;
-    if (transfer->is_tls && !watch->is_http1) continue;
-    if (has_received(transfer, next - 1)) return true;
-  }
-  return !is_known;
+  int fd = transfer->descriptor;
+  if (fd < 0) return true; /* it is not known */
+  if (transfer->is_tls && !transfer->owner->loop->poller.watches[fd].is_http1) return false;
+  return has_received(transfer, fd);
 }
 
 /* libcurl sends a request again, a POST too, when a kept connection dies or the server refuses its
@@ -85,9 +79,9 @@ static bool has_input(const clerk_transfer *transfer) {
 static int before_send(void *user, char *ip, char *local_ip, int port, int local_port) {
   clerk_transfer *transfer = ((clerk_easy *)user)->transfer;
   long connects = 0;
-  (void)ip, (void)local_ip, (void)port;
+  (void)local_ip;
   if (transfer->sends++ > 0) return CURL_PREREQFUNC_ABORT;
-  transfer->local_port = local_port;
+  transfer->descriptor = clerk_poller_find(&transfer->owner->loop->poller, local_port, ip, port);
   curl_easy_getinfo(transfer->easy->handle, CURLINFO_NUM_CONNECTS, &connects);
   transfer->is_first = connects > 0;
   transfer->is_stale = !transfer->is_first && has_input(transfer);

@@ -122,12 +122,11 @@ static void conclude_failure(clerk_transfer *transfer, CURLcode code) {
 }
 
 static void note_protocol(const clerk_transfer *transfer) {
-  clerk_poller *poller = &transfer->owner->loop->poller;
-  clerk_watch *watch;
+  const clerk_poller *poller = &transfer->owner->loop->poller;
   long version = 0;
+  if (transfer->descriptor < 0 || (size_t)transfer->descriptor >= poller->capacity) return;
   curl_easy_getinfo(transfer->easy->handle, CURLINFO_HTTP_VERSION, &version);
-  for (int next = 0; (watch = clerk_poller_find(poller, transfer->local_port, &next)) != NULL;)
-    watch->is_http1 = version <= CURL_HTTP_VERSION_1_1;
+  poller->watches[transfer->descriptor].is_http1 = version <= CURL_HTTP_VERSION_1_1;
 }
 
 void clerk_transfer_conclude(clerk_transfer *transfer, CURLcode code) {

@@ -1,6 +1,7 @@
 /* Which sockets are ready. */
 #include "poller.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -38,27 +39,43 @@ bool clerk_poller_keep(clerk_poller *poller, int descriptor) {
   return watch != NULL;
 }
 
-static int local_port_of(int descriptor) {
-  union {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-  } address;
-  socklen_t size = sizeof address;
-  memset(&address, 0, sizeof address);
-  if (getsockname(descriptor, &address.any, &size) != 0) return 0;
-  return ntohs(address.any.sa_family == AF_INET ? address.v4.sin_port : address.v6.sin6_port);
+typedef union address {
+  struct sockaddr any;
+  struct sockaddr_in v4;
+  struct sockaddr_in6 v6;
+} address;
+
+static int port_of(const address *a) {
+  return ntohs(a->any.sa_family == AF_INET ? a->v4.sin_port : a->v6.sin6_port);
 }
 
-clerk_watch *clerk_poller_find(clerk_poller *poller, int local_port, int *next) {
-  while ((size_t)*next < poller->end) {
-    int descriptor = (*next)++;
-    clerk_watch *watch = &poller->watches[descriptor];
+static int local_port_of(int descriptor) {
+  address local = {0};
+  socklen_t size = sizeof local;
+  return getsockname(descriptor, &local.any, &size) == 0 ? port_of(&local) : 0;
+}
+
+static void look_up_peer(int descriptor, clerk_watch *watch) {
+  address peer = {0};
+  socklen_t size = sizeof peer;
+  if (getpeername(descriptor, &peer.any, &size) != 0) return;
+  bool is_v4 = peer.any.sa_family == AF_INET;
+  const void *ip = is_v4 ? (const void *)&peer.v4.sin_addr : (const void *)&peer.v6.sin6_addr;
+  if (inet_ntop(peer.any.sa_family, ip, watch->peer, sizeof watch->peer))
+    watch->peer_port = port_of(&peer);
+}
+
+/* Connections to different peers may have the same local port. */
+int clerk_poller_find(clerk_poller *poller, int local_port, const char *peer, int peer_port) {
+  for (size_t i = 0; i < poller->end; i++) {
+    clerk_watch *watch = &poller->watches[i];
     if (!watch->is_kept) continue;
-    if (watch->local_port == 0) watch->local_port = local_port_of(descriptor);
-    if (watch->local_port == local_port) return watch;
+    if (watch->local_port == 0) watch->local_port = local_port_of((int)i);
+    if (watch->local_port != local_port) continue;
+    if (watch->peer_port == 0) look_up_peer((int)i, watch);
+    if (watch->peer_port == peer_port && strcmp(watch->peer, peer) == 0) return (int)i;
   }
-  return NULL;
+  return -1;
 }
 
 bool clerk_poller_wants_to_write(const clerk_poller *poller, int descriptor) {

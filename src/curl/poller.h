@@ -13,14 +13,17 @@
 
 enum { CLERK_READABLE = 1, CLERK_WRITABLE = 2, CLERK_BROKEN = 4 };
 
+enum { CLERK_ADDRESS_SIZE = 46 }; /* of an IP address as text */
+
 /* What is known about a descriptor; its number is the index. */
 typedef struct clerk_watch {
   void *owner;
-  unsigned char wanted;     /* CLERK_READABLE, CLERK_WRITABLE; 0: not watched */
-  unsigned char registered; /* with epoll */
-  bool is_kept;             /* its owner calls clerk_poller_drop before it is closed */
-  bool is_http1;            /* a note of the transport: its connection speaks HTTP/1 */
-  int local_port;           /* of a kept one, once it was looked up; else 0 */
+  unsigned char wanted;          /* CLERK_READABLE, CLERK_WRITABLE; 0: not watched */
+  unsigned char registered;      /* with epoll */
+  bool is_kept;                  /* its owner calls clerk_poller_drop before it is closed */
+  bool is_http1;                 /* a note of the transport: its connection speaks HTTP/1 */
+  int local_port, peer_port;     /* of a kept one, once they were looked up; else 0 */
+  char peer[CLERK_ADDRESS_SIZE]; /* ... its peer's IP address */
 } clerk_watch;
 
 /* Zero it before clerk_poller_open; clerk_poller_close ends it. */
@@ -56,11 +59,8 @@ void clerk_poller_trim(clerk_poller *poller);
 bool clerk_poller_keep(clerk_poller *poller, int descriptor);
 void clerk_poller_drop(clerk_poller *poller, int descriptor);
 
-/*
-** The next kept socket with this local port, from descriptor *next on, or NULL: begin with 0. There
-** are several when their peers differ.
-*/
-clerk_watch *clerk_poller_find(clerk_poller *poller, int local_port, int *next);
+/* The kept socket of that connection, whose peer has this IP address and port; -1 if there is none. */
+int clerk_poller_find(clerk_poller *poller, int local_port, const char *peer, int peer_port);
 
 /* Watches for these events from now on; 0 for none. False when out of memory. */
 bool clerk_poller_watch(clerk_poller *poller, int descriptor, int events, void *owner);
