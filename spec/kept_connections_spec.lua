@@ -188,8 +188,8 @@ describe("A kept connection that has the same local port as another one", functi
     local path = files.write_temporary(PROGRAM)
     finally(files.remove_temporary)
     local status, _, problem = process.run(
-      ([[%s sh -c 'PATH=$PATH:/usr/sbin:/sbin ip link set lo up && exec %s %s']])
-        :format(command, interpreter.name, path))
+      ([[%s sh -c 'PATH=$PATH:/usr/sbin:/sbin ip link set lo up && LD_PRELOAD=%s exec %s %s']])
+        :format(command, os.getenv "LD_PRELOAD" or "", interpreter.name, path))
     assert.equal(0, status, problem)
   end)
 end)

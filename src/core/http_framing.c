@@ -4,8 +4,6 @@
 #include <string.h>
 #include <strings.h>
 
-static const char MALFORMED[] = "a malformed Content-Length, or two that differ";
-
 static const char *skip_blanks(const char *at) {
   return at + strspn(at, " \t\r");
 }
@@ -55,25 +53,40 @@ static bool has_option(const char *value, const char *option) {
   return false;
 }
 
-static bool is_identity(const char *value) {
-  return *value == '\n' || is_value(value, "identity") || is_value(value, "none");
+static bool note_coding(clerk_http_framing *framing, const char *value) {
+  framing->is_chunked = !framing->has_coding && is_value(value, "chunked");
+  framing->has_coding = true;
+  return true;
 }
+
+static bool note_encoding(clerk_http_framing *framing, const char *value) {
+  bool is_identity = *value == '\n' || is_value(value, "identity") || is_value(value, "none");
+  framing->is_encoded |= !is_identity;
+  return true;
+}
+
+static bool note_connection(clerk_http_framing *framing, const char *value) {
+  framing->is_closing |= has_option(value, "close");
+  return true;
+}
+
+/* The functions return false when the value is malformed. */
+static const struct {
+  const char *name;
+  bool (*note)(clerk_http_framing *framing, const char *value);
+} headers[] = {{"content-length", read_lengths},
+               {"transfer-encoding", note_coding},
+               {"content-encoding", note_encoding},
+               {"connection", note_connection}};
 
 /* Returns NULL, or the problem. */
 static const char *note(clerk_http_framing *framing, const char *line, size_t length) {
-  const char *value;
-  framing->may_not_fold = true;
-  if ((value = value_of(line, length, "content-length")) != NULL) {
-    if (!read_lengths(framing, value)) return MALFORMED;
-  } else if ((value = value_of(line, length, "transfer-encoding")) != NULL) {
-    framing->is_chunked = !framing->has_coding && is_value(value, "chunked");
-    framing->has_coding = true;
-  } else if ((value = value_of(line, length, "content-encoding")) != NULL) {
-    framing->is_encoded |= !is_identity(value);
-  } else if ((value = value_of(line, length, "connection")) != NULL) {
-    framing->is_closing |= has_option(value, "close");
-  } else {
-    framing->may_not_fold = false;
+  framing->may_not_fold = false;
+  for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
+    const char *value = value_of(line, length, headers[i].name);
+    if (!value) continue;
+    framing->may_not_fold = true;
+    if (!headers[i].note(framing, value)) return "a malformed Content-Length, or two that differ";
   }
   return framing->has_length && framing->has_coding
              ? "both a Content-Length and a Transfer-Encoding"
