@@ -158,7 +158,10 @@ describe("A kept connection that has the same local port as another one", functi
   local PROGRAM = [[
     local machines = require "clerk.machines"
     local server = require "support.server"
-    local closing = server.start "connection:read_request() connection:answer(200, '{\"id\":\"m\"}')"
+    local closing = server.start [=[
+      connection:read_request()
+      connection:answer(200, '{"id":"m"}')
+    ]=]
     local keeping = server.start [=[connection:answer_all(200, '{"id":"m"}')]=]
     local range = assert(io.open("/proc/sys/net/ipv4/ip_local_port_range", "w"))
     assert(range:write "39999 39999")
