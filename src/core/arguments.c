@@ -10,8 +10,8 @@
 static bool has_control(clerk_text text, bool may_have_tabs) {
   for (size_t i = 0; i < text.length; i++) {
     unsigned char byte = (unsigned char)text.bytes[i];
-    if (byte == '\t' && may_have_tabs) continue;
-    if (byte < 0x20 || byte == 0x7F) return true;
+    if (byte >= 0x20 && byte != 0x7F) continue;
+    if (byte != '\t' || !may_have_tabs) return true;
   }
   return false;
 }

@@ -31,8 +31,9 @@ static bool read_lengths(clerk_http_framing *framing, const char *value) {
 
 /* The value of the line if it has that name, which is in lower case. */
 static inline const char *value_of(const char *line, size_t length, const char *name) {
+  if ((*line | 0x20) != *name) return NULL; /* as it is for most */
   size_t size = strlen(name);
-  if ((*line | 0x20) != *name || length <= size || strncasecmp(line, name, size) != 0) return NULL;
+  if (length <= size || strncasecmp(line, name, size) != 0) return NULL;
   const char *colon = skip_blanks(line + size);
   return *colon == ':' ? skip_blanks(colon + 1) : NULL;
 }

@@ -175,7 +175,15 @@ void clerk_easy_free(clerk_easy *easy) {
   free(easy);
 }
 
+/* Most calls of a client have the same ones. */
 static bool set_limits(clerk_easy *easy, const clerk_curl_request *request) {
+  if (easy->timeout_ms == request->timeout_ms &&
+      easy->connect_timeout_ms == request->connect_timeout_ms &&
+      easy->max_response_bytes == request->max_response_bytes)
+    return true;
+  easy->timeout_ms = request->timeout_ms;
+  easy->connect_timeout_ms = request->connect_timeout_ms;
+  easy->max_response_bytes = request->max_response_bytes;
   return SET(easy, CURLOPT_TIMEOUT_MS, request->timeout_ms) &&
          SET(easy, CURLOPT_CONNECTTIMEOUT_MS, request->connect_timeout_ms) &&
          SET(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)request->max_response_bytes);

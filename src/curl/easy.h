@@ -9,7 +9,10 @@ struct clerk_easy {
   CURL *handle;
   clerk_transfer *transfer; /* the one that uses it */
   bool is_direct;           /* it uses no proxy */
-  clerk_easy *next;         /* in a list of idle ones */
+  long timeout_ms;          /* these three as in clerk_curl_request: the options that are set */
+  long connect_timeout_ms;
+  size_t max_response_bytes;
+  clerk_easy *next; /* in a list of idle ones */
   char error[CURL_ERROR_SIZE];
 };
 
