@@ -18,7 +18,8 @@ typedef struct clerk_buffer {
   size_t capacity;
 } clerk_buffer;
 
-/* Makes room for `length` more bytes, which are undefined until they are written. False when out of memory; the buffer is unchanged. */
+/* Makes room for `length` more bytes, which are undefined until they are written. False when out of
+** memory; the buffer is unchanged. */
 bool clerk_buffer_reserve(clerk_buffer *buffer, size_t length);
 
 /* Appends. False when out of memory; the buffer is unchanged. */
